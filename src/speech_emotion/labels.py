@@ -1,0 +1,19 @@
+"""The emotions, in the order of the model's outputs, and how each is shown to a person.
+
+The order is that of the RAVDESS codes 01–08 (Livingstone & Russo 2018, doi 10.1371/journal.pone.0196391).
+"""
+
+from typing import Final
+
+EMOTIONS: Final = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+ICONS: Final = {
+    "neutral": "😐",
+    "calm": "😌",
+    "happy": "😄",
+    "sad": "😢",
+    "angry": "😠",
+    "fearful": "😨",
+    "disgust": "🤢",
+    "surprised": "😲",
+}
