@@ -1,0 +1,254 @@
+"""Scores. In: true and answered labels as numbers, or probabilities. Out: fractions between 0 and 1.
+
+Shapes and words, everywhere in this file:
+
+- `y_true` (n,) and `y_pred` (n,) are class numbers; `probabilities` is (n, k).
+- `y_pred` = ABSTAINED (-1) is a clip without an answer: an error for its class, an answer for no class.
+- **A class that nobody spoke has no recall.** It is not 0 and not nan: `recalls` has no entry for it, and
+  the means (`uar`, `macro_f1`) are taken over the classes that occur in `y_true`. A wrong answer that names
+  such a class is still counted, as a miss of the class that was spoken.
+- No clips at all is an error (CorpusError), never a number.
+
+Each headline score is a function of sums over clips (`*_terms`, then a value), so that the bootstrap over
+speakers resamples sums instead of clips: 10 000 resamples of 1440 clips take milliseconds.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from speech_emotion.errors import CorpusError
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+ABSTAINED: Final = -1
+N_BINS: Final = 15  # equal-width bins of confidence over [0, 1], as Guo et al. 2017
+N_RESAMPLES: Final = 10_000
+SMALLEST_PROBABILITY: Final = 1e-12  # keeps the NLL of a float32 zero finite
+
+
+# --- right and wrong ----------------------------------------------------------------------------------------
+
+
+def confusion(y_true: IntArray, y_pred: IntArray, n_classes: int) -> IntArray:
+    """Counts (k, k + 1): rows are what was spoken, columns what was answered, the last column abstentions."""
+    _check(y_true, y_pred)
+    counts = np.zeros((n_classes, n_classes + 1), dtype=np.int64)
+    np.add.at(counts, (y_true, np.where(y_pred == ABSTAINED, n_classes, y_pred)), 1)
+    return counts
+
+
+def recalls(y_true: IntArray, y_pred: IntArray) -> dict[int, float]:
+    """Class → the share of its clips that were answered right; only classes that occur in `y_true`."""
+    _check(y_true, y_pred)
+    return {int(label): float(np.mean(y_pred[y_true == label] == label)) for label in np.unique(y_true)}
+
+
+def uar(y_true: IntArray, y_pred: IntArray) -> float:
+    """Unweighted average recall over the classes that occur in `y_true`."""
+    return float(np.mean(list(recalls(y_true, y_pred).values())))
+
+
+def accuracy(y_true: IntArray, y_pred: IntArray) -> float:
+    """The share of clips answered right."""
+    _check(y_true, y_pred)
+    return float(np.mean(y_true == y_pred))
+
+
+def macro_f1(y_true: IntArray, y_pred: IntArray) -> float:
+    """Mean of 2·hits / (spoken + answered) over the classes that occur in `y_true`."""
+    _check(y_true, y_pred)
+    scores = [_f1(y_true == label, y_pred == label) for label in np.unique(y_true)]
+    return float(np.mean(scores))
+
+
+def _f1(spoken: npt.NDArray[np.bool_], answered: npt.NDArray[np.bool_]) -> float:
+    return float(2 * np.sum(spoken & answered) / (np.sum(spoken) + np.sum(answered)))
+
+
+# --- probabilities ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The clips whose confidence lies in (low, high]: how sure they were, how right they were."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(y_true: IntArray, probabilities: FloatArray, *, n_bins: int = N_BINS) -> list[Bin]:
+    """The bins that hold clips, in ascending order; confidence is the largest probability of a clip."""
+    confidence, correct = _confidence(y_true, probabilities)
+    which = _bin_of(confidence, n_bins)
+    return [
+        Bin(
+            low=number / n_bins,
+            high=(number + 1) / n_bins,
+            count=int(np.sum(which == number)),
+            confidence=float(np.mean(confidence[which == number])),
+            accuracy=float(np.mean(correct[which == number])),
+        )
+        for number in np.unique(which).tolist()
+    ]
+
+
+def ece(y_true: IntArray, probabilities: FloatArray, *, n_bins: int = N_BINS) -> float:
+    """Expected calibration error: |confidence - accuracy| over 15 equal-width bins, weighted by count."""
+    return float(ece_of(ece_terms(y_true, probabilities, n_bins=n_bins).sum(axis=0)))
+
+
+def nll(y_true: IntArray, probabilities: FloatArray) -> float:
+    """Mean negative log likelihood of what was spoken, in nats."""
+    _check(y_true, probabilities)
+    spoken = probabilities[np.arange(len(y_true)), y_true]
+    return float(-np.mean(np.log(np.maximum(spoken, SMALLEST_PROBABILITY))))
+
+
+def brier(y_true: IntArray, probabilities: FloatArray) -> float:
+    """Mean squared distance to the one-hot truth, summed over classes: 0 is perfect, 2 the worst."""
+    _check(y_true, probabilities)
+    truth = np.eye(probabilities.shape[1])[y_true]
+    return float(np.mean(np.sum((probabilities - truth) ** 2, axis=1)))
+
+
+def risk_coverage(y_true: IntArray, probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(coverage, risk): the error rate among the most confident clips, for each share that can be kept.
+
+    Clips of equal confidence are kept or left together, so the curve does not depend on their order.
+    """
+    confidence, correct = _confidence(y_true, probabilities)
+    order = np.argsort(-confidence, kind="stable")
+    kept = np.arange(1, len(order) + 1)
+    errors = np.cumsum(~correct[order])
+    last_of_equals = np.append(np.diff(confidence[order]) != 0, True)
+    return (kept / len(order))[last_of_equals], (errors / kept)[last_of_equals]
+
+
+def accuracy_at_coverage(y_true: IntArray, probabilities: FloatArray, coverage: float) -> float:
+    """Accuracy of the smallest confident group that holds at least this share of the clips."""
+    coverages, risks = risk_coverage(y_true, probabilities)
+    return float(1 - risks[np.searchsorted(coverages, coverage - 1e-9)])
+
+
+def _confidence(y_true: IntArray, probabilities: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    _check(y_true, probabilities)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == y_true
+
+
+def _bin_of(confidence: FloatArray, n_bins: int) -> IntArray:
+    return np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
+
+
+# --- sums over clips, and the bootstrap over speakers -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The 95 % percentile interval of a bootstrap."""
+
+    low: float
+    high: float
+
+
+def recall_terms(y_true: IntArray, y_pred: IntArray, n_classes: int) -> FloatArray:
+    """(n, 2k): for each clip and class whether it was a hit, then whether it was spoken. For `uar_of`."""
+    spoken = np.eye(n_classes)[y_true]
+    return np.concatenate([spoken * (y_true == y_pred)[:, None], spoken], axis=1)
+
+
+def uar_of(sums: FloatArray) -> FloatArray:
+    """Sums of `recall_terms` (..., 2k) → UAR (...), over the classes that occur."""
+    hits, spoken = np.split(sums, 2, axis=-1)
+    recall = np.divide(hits, spoken, out=np.zeros_like(hits), where=spoken > 0)
+    return np.asarray(recall.sum(axis=-1) / (spoken > 0).sum(axis=-1))
+
+
+def accuracy_of(sums: FloatArray) -> FloatArray:
+    """Sums of `recall_terms` (..., 2k) → accuracy (...)."""
+    hits, spoken = np.split(sums, 2, axis=-1)
+    return np.asarray(hits.sum(axis=-1) / spoken.sum(axis=-1))
+
+
+def ece_terms(y_true: IntArray, probabilities: FloatArray, *, n_bins: int = N_BINS) -> FloatArray:
+    """(n, n_bins + 1): confidence minus correctness in the clip's bin, then a one. For `ece_of`."""
+    confidence, correct = _confidence(y_true, probabilities)
+    gap = np.eye(n_bins)[_bin_of(confidence, n_bins)] * (confidence - correct)[:, None]
+    return np.concatenate([gap, np.ones((len(gap), 1))], axis=1)
+
+
+def ece_of(sums: FloatArray) -> FloatArray:
+    """Sums of `ece_terms` (..., n_bins + 1) → ECE (...)."""
+    return np.asarray(np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1])
+
+
+def bootstrap_over_speakers(
+    terms: FloatArray,
+    speakers: npt.NDArray[np.str_],
+    value_of: Callable[[FloatArray], FloatArray],
+    *,
+    seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
+) -> Interval:
+    """Draw speakers with replacement, all clips of each; 95 % percentile interval of the score.
+
+    `terms` is (n, m), or (n, n_seeds, m) for several trainings of one recipe: then a resample takes the same
+    speakers in each and the score is the mean over trainings. A class that no drawn speaker spoke is left
+    out of that resample's mean.
+    """
+    names, which = np.unique(speakers, return_inverse=True)
+    if len(names) < 2:
+        raise CorpusError("An interval over speakers needs at least two speakers: score more of the corpus.")
+    by_speaker = np.zeros((len(names), *terms.shape[1:]))
+    np.add.at(by_speaker, which, terms)
+    draws = np.random.default_rng(seed).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), n_resamples
+    )
+    sums = np.tensordot(draws.astype(np.float64), by_speaker, axes=1)  # (resample, [seed,] term)
+    return _percentiles(value_of(sums).reshape(n_resamples, -1).mean(axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """A minus B per speaker: the mean, its interval, and how many speakers A is better for."""
+
+    mean: float
+    interval: Interval
+    n_speakers: int
+    n_better: int
+    n_worse: int
+
+
+def paired_difference(a: Mapping[str, float], b: Mapping[str, float], *, seed: int = 0) -> PairedDifference:
+    """Compare two systems by their per-speaker scores: with few speakers far sharper than two intervals."""
+    if a.keys() != b.keys():
+        raise CorpusError("Two systems are compared on the same speakers: score both under one protocol.")
+    speakers = sorted(a)
+    difference = np.array([a[speaker] - b[speaker] for speaker in speakers])
+    interval = bootstrap_over_speakers(
+        np.stack([difference, np.ones_like(difference)], axis=1),
+        np.array(speakers),
+        lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
+        seed=seed,
+    )
+    better, worse = int(np.sum(difference > 0)), int(np.sum(difference < 0))
+    return PairedDifference(float(difference.mean()), interval, len(speakers), better, worse)
+
+
+def _percentiles(scores: FloatArray) -> Interval:
+    low, high = np.percentile(scores, [2.5, 97.5])
+    return Interval(float(low), float(high))
+
+
+def _check(y_true: IntArray, answers: IntArray | FloatArray) -> None:
+    if len(y_true) == 0:
+        raise CorpusError("There are no clips to score: check the folder and the protocol.")
+    if len(y_true) != len(answers):
+        raise CorpusError(f"{len(y_true)} true labels and {len(answers)} answers: give one answer a clip.")

@@ -1,0 +1,220 @@
+"""The named splits, as data. In: a protocol's name. Out: its folds, every speaker on one side of each.
+
+A protocol states which speakers are tested; where it also names validation speakers, those are used. Where
+it does not, they come from one rule: **walk the test folds that follow, round and round, each in ascending
+order, and take the first speaker of each sex who is not tested in this fold.** So RAVDESS gives one woman
+and one man a fold, SAVEE (four men) gives one man, and every choice is known before anything is trained.
+Validation speakers choose epochs, recipes and temperatures; test speakers are read once, at the end.
+
+`random10` is the exception that the literature forces on us: ten folds over *clips*, the same voices on both
+sides. Its folds hold clip names instead of speakers, `leaky` is true, and its text says LEAKY.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache, cached_property
+from itertools import product
+from pathlib import PurePosixPath
+from typing import Final
+from typing import Protocol as Interface
+
+import numpy as np
+import numpy.typing as npt
+
+from speech_emotion.errors import ConfigError, SpeakerLeakError
+
+
+class ClipLike(Interface):
+    """What a split needs to know of a clip (`corpora.manifest.Clip` has it)."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def speaker(self) -> str: ...
+
+
+def check_no_leak(learned_from: Collection[str], test: Collection[str], *, where: str) -> None:
+    """Raise SpeakerLeakError where somebody's voice was learned from and is tested as well."""
+    if both := sorted(set(learned_from) & set(test)):
+        raise SpeakerLeakError(
+            f"{where}: {', '.join(both)} on both sides of the split. "
+            "Nobody who is tested may be learned from: take them out of one side."
+        )
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Three disjoint sets of speakers (of clip names in a leaky protocol)."""
+
+    index: int
+    test: frozenset[str]
+    validation: frozenset[str]
+    train: frozenset[str]
+
+    def __post_init__(self) -> None:
+        check_no_leak(self.train, self.test, where=f"fold {self.index}, train and test")
+        check_no_leak(self.validation, self.test, where=f"fold {self.index}, validation and test")
+        check_no_leak(self.train, self.validation, where=f"fold {self.index}, train and validation")
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-safe, sorted: `{"fold": 0, "test": [...], "validation": [...], "train": [...]}`."""
+        sides = {"test": self.test, "validation": self.validation, "train": self.train}
+        return {"fold": self.index} | {side: sorted(members) for side, members in sides.items()}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named way to divide one corpus. `str(protocol)` is how it is printed."""
+
+    name: str
+    corpus: str
+    folds: tuple[Fold, ...]
+    leaky: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} (LEAKY: same speakers in train and test)" if self.leaky else self.name
+
+    @cached_property
+    def split_hash(self) -> str:
+        """sha256 of the folds as canonical JSON: equal hashes, equal splits."""
+        folds = [fold.to_dict() for fold in self.folds]
+        return hashlib.sha256(json.dumps(folds, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def describe(self, fold: Fold) -> dict[str, object]:
+        """What a model trained on `fold` carries in its metadata as `protocol`."""
+        return {"name": self.name, "corpus": self.corpus, "leaky": self.leaky} | fold.to_dict()
+
+    def indices(self, clips: Iterable[ClipLike], members: frozenset[str]) -> npt.NDArray[np.int64]:
+        """Positions of the clips that belong to one side: `indices(clips, fold.train)`."""
+        inside = [self._member(clip) in members for clip in clips]
+        return np.flatnonzero(inside)
+
+    def _member(self, clip: ClipLike) -> str:
+        return PurePosixPath(clip.path).stem if self.leaky else clip.speaker
+
+
+def names() -> tuple[str, ...]:
+    """Every protocol there is."""
+    return tuple(_PROTOCOLS)
+
+
+@cache
+def protocol(name: str) -> Protocol:
+    """The protocol of this name."""
+    if name not in _PROTOCOLS:
+        close = get_close_matches(name, _PROTOCOLS, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Choose one of: {', '.join(_PROTOCOLS)}."
+        raise ConfigError(f"There is no protocol {name!r}. {hint}")
+    return _PROTOCOLS[name]()
+
+
+def _ids(*numbers: int) -> tuple[str, ...]:
+    return tuple(f"{number:02d}" for number in numbers)
+
+
+_RAVDESS: Final = _ids(*range(1, 25))
+_CREMA_D: Final = _ids(*range(1001, 1092))
+_LUNA5: Final = (
+    _ids(2, 5, 14, 15, 16),
+    _ids(3, 6, 7, 13, 18),
+    _ids(10, 11, 12, 19, 20),
+    _ids(8, 17, 21, 23, 24),
+    _ids(1, 4, 9, 22),
+)
+_LUNA5_VALIDATION: Final = (_ids(3, 6), _ids(10, 11), _ids(8, 17), _ids(1, 14), _ids(2, 5))
+_EMOBOX6: Final = (
+    _ids(1, 11, 20, 21),
+    _ids(4, 10, 12, 14),
+    _ids(8, 9, 19, 23),
+    _ids(3, 5, 7, 24),
+    _ids(2, 15, 16, 18),
+    _ids(6, 13, 17, 22),
+)
+_TFDS_TEST: Final = _ids(
+    *(1010, 1013, 1022, 1026, 1037, 1038, 1040, 1045, 1047, 1048),
+    *(1059, 1065, 1066, 1068, 1071, 1073, 1084, 1086, 1088),
+)
+_TFDS_VALIDATION: Final = _ids(1015, 1020, 1021, 1030, 1050, 1070, 1079, 1089, 1090)
+
+
+def _ravdess_sex(actor: str) -> str:
+    return "male" if int(actor) % 2 else "female"
+
+
+def _fold(index: int, everybody: Sequence[str], test: Sequence[str], validation: Sequence[str]) -> Fold:
+    train = set(everybody) - set(test) - set(validation)
+    return Fold(index, frozenset(test), frozenset(validation), frozenset(train))
+
+
+def _validation(tests: Sequence[Sequence[str]], fold: int, sex: Callable[[str], str]) -> tuple[str, ...]:
+    """The rule at the top of this file."""
+    first: dict[str, str] = {}
+    for following in (*tests[fold + 1 :], *tests[:fold]):
+        for speaker in sorted(following):
+            first.setdefault(sex(speaker), speaker)
+    return tuple(first.values())
+
+
+def _derived(tests: Sequence[Sequence[str]], sex: Callable[[str], str]) -> tuple[Fold, ...]:
+    everybody = [speaker for test in tests for speaker in test]
+    return tuple(_fold(k, everybody, test, _validation(tests, k, sex)) for k, test in enumerate(tests))
+
+
+def _luna5() -> Protocol:
+    sides = zip(_LUNA5, _LUNA5_VALIDATION, strict=True)
+    folds = tuple(_fold(k, _RAVDESS, test, validation) for k, (test, validation) in enumerate(sides))
+    return Protocol("luna5", "ravdess", folds)
+
+
+def _emobox6() -> Protocol:
+    return Protocol("emobox6", "ravdess", _derived(_EMOBOX6, _ravdess_sex))
+
+
+def _loso24() -> Protocol:
+    return Protocol("loso24", "ravdess", _derived([(actor,) for actor in _RAVDESS], _ravdess_sex))
+
+
+def _serab() -> Protocol:
+    fold = _fold(0, _RAVDESS, _ids(1, 4, 13, 16, 22), _ids(6, 8, 10, 19, 20))
+    return Protocol("serab", "ravdess", (fold,))
+
+
+def _savee4() -> Protocol:
+    return Protocol("savee4", "savee", _derived([("JE",), ("KL",), ("DC",), ("JK",)], lambda _: "male"))
+
+
+def _tfds() -> Protocol:
+    return Protocol("tfds", "crema-d", (_fold(0, _CREMA_D, _TFDS_TEST, _TFDS_VALIDATION),))
+
+
+def _random10() -> Protocol:
+    """Shuffled by the sha256 of the clip's name; the validation clips of a fold are the next fold's test."""
+    shuffled = sorted(_ravdess_speech(), key=lambda clip: hashlib.sha256(clip.encode()).digest())
+    tests = [shuffled[k::10] for k in range(10)]
+    folds = tuple(_fold(k, shuffled, tests[k], tests[(k + 1) % 10]) for k in range(10))
+    return Protocol("random10", "ravdess", folds, leaky=True)
+
+
+def _ravdess_speech() -> list[str]:
+    """The 1440 names of the speech recordings; neutral (01) was never spoken with strong intensity (02)."""
+    emotions = [(f"{code:02d}", strength) for code in range(1, 9) for strength in ("01", "02")]
+    takes = product(emotions, ("01", "02"), ("01", "02"), _RAVDESS)
+    return [
+        f"03-01-{emotion}-{strength}-{statement}-{repetition}-{actor}"
+        for (emotion, strength), statement, repetition, actor in takes
+        if (emotion, strength) != ("01", "02")
+    ]
+
+
+_PROTOCOLS: Final[dict[str, Callable[[], Protocol]]] = {
+    "luna5": _luna5,
+    "emobox6": _emobox6,
+    "loso24": _loso24,
+    "serab": _serab,
+    "savee4": _savee4,
+    "tfds": _tfds,
+    "random10": _random10,
+}
