@@ -1,0 +1,155 @@
+"""What a corpus is. In: a folder of recordings. Out: its clips, in one order, in any layout and suffix.
+
+A corpus is a value: its facts (licence, citation, what the published set holds) and one function that reads a
+file name. `scan` gives the clips to learn from; `survey` also says what was left out and why.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from speech_emotion.errors import CorpusError
+
+AUDIO_SUFFIXES = frozenset(
+    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"]
+    + [".m4a", ".aac", ".mp4", ".webm", ".wma", ".avi", ".mov", ".mkv", ".flv"]
+)
+
+Sex = Literal["female", "male", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One recording: where it lies in the corpus folder, what it expresses, and who speaks."""
+
+    path: str  # relative to the corpus folder, with forward slashes
+    label: str  # one of EMOTIONS
+    speaker: str
+    sex: Sex
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The clip's own name, whatever its folder and suffix: "03-01-01-01-01-01-01", "DC_a01"."""
+        stem = PurePosixPath(self.path).stem
+        return stem if self.speaker in stem else f"{self.speaker}_{stem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that belongs to the publication but not to these clips, with the reason in a few words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A published archive that can be verified: no checksum, no download."""
+
+    url: str
+    filename: str
+    size_bytes: int
+    md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Every recording in a folder: clips, and what was left out or not understood (path → reason)."""
+
+    clips: tuple[Clip, ...]
+    skipped: Mapping[str, str]
+    unknown: Mapping[str, str]
+
+
+Parser = Callable[[PurePosixPath], Clip | Skipped]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """One published corpus. `parser(folder)` gives the function that turns a relative path into a Clip.
+
+    `names(folder)` lists the published clips by name where they are known one by one; `cells` says how many
+    clips each (speaker, label) holds. `known_duplicates` are names that hold the same sound as published.
+    """
+
+    name: str
+    title: str
+    language: str
+    licence: str
+    citation: str
+    homepage: str
+    how_to_get: str
+    example: str  # a path as published, for messages
+    parser: Callable[[Path], Parser]
+    cells: Mapping[tuple[str, str], int]
+    names: Callable[[Path], frozenset[str]] | None = None
+    archive: Archive | None = None
+    known_duplicates: tuple[frozenset[str], ...] = ()
+
+    @property
+    def n_clips(self) -> int:
+        return sum(self.cells.values())
+
+    @property
+    def n_speakers(self) -> int:
+        return len({speaker for speaker, _ in self.cells})
+
+    def scan(self, folder: str | os.PathLike[str]) -> list[Clip]:
+        """The clips to learn from, ordered by speaker and name; CorpusError where there is none."""
+        survey = self.survey(folder)
+        if not survey.clips:
+            raise CorpusError(self._nothing_here(Path(folder), survey))
+        return list(survey.clips)
+
+    def survey(self, folder: str | os.PathLike[str]) -> Survey:
+        """Read every file name below `folder`. A clip that lies there twice counts once."""
+        root = Path(folder)
+        parse = self.parser(root)
+        clips: dict[str, Clip] = {}
+        skipped: dict[str, str] = {}
+        unknown: dict[str, str] = {}
+        for path in _recordings(root, self):
+            try:
+                found = parse(path)
+            except CorpusError as error:
+                unknown[str(path)] = str(error)
+                continue
+            if isinstance(found, Skipped):
+                skipped[str(path)] = found.reason
+            elif found.name in clips:
+                skipped[str(path)] = f"second copy of {clips[found.name].path}"
+            else:
+                clips[found.name] = found
+        ordered = sorted(clips.values(), key=lambda clip: (clip.speaker, clip.name))
+        return Survey(tuple(ordered), skipped, unknown)
+
+    def _nothing_here(self, root: Path, survey: Survey) -> str:
+        n_others = len(survey.skipped) + len(survey.unknown)
+        reasons = sorted(set(survey.skipped.values()))
+        seen = f"{n_others} other recordings" + (f" ({', '.join(reasons[:3])})" if reasons else "")
+        return (
+            f"{root} holds no clip of {self.title}: expected files such as {self.example}, found {seen}. "
+            f"Name the folder that holds the corpus. {self.how_to_get}"
+        )
+
+
+def _recordings(root: Path, corpus: Corpus) -> Iterator[PurePosixPath]:
+    """Relative paths of the recordings below `root`, sorted; passes over hidden files and linked folders."""
+    if not root.is_dir():
+        state = "is not a folder" if root.exists() else "does not exist"
+        raise CorpusError(f"{root} {state}. Name the folder that holds {corpus.title}. {corpus.how_to_get}")
+
+    def unreadable(error: OSError) -> None:
+        raise CorpusError(
+            f"{error.filename} cannot be read ({error.strerror}). Change its permissions and try again."
+        ) from error
+
+    found = [
+        Path(parent, name).relative_to(root)
+        for parent, _, names in os.walk(root, onerror=unreadable)
+        for name in names
+        if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
+    ]
+    return (PurePosixPath(path.as_posix()) for path in sorted(found))
