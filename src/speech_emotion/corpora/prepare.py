@@ -1,0 +1,343 @@
+"""A corpus folder → the prepared dataset: every clip decoded once, at 16 kHz, memory-mapped on reading.
+
+    waveforms.npy   (n_samples,)   int16     all clips, one after the other
+    offsets.npy     (n_clips + 1,) int64     clip i is waveforms[offsets[i] : offsets[i + 1]]
+    scales.npy      (n_clips,)     float32   what one int16 step is worth
+    labels.npy      (n_clips,)     int64     index into EMOTIONS
+    speakers.npy    (n_clips,)     str
+    clips.csv                                path, label, speaker, sex, seconds, warnings, attributes
+    manifest.json                            what it was made from; sizes and sha256 (see sealed.py)
+
+Clips are decoded in shards by a process pool. A finished shard is kept with its checksum, so a killed run
+goes on where it stopped and ends in the same bytes.
+"""
+
+import csv
+import errno
+import glob
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from speech_emotion import audio
+from speech_emotion.corpora import sealed
+from speech_emotion.corpora.manifest import Clip, Corpus, Sex
+from speech_emotion.corpora.workers import Progress, in_parallel
+from speech_emotion.errors import AudioError, CorpusError
+from speech_emotion.labels import EMOTIONS
+
+SCHEMA: Final = 1
+SETTINGS: Final = {"sample_rate": audio.SAMPLE_RATE, "sample_type": "int16"}
+CLIPS_PER_SHARD: Final = 32
+
+_ARRAYS: Final = ("waveforms.npy", "offsets.npy", "scales.npy", "labels.npy", "speakers.npy")
+_COLUMNS: Final = ("path", "label", "speaker", "sex", "seconds", "warnings")
+_OURS: Final = frozenset({*_ARRAYS, "clips.csv", "features", sealed.MANIFEST})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedDataset:
+    """The clips of one corpus as they are read back: from many processes at once, without a copy."""
+
+    folder: Path
+    corpus: str
+    corpus_hash: str
+    key: str  # changes with the sources, their labels and our settings
+    clips: list[Clip]
+    labels: npt.NDArray[np.int64]
+    speakers: npt.NDArray[np.str_]
+    offsets: npt.NDArray[np.int64]
+    scales: npt.NDArray[np.float32]
+    waveforms: npt.NDArray[np.int16]
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], *, verify: bool = False) -> "PreparedDataset":
+        """Map a folder that agrees with its manifest; `verify` compares every byte first (1.5 GB/s)."""
+        folder = Path(folder)
+        manifest = sealed.read(folder, schema=SCHEMA, verify=verify)
+        try:
+            waveforms, offsets, scales, labels, speakers = (
+                np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+            )
+            clips = _read_clips(folder / "clips.csv")
+        except (OSError, ValueError, KeyError) as error:
+            raise CorpusError(f"{folder} is damaged ({error}). Prepare it again.") from error
+        return cls(
+            folder=folder,
+            corpus=manifest["corpus"],
+            corpus_hash=manifest["corpus_hash"],
+            key=manifest["key"],
+            clips=clips,
+            labels=labels,
+            speakers=speakers,
+            offsets=offsets,
+            scales=scales,
+            waveforms=waveforms,
+        )
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def waveform(self, i: int) -> npt.NDArray[np.float32]:
+        """Clip `i` as the audio gate gave it: (n_samples,) float32 at 16 kHz."""
+        steps = self.waveforms[self.offsets[i] : self.offsets[i + 1]]
+        return np.multiply(steps, self.scales[i], dtype=np.float32)
+
+    def seconds(self, i: int) -> float:
+        return float(self.offsets[i + 1] - self.offsets[i]) / audio.SAMPLE_RATE
+
+
+def prepare(
+    corpus: Corpus,
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> PreparedDataset:
+    """Decode the clips of `corpus` in `folder` into the folder `out`, unless `out` holds just these."""
+    folder, out = Path(folder), Path(out).absolute()
+    clips = corpus.scan(folder)
+    corpus_hash = _hash_sources(folder, clips)
+    facts = {
+        "schema": SCHEMA,
+        "corpus": corpus.name,
+        "licence": corpus.licence,
+        "citation": corpus.citation,
+        "settings": SETTINGS,
+        "corpus_hash": corpus_hash,
+        "key": sealed.digest([SCHEMA, SETTINGS, corpus.name, corpus_hash, [_row(clip) for clip in clips]]),
+    }
+    try:
+        if not _is_done(out, facts):
+            with sealed.locked(out):
+                sealed.recover(out)
+                if not _holds(out, facts):
+                    _make(out, folder, clips, facts, workers, progress or _silent)
+                for leftover in _leftovers(out):
+                    shutil.rmtree(leftover)
+    except OSError as error:
+        raise CorpusError(_cannot_write(out, error)) from error
+    return PreparedDataset.open(out)
+
+
+def _hash_sources(folder: Path, clips: Sequence[Clip]) -> str:
+    """One sha256 over the name, size and sha256 of every source file, in the order of their names."""
+    paths = sorted(clip.path for clip in clips)
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            hashes = list(pool.map(lambda path: sealed.sha256(folder / path), paths))
+        return sealed.digest(
+            [(p, (folder / p).stat().st_size, h) for p, h in zip(paths, hashes, strict=True)]
+        )
+    except OSError as error:
+        raise CorpusError(f"{error.filename} cannot be read ({error.strerror}). Make it readable.") from error
+
+
+def _is_done(out: Path, facts: Mapping[str, Any]) -> bool:
+    return _holds(out, facts) and not _leftovers(out)
+
+
+def _holds(out: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether `out` is this very dataset. A folder that is something else is not ours to replace."""
+    if not out.exists():
+        return False
+    if foreign := {path.name for path in out.iterdir()} - _OURS:
+        raise CorpusError(f"{out} holds other files ({min(foreign)}). Choose a new folder to prepare into.")
+    try:
+        present = PreparedDataset.open(out)
+    except CorpusError:
+        return False
+    if present.corpus != facts["corpus"]:
+        raise CorpusError(f"{out} holds {present.corpus}. Choose another folder for {facts['corpus']}.")
+    return bool(present.key == facts["key"])
+
+
+def _make(
+    out: Path,
+    folder: Path,
+    clips: list[Clip],
+    facts: Mapping[str, Any],
+    workers: int | None,
+    progress: Progress,
+) -> None:
+    working = out.with_name(f".{out.name}.{facts['key'][:16]}.partial")
+    working.mkdir(exist_ok=True)
+    shards = _decode_all(working, folder, clips, workers, progress)
+    whole = working / "whole"
+    shutil.rmtree(whole, ignore_errors=True)
+    whole.mkdir()
+    _assemble(working, whole, clips, shards)
+    sealed.seal(whole, facts)
+    sealed.put_in_place(whole, out)
+
+
+def _leftovers(out: Path) -> list[Path]:
+    """Working folders of runs that were killed, of this key or another."""
+    return list(out.parent.glob(f".{glob.escape(out.name)}.*.partial"))
+
+
+def _cannot_write(out: Path, error: OSError) -> str:
+    next_step = "Free some space" if error.errno == errno.ENOSPC else "Make sure that it can be written"
+    return f"Preparing {out} stopped ({error.strerror}). {next_step} and run it again: it goes on from there."
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+# Shards: what the workers make, a few clips at a time
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """Decoded clips: the file of their int16 samples, its checksum, and what belongs to each clip."""
+
+    samples: str
+    sha256: str
+    lengths: list[int]
+    scales: list[float]
+    warnings: list[str]
+    failures: list[str]
+
+
+def _decode_all(
+    working: Path, folder: Path, clips: list[Clip], workers: int | None, progress: Progress
+) -> list[_Shard]:
+    starts = range(0, len(clips), CLIPS_PER_SHARD)
+    tasks = [
+        (working / f"{start:06d}.i16", folder, clips[start : start + CLIPS_PER_SHARD]) for start in starts
+    ]
+    shards: list[_Shard] = []
+    n_done = 0
+    for shard in in_parallel(_kept_or_new_shard, tasks, workers):
+        shards.append(shard)
+        n_done += len(shard.lengths) + len(shard.failures)
+        progress(n_done, len(clips))
+    if failures := sorted(failure for shard in shards for failure in shard.failures):
+        raise CorpusError(_cannot_decode(failures, len(clips)))
+    return sorted(shards, key=lambda shard: shard.samples)
+
+
+def _kept_or_new_shard(task: tuple[Path, Path, list[Clip]]) -> _Shard:
+    """The shard an earlier run finished, if its bytes are still the ones it noted; else a new one."""
+    samples, folder, clips = task
+    note = samples.with_suffix(".json")
+    try:
+        kept = _Shard(**json.loads(note.read_bytes()))
+        if sealed.sha256(samples) == kept.sha256:
+            return kept
+    except (OSError, ValueError, TypeError):
+        pass  # none, or not finished
+    shard = _decode_shard(samples, folder, clips)
+    if not shard.failures:
+        sealed.write_whole(note, json.dumps(asdict(shard)).encode())
+    return shard
+
+
+def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
+    shard = _Shard(samples.name, "", [], [], [], [])
+    with samples.open("wb") as file:
+        for clip in clips:
+            try:
+                waveform = audio.load(folder / clip.path)
+            except AudioError as error:
+                shard.failures.append(f"{clip.path}: {error}")
+                continue
+            scale = _scale(waveform.samples)
+            file.write(np.rint(waveform.samples / np.float32(scale)).astype("<i2").tobytes())
+            shard.lengths.append(len(waveform.samples))
+            shard.scales.append(scale)
+            shard.warnings.append(" ".join(waveform.warnings))
+    return replace(shard, sha256=sealed.sha256(samples))
+
+
+def _scale(samples: npt.NDArray[np.float32]) -> float:
+    """One int16 step: 1/32768 as in a 16-bit file, doubled until a clip beyond full scale fits unclipped.
+
+    A power of two, so that 16-bit sources come back bit for bit. The rounding noise of what was resampled is
+    1.5e-8 a bin of a 512-point power spectrum, far below the front end's floor of 1e-6.
+    """
+    lowest, highest = np.min(samples, initial=0.0), np.max(samples, initial=0.0)
+    scale = 1 / 32768
+    while np.rint(highest / scale) > 32767 or np.rint(lowest / scale) < -32768:
+        scale *= 2
+    return scale
+
+
+def _cannot_decode(failures: list[str], n_clips: int) -> str:
+    shown = "; ".join(failures[:10]) + (f"; and {len(failures) - 10} more" if len(failures) > 10 else "")
+    return (
+        f"{len(failures)} of {n_clips} clips cannot be decoded. {shown}. Restore or remove these files "
+        "and run it again: the others are kept."
+    )
+
+
+# The tables of all clips
+
+
+def _assemble(working: Path, whole: Path, clips: list[Clip], shards: list[_Shard]) -> None:
+    lengths = [length for shard in shards for length in shard.lengths]
+    scales = [scale for shard in shards for scale in shard.scales]
+    warnings = [warning for shard in shards for warning in shard.warnings]
+    np.save(whole / "offsets.npy", np.cumsum([0, *lengths], dtype=np.int64))
+    np.save(whole / "scales.npy", np.array(scales, np.float32))
+    np.save(whole / "labels.npy", np.array([EMOTIONS.index(clip.label) for clip in clips], np.int64))
+    np.save(whole / "speakers.npy", np.array([clip.speaker for clip in clips], np.str_))
+    _write_clips(whole / "clips.csv", clips, lengths, warnings)
+    _write_waveforms(whole / "waveforms.npy", sum(lengths), [working / shard.samples for shard in shards])
+
+
+def _write_waveforms(path: Path, n_samples: int, parts: list[Path]) -> None:
+    """Join the shards by copying: a memory map on a full disk would end in SIGBUS, not in an error."""
+    with path.open("wb") as out:
+        header = {"descr": "<i2", "fortran_order": False, "shape": (n_samples,)}
+        np.lib.format.write_array_header_1_0(out, header)
+        for part in parts:
+            with part.open("rb") as samples:
+                shutil.copyfileobj(samples, out, 1 << 20)
+
+
+def _row(clip: Clip) -> dict[str, str]:
+    return {
+        "path": clip.path,
+        "label": clip.label,
+        "speaker": clip.speaker,
+        "sex": clip.sex,
+        **clip.attributes,
+    }
+
+
+def _write_clips(path: Path, clips: list[Clip], lengths: list[int], warnings: list[str]) -> None:
+    attributes = sorted({name for clip in clips for name in clip.attributes})
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        table = csv.DictWriter(file, [*_COLUMNS, *attributes], restval="", lineterminator="\n")
+        table.writeheader()
+        for clip, length, warning in zip(clips, lengths, warnings, strict=True):
+            measured = {"seconds": f"{length / audio.SAMPLE_RATE:.6f}", "warnings": warning}
+            table.writerow({name: _quoted(cell) for name, cell in {**_row(clip), **measured}.items()})
+
+
+def _read_clips(path: Path) -> list[Clip]:
+    clips = []
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        for row in csv.DictReader(file):
+            cells = {name: cell.removeprefix("'") for name, cell in row.items()}
+            fixed = {name: cells.pop(name) for name in _COLUMNS}
+            attributes = {name: cell for name, cell in cells.items() if cell}
+            sex = cast("Sex", fixed["sex"])
+            clips.append(Clip(fixed["path"], fixed["label"], fixed["speaker"], sex, attributes))
+    return clips
+
+
+def _quoted(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "'")) else cell

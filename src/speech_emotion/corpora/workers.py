@@ -1,0 +1,40 @@
+"""Work spread over processes. In: a function and its tasks. Out: the results, as they are done.
+
+Processes, not threads: most of the work is Python between short calls. They are spawned: a forked child can
+inherit a lock that the thread of a progress display holds, and wait for ever.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TypeVar
+
+from speech_emotion.errors import CorpusError
+
+Progress = Callable[[int, int], None]
+"""Called with the clips done and the clips in all."""
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def in_parallel(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int | None
+) -> Iterator[Result]:
+    """`function(task)` of every task, in the order of completion; by default one process a core."""
+    workers = min(workers or os.cpu_count() or 1, len(tasks))
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"))
+    try:
+        for future in as_completed([pool.submit(function, task) for task in tasks]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise CorpusError(
+            "A worker process was killed, perhaps for want of memory. Run it again: it goes on from there."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
