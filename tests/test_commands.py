@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PIECES = ("run", "test", "tools/environment.sh", "pyproject.toml", "requirements.txt", "constraints.txt")
 
-# A Python as old and as whole as it is told to be, which makes a .venv of itself and "installs" a speech-emotion
+# A Python as old and as whole as it is told to be. It makes a .venv of itself and "installs" a speech-emotion
 # that prints its arguments. Everything asked of it goes to the file LOG.
 STAND_IN = """#!/bin/sh
 printf '%s\\n' "$*" >>"$LOG"

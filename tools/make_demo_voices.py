@@ -3,7 +3,7 @@
     python tools/make_demo_voices.py [FOLDER]
 
 In: espeak-ng (apt-get install espeak-ng) on the path. Out: FOLDER/demo-*.flac, 16 kHz mono, the same bytes
-each time with the same versions of espeak-ng and libsndfile. The voices are synthetic, belong to nobody and are
+each time with the same versions of espeak-ng and libsndfile. The voices are synthetic and
 dedicated to the public domain (CC0 1.0). They show that the line works, not how good the model is.
 """
 
