@@ -31,7 +31,7 @@ from speech_emotion import audio
 from speech_emotion.corpora import sealed
 from speech_emotion.corpora.manifest import Clip, Corpus, Sex
 from speech_emotion.corpora.workers import Progress, in_parallel
-from speech_emotion.errors import AudioError, CorpusError
+from speech_emotion.errors import AudioDecodeError, AudioError, CorpusError
 from speech_emotion.labels import EMOTIONS
 
 SCHEMA: Final = 1
@@ -89,7 +89,8 @@ class PreparedDataset:
     def waveform(self, i: int) -> npt.NDArray[np.float32]:
         """Clip `i` as the audio gate gave it: (n_samples,) float32 at 16 kHz."""
         steps = self.waveforms[self.offsets[i] : self.offsets[i + 1]]
-        return np.multiply(steps, self.scales[i], dtype=np.float32)
+        samples: npt.NDArray[np.float32] = steps.astype(np.float32) * self.scales[i]
+        return samples
 
     def seconds(self, i: int) -> float:
         return float(self.offsets[i + 1] - self.offsets[i]) / audio.SAMPLE_RATE
@@ -248,7 +249,7 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
     with samples.open("wb") as file:
         for clip in clips:
             try:
-                waveform = audio.load(folder / clip.path)
+                waveform = _load_whole(folder / clip.path)
             except AudioError as error:
                 shard.failures.append(f"{clip.path}: {error}")
                 continue
@@ -258,6 +259,13 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
             shard.scales.append(scale)
             shard.warnings.append(" ".join(waveform.warnings))
     return replace(shard, sha256=sealed.sha256(samples))
+
+
+def _load_whole(path: Path) -> audio.Waveform:
+    waveform = audio.load(path)
+    if "truncated" in waveform.warnings:
+        raise AudioDecodeError(f"it is cut short after {waveform.seconds:.2f} s")
+    return waveform
 
 
 def _scale(samples: npt.NDArray[np.float32]) -> float:

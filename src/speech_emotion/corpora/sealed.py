@@ -1,8 +1,8 @@
 """Folders that are whole or refused. In: a working folder of finished files. Out: it, sealed and in place.
 
 A sealed folder carries `manifest.json` with the size and sha256 of every file beside it, and its own. The
-manifest is written last and the folder takes its name in one step, so that `kill -9`, a full disk or a flipped
-byte leaves the old folder, the new folder, or one that `read` refuses; never half of one.
+manifest is written last and the folder takes its name in one step, so that `kill -9`, a full disk or a
+flipped byte leaves the old folder, the new folder, or one that `read` refuses; never half of one.
 """
 
 import contextlib
