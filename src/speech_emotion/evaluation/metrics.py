@@ -50,24 +50,23 @@ def recalls(y_true: IntArray, y_pred: IntArray) -> dict[int, float]:
 
 def uar(y_true: IntArray, y_pred: IntArray) -> float:
     """Unweighted average recall over the classes that occur in `y_true`."""
-    return float(np.mean(list(recalls(y_true, y_pred).values())))
-
-
-def accuracy(y_true: IntArray, y_pred: IntArray) -> float:
-    """The share of clips answered right."""
-    _check(y_true, y_pred)
-    return float(np.mean(y_true == y_pred))
+    return float(uar_of(_sums(y_true, y_pred)))
 
 
 def macro_f1(y_true: IntArray, y_pred: IntArray) -> float:
     """Mean of 2·hits / (spoken + answered) over the classes that occur in `y_true`."""
+    return float(macro_f1_of(_sums(y_true, y_pred)))
+
+
+def accuracy(y_true: IntArray, y_pred: IntArray) -> float:
+    """The share of clips answered right."""
+    return float(accuracy_of(_sums(y_true, y_pred)))
+
+
+def _sums(y_true: IntArray, y_pred: IntArray) -> FloatArray:
     _check(y_true, y_pred)
-    scores = [_f1(y_true == label, y_pred == label) for label in np.unique(y_true)]
-    return float(np.mean(scores))
-
-
-def _f1(spoken: npt.NDArray[np.bool_], answered: npt.NDArray[np.bool_]) -> float:
-    return float(2 * np.sum(spoken & answered) / (np.sum(spoken) + np.sum(answered)))
+    n_classes = int(max(y_true.max(), y_pred.max())) + 1
+    return np.asarray(answer_terms(y_true, y_pred, n_classes).sum(axis=0))
 
 
 # --- probabilities ------------------------------------------------------------------------------------------
@@ -107,16 +106,12 @@ def ece(y_true: IntArray, probabilities: FloatArray, *, n_bins: int = N_BINS) ->
 
 def nll(y_true: IntArray, probabilities: FloatArray) -> float:
     """Mean negative log likelihood of what was spoken, in nats."""
-    _check(y_true, probabilities)
-    spoken = probabilities[np.arange(len(y_true)), y_true]
-    return float(-np.mean(np.log(np.maximum(spoken, SMALLEST_PROBABILITY))))
+    return float(mean_of(nll_terms(y_true, probabilities).sum(axis=0)))
 
 
 def brier(y_true: IntArray, probabilities: FloatArray) -> float:
     """Mean squared distance to the one-hot truth, summed over classes: 0 is perfect, 2 the worst."""
-    _check(y_true, probabilities)
-    truth = np.eye(probabilities.shape[1])[y_true]
-    return float(np.mean(np.sum((probabilities - truth) ** 2, axis=1)))
+    return float(mean_of(brier_terms(y_true, probabilities).sum(axis=0)))
 
 
 def risk_coverage(y_true: IntArray, probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -150,31 +145,43 @@ def _bin_of(confidence: FloatArray, n_bins: int) -> IntArray:
 # --- sums over clips, and the bootstrap over speakers -------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """The 95 % percentile interval of a bootstrap."""
-
-    low: float
-    high: float
+Interval = tuple[float, float]
 
 
-def recall_terms(y_true: IntArray, y_pred: IntArray, n_classes: int) -> FloatArray:
-    """(n, 2k): for each clip and class whether it was a hit, then whether it was spoken. For `uar_of`."""
+def answer_terms(y_true: IntArray, y_pred: IntArray, n_classes: int) -> FloatArray:
+    """(n, 3k): for each clip and class, was it a hit, was it spoken, was it answered (as 0 or 1)."""
+    _check(y_true, y_pred)
     spoken = np.eye(n_classes)[y_true]
-    return np.concatenate([spoken * (y_true == y_pred)[:, None], spoken], axis=1)
+    answered = np.eye(n_classes + 1)[y_pred][:, :n_classes]  # ABSTAINED is the last row: nothing answered
+    return np.concatenate([spoken * answered, spoken, answered], axis=1)
 
 
 def uar_of(sums: FloatArray) -> FloatArray:
-    """Sums of `recall_terms` (..., 2k) → UAR (...), over the classes that occur."""
-    hits, spoken = np.split(sums, 2, axis=-1)
-    recall = np.divide(hits, spoken, out=np.zeros_like(hits), where=spoken > 0)
-    return np.asarray(recall.sum(axis=-1) / (spoken > 0).sum(axis=-1))
+    """Sums of `answer_terms` (..., 3k) → UAR (...), over the classes that were spoken."""
+    hits, spoken, _ = np.split(sums, 3, axis=-1)
+    return _mean_over_spoken(hits, spoken, spoken)
+
+
+def macro_f1_of(sums: FloatArray) -> FloatArray:
+    """Sums of `answer_terms` (..., 3k) → macro-F1 (...), over the classes that were spoken."""
+    hits, spoken, answered = np.split(sums, 3, axis=-1)
+    return _mean_over_spoken(2 * hits, spoken + answered, spoken)
 
 
 def accuracy_of(sums: FloatArray) -> FloatArray:
-    """Sums of `recall_terms` (..., 2k) → accuracy (...)."""
-    hits, spoken = np.split(sums, 2, axis=-1)
+    """Sums of `answer_terms` (..., 3k) → accuracy (...)."""
+    hits, spoken, _ = np.split(sums, 3, axis=-1)
     return np.asarray(hits.sum(axis=-1) / spoken.sum(axis=-1))
+
+
+def mean_of(sums: FloatArray) -> FloatArray:
+    """Sums of (value, 1) pairs (..., 2) → their mean (...)."""
+    return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+def _mean_over_spoken(numerator: FloatArray, denominator: FloatArray, spoken: FloatArray) -> FloatArray:
+    scores = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=spoken > 0)
+    return np.asarray(scores.sum(axis=-1) / (spoken > 0).sum(axis=-1))
 
 
 def ece_terms(y_true: IntArray, probabilities: FloatArray, *, n_bins: int = N_BINS) -> FloatArray:
@@ -189,6 +196,24 @@ def ece_of(sums: FloatArray) -> FloatArray:
     return np.asarray(np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1])
 
 
+def nll_terms(y_true: IntArray, probabilities: FloatArray) -> FloatArray:
+    """(n, 2): the negative log likelihood of what was spoken, and a one. For `mean_of`."""
+    _check(y_true, probabilities)
+    spoken = probabilities[np.arange(len(y_true)), y_true]
+    return _with_ones(-np.log(np.maximum(spoken, SMALLEST_PROBABILITY)))
+
+
+def brier_terms(y_true: IntArray, probabilities: FloatArray) -> FloatArray:
+    """(n, 2): the squared distance to the one-hot truth, and a one. For `mean_of`."""
+    _check(y_true, probabilities)
+    truth = np.eye(probabilities.shape[1])[y_true]
+    return _with_ones(np.sum((probabilities - truth) ** 2, axis=1))
+
+
+def _with_ones(values: FloatArray) -> FloatArray:
+    return np.stack([values, np.ones_like(values)], axis=1)
+
+
 def bootstrap_over_speakers(
     terms: FloatArray,
     speakers: npt.NDArray[np.str_],
@@ -197,7 +222,7 @@ def bootstrap_over_speakers(
     seed: int = 0,
     n_resamples: int = N_RESAMPLES,
 ) -> Interval:
-    """Draw speakers with replacement, all clips of each; 95 % percentile interval of the score.
+    """Draw speakers with replacement, all clips of each: the 95 % percentile interval, (low, high).
 
     `terms` is (n, m), or (n, n_seeds, m) for several trainings of one recipe: then a resample takes the same
     speakers in each and the score is the mean over trainings. A class that no drawn speaker spoke is left
@@ -232,19 +257,14 @@ def paired_difference(a: Mapping[str, float], b: Mapping[str, float], *, seed: i
         raise CorpusError("Two systems are compared on the same speakers: score both under one protocol.")
     speakers = sorted(a)
     difference = np.array([a[speaker] - b[speaker] for speaker in speakers])
-    interval = bootstrap_over_speakers(
-        np.stack([difference, np.ones_like(difference)], axis=1),
-        np.array(speakers),
-        lambda sums: np.asarray(sums[..., 0] / sums[..., 1]),
-        seed=seed,
-    )
+    interval = bootstrap_over_speakers(_with_ones(difference), np.array(speakers), mean_of, seed=seed)
     better, worse = int(np.sum(difference > 0)), int(np.sum(difference < 0))
     return PairedDifference(float(difference.mean()), interval, len(speakers), better, worse)
 
 
 def _percentiles(scores: FloatArray) -> Interval:
     low, high = np.percentile(scores, [2.5, 97.5])
-    return Interval(float(low), float(high))
+    return float(low), float(high)
 
 
 def _check(y_true: IntArray, answers: IntArray | FloatArray) -> None:

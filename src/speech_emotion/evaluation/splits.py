@@ -19,21 +19,12 @@ from functools import cache, cached_property
 from itertools import product
 from pathlib import PurePosixPath
 from typing import Final
-from typing import Protocol as Interface
 
 import numpy as np
 import numpy.typing as npt
 
+from speech_emotion.corpora import Clip
 from speech_emotion.errors import ConfigError, SpeakerLeakError
-
-
-class ClipLike(Interface):
-    """What a split needs to know of a clip (`corpora.manifest.Clip` has it)."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def speaker(self) -> str: ...
 
 
 def check_no_leak(learned_from: Collection[str], test: Collection[str], *, where: str) -> None:
@@ -87,12 +78,12 @@ class Protocol:
         """What a model trained on `fold` carries in its metadata as `protocol`."""
         return {"name": self.name, "corpus": self.corpus, "leaky": self.leaky} | fold.to_dict()
 
-    def indices(self, clips: Iterable[ClipLike], members: frozenset[str]) -> npt.NDArray[np.int64]:
+    def indices(self, clips: Iterable[Clip], members: frozenset[str]) -> npt.NDArray[np.int64]:
         """Positions of the clips that belong to one side: `indices(clips, fold.train)`."""
         inside = [self._member(clip) in members for clip in clips]
         return np.flatnonzero(inside)
 
-    def _member(self, clip: ClipLike) -> str:
+    def _member(self, clip: Clip) -> str:
         return PurePosixPath(clip.path).stem if self.leaky else clip.speaker
 
 

@@ -1,0 +1,161 @@
+"""The named splits: published test speakers, nobody on two sides, derived choices that never move."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speech_emotion import corpora
+from speech_emotion.corpora import Clip
+from speech_emotion.errors import ConfigError, SpeakerLeakError
+from speech_emotion.evaluation import splits
+from speech_emotion.evaluation.splits import Fold, protocol
+
+HONEST = [name for name in splits.names() if not protocol(name).leaky]
+
+
+def tested_in(name: str) -> list[set[int]]:
+    return [{int(speaker) for speaker in fold.test} for fold in protocol(name).folds]
+
+
+def test_the_published_test_speakers() -> None:
+    assert tested_in("luna5") == [
+        {2, 5, 14, 15, 16},
+        {3, 6, 7, 13, 18},
+        {10, 11, 12, 19, 20},
+        {8, 17, 21, 23, 24},
+        {1, 4, 9, 22},
+    ]
+    assert tested_in("emobox6") == [
+        {1, 11, 20, 21},
+        {4, 10, 12, 14},
+        {8, 9, 19, 23},
+        {3, 5, 7, 24},
+        {2, 15, 16, 18},
+        {6, 13, 17, 22},
+    ]
+    assert tested_in("loso24") == [{actor} for actor in range(1, 25)]
+    assert tested_in("serab") == [{1, 4, 13, 16, 22}]
+    assert [fold.test for fold in protocol("savee4").folds] == [{"JE"}, {"KL"}, {"DC"}, {"JK"}]
+
+
+def test_the_published_validation_speakers() -> None:
+    luna5 = [sorted(fold.validation) for fold in protocol("luna5").folds]
+    assert luna5 == [["03", "06"], ["10", "11"], ["08", "17"], ["01", "14"], ["02", "05"]]
+    (serab,) = protocol("serab").folds
+    assert serab.validation == {"06", "08", "10", "19", "20"}
+    assert len(serab.train) == 14
+
+
+def test_crema_d_as_tensorflow_datasets_divides_it() -> None:
+    (fold,) = protocol("tfds").folds
+    assert (len(fold.test), len(fold.validation), len(fold.train)) == (19, 9, 63)
+    assert {"1010", "1088"} <= fold.test
+    assert {"1015", "1090"} <= fold.validation
+    assert {"1001", "1091"} <= fold.train
+
+
+def test_derived_validation_is_the_next_of_each_sex_in_the_following_folds() -> None:
+    emobox6 = [sorted(fold.validation) for fold in protocol("emobox6").folds]
+    # Fold 0 is followed by {4, 10, 12, 14}, all women, then {8, 9, 19, 23}: 4 and 9.
+    assert emobox6 == [["04", "09"], ["08", "09"], ["03", "24"], ["02", "15"], ["06", "13"], ["01", "20"]]
+    loso24 = [sorted(fold.validation) for fold in protocol("loso24").folds]
+    assert (loso24[0], loso24[1], loso24[23]) == (["02", "03"], ["03", "04"], ["01", "02"])
+    assert [fold.validation for fold in protocol("savee4").folds] == [{"KL"}, {"DC"}, {"JK"}, {"JE"}]
+
+
+@pytest.mark.parametrize("name", ["luna5", "emobox6", "loso24"])
+def test_ravdess_validation_is_balanced_by_sex(name: str) -> None:
+    for fold in protocol(name).folds:
+        assert sorted(int(speaker) % 2 for speaker in fold.validation) == [0, 1]
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_every_fold_divides_the_whole_corpus(name: str) -> None:
+    first, *others = ({*fold.test, *fold.validation, *fold.train} for fold in protocol(name).folds)
+    assert all(other == first for other in others)
+    n_speakers = {"ravdess": 24, "savee": 4, "crema-d": 91}[protocol(name).corpus]
+    assert len(first) == n_speakers
+    for fold in protocol(name).folds:
+        assert len(fold.test) + len(fold.validation) + len(fold.train) == n_speakers
+
+
+@pytest.mark.parametrize("name", splits.names())
+def test_nobody_is_tested_twice(name: str) -> None:
+    tested = [member for fold in protocol(name).folds for member in fold.test]
+    assert len(tested) == len(set(tested))
+
+
+@pytest.mark.parametrize("name", ["luna5", "emobox6", "loso24", "savee4", "random10"])
+def test_everybody_is_tested_once(name: str) -> None:
+    folds = protocol(name).folds
+    tested = {member for fold in folds for member in fold.test}
+    assert tested == folds[0].test | folds[0].validation | folds[0].train
+
+
+@pytest.mark.parametrize(
+    ("test", "validation", "train"),
+    [({"01"}, {"02"}, {"01", "03"}), ({"01"}, {"01"}, {"03"}), ({"01"}, {"02"}, {"02", "03"})],
+)
+def test_a_speaker_on_two_sides_is_an_error(test: set[str], validation: set[str], train: set[str]) -> None:
+    with pytest.raises(SpeakerLeakError, match=r"fold 3, .* and .*: 0[12] on both sides"):
+        Fold(3, frozenset(test), frozenset(validation), frozenset(train))
+
+
+def test_random10_covers_every_speech_clip_and_says_what_it_is() -> None:
+    random10 = protocol("random10")
+    names = corpora.get("ravdess").names
+    assert names is not None
+    assert {clip for fold in random10.folds for clip in fold.test} == names(Path())
+    assert [len(fold.test) for fold in random10.folds] == [144] * 10
+    assert str(random10) == "random10 (LEAKY: same speakers in train and test)"
+    assert str(protocol("luna5")) == "luna5"
+
+
+def test_random10_is_shuffled() -> None:
+    for fold in protocol("random10").folds:
+        assert len({clip[-2:] for clip in fold.test}) == 24  # every actor, on the other side too
+
+
+def clip(name: str, speaker: str) -> Clip:
+    return Clip(f"Actor_{speaker}/{name}.flac", "happy", speaker, "unknown")
+
+
+def test_indices_select_by_speaker_and_in_random10_by_clip() -> None:
+    clips = [clip("03-01-03-01-01-01-02", "02"), clip("03-01-03-01-01-01-05", "05"), clip("x", "09")]
+    luna5, random10 = protocol("luna5"), protocol("random10")
+    np.testing.assert_array_equal(luna5.indices(clips, luna5.folds[0].test), [0, 1])
+    np.testing.assert_array_equal(luna5.indices(clips, luna5.folds[4].test), [2])
+    np.testing.assert_array_equal(random10.indices(clips, frozenset({"03-01-03-01-01-01-05"})), [1])
+
+
+def test_split_hashes_never_move() -> None:
+    """A result file names the hash: changing a split by accident must not go unnoticed."""
+    assert {name: protocol(name).split_hash[:12] for name in splits.names()} == {
+        "luna5": "03288e0fbe12",
+        "emobox6": "9b045332043b",
+        "loso24": "79d76840c131",
+        "serab": "1185beb4e0cf",
+        "savee4": "43a785db0b1b",
+        "tfds": "01cad6b62ae8",
+        "random10": "2649ad74f9b2",
+    }
+
+
+def test_describe_is_what_a_model_carries() -> None:
+    luna5 = protocol("luna5")
+    described = luna5.describe(luna5.folds[4])
+    assert described["name"] == "luna5"
+    assert described["corpus"] == "ravdess"
+    assert described["leaky"] is False
+    assert described["fold"] == 4
+    assert described["test"] == ["01", "04", "09", "22"]
+    assert described["validation"] == ["02", "05"]
+    assert len(described["train"]) == 18
+
+
+def test_an_unknown_protocol_comes_with_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match=r"no protocol 'luna6'\. Did you mean luna5\?"):
+        protocol("luna6")
+    with pytest.raises(ConfigError, match="Choose one of: luna5, emobox6"):
+        protocol("???")
