@@ -14,19 +14,19 @@ from speech_emotion.evaluation.splits import Fold, protocol
 HONEST = [name for name in splits.names() if not protocol(name).leaky]
 
 
-def tested_in(name: str) -> list[set[int]]:
+def actors_tested(name: str) -> list[set[int]]:
     return [{int(speaker) for speaker in fold.test} for fold in protocol(name).folds]
 
 
 def test_the_published_test_speakers() -> None:
-    assert tested_in("luna5") == [
+    assert actors_tested("luna5") == [
         {2, 5, 14, 15, 16},
         {3, 6, 7, 13, 18},
         {10, 11, 12, 19, 20},
         {8, 17, 21, 23, 24},
         {1, 4, 9, 22},
     ]
-    assert tested_in("emobox6") == [
+    assert actors_tested("emobox6") == [
         {1, 11, 20, 21},
         {4, 10, 12, 14},
         {8, 9, 19, 23},
@@ -34,8 +34,8 @@ def test_the_published_test_speakers() -> None:
         {2, 15, 16, 18},
         {6, 13, 17, 22},
     ]
-    assert tested_in("loso24") == [{actor} for actor in range(1, 25)]
-    assert tested_in("serab") == [{1, 4, 13, 16, 22}]
+    assert actors_tested("loso24") == [{actor} for actor in range(1, 25)]
+    assert actors_tested("serab") == [{1, 4, 13, 16, 22}]
     assert [fold.test for fold in protocol("savee4").folds] == [{"JE"}, {"KL"}, {"DC"}, {"JK"}]
 
 
