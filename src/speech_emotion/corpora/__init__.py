@@ -1,21 +1,30 @@
 """The corpora we read. In: a name such as "ravdess". Out: the Corpus, its facts and its reader."""
 
-from speech_emotion.corpora import ravdess
+from speech_emotion.corpora import cremad, emodb, nemo, ravdess, savee, tess
 from speech_emotion.corpora.manifest import Clip, Corpus
 from speech_emotion.errors import CorpusError
 
 __all__ = ["Clip", "Corpus", "get", "names"]
 
-_CORPORA = {corpus.name: corpus for corpus in (ravdess.SPEECH, ravdess.SONG)}
+_ALL = (
+    ravdess.SPEECH,
+    ravdess.SONG,
+    nemo.CORPUS,
+    tess.CORPUS,
+    savee.CORPUS,
+    emodb.CORPUS,
+    cremad.CORPUS,
+)
+_BY_NAME = {corpus.name: corpus for corpus in _ALL}
 
 
 def names() -> tuple[str, ...]:
     """The names that `get` knows."""
-    return tuple(_CORPORA)
+    return tuple(_BY_NAME)
 
 
 def get(name: str) -> Corpus:
     """The corpus called `name`."""
-    if name not in _CORPORA:
-        raise CorpusError(f"There is no corpus {name!r}. Choose one of: {', '.join(_CORPORA)}.")
-    return _CORPORA[name]
+    if name not in _BY_NAME:
+        raise CorpusError(f"There is no corpus {name!r}. Choose one of: {', '.join(_BY_NAME)}.")
+    return _BY_NAME[name]

@@ -5,7 +5,8 @@ file name. `scan` gives the clips to learn from; `survey` also says what was lef
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -13,8 +14,8 @@ from typing import Literal
 from speech_emotion.errors import CorpusError
 
 AUDIO_SUFFIXES = frozenset(
-    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"]
-    + [".m4a", ".aac", ".mp4", ".webm", ".wma", ".avi", ".mov", ".mkv", ".flv"]
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
+    | {".m4a", ".aac", ".mp4", ".webm", ".wma", ".avi", ".mov", ".mkv", ".flv"}
 )
 
 Sex = Literal["female", "male", "unknown"]
@@ -66,12 +67,13 @@ class Survey:
 Parser = Callable[[PurePosixPath], Clip | Skipped]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Corpus:
     """One published corpus. `parser(folder)` gives the function that turns a relative path into a Clip.
 
     `names(folder)` lists the published clips by name where they are known one by one; `cells` says how many
-    clips each (speaker, label) holds. `known_duplicates` are names that hold the same sound as published.
+    clips each (speaker, label) holds. `misnamed` maps a slip in a published name to the name it should be;
+    `known_duplicates` are names that hold the same sound as published.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Corpus:
     cells: Mapping[tuple[str, str], int]
     names: Callable[[Path], frozenset[str]] | None = None
     archive: Archive | None = None
+    misnamed: Mapping[str, str] = field(default_factory=dict)
     known_duplicates: tuple[frozenset[str], ...] = ()
 
     @property
@@ -96,21 +99,22 @@ class Corpus:
     def n_speakers(self) -> int:
         return len({speaker for speaker, _ in self.cells})
 
+    def name_of(self, clip: Clip) -> str:
+        return self.misnamed.get(clip.name, clip.name)
+
     def scan(self, folder: str | os.PathLike[str]) -> list[Clip]:
         """The clips to learn from, ordered by speaker and name; CorpusError where there is none."""
-        survey = self.survey(folder)
-        if not survey.clips:
-            raise CorpusError(self._nothing_here(Path(folder), survey))
-        return list(survey.clips)
+        return list(self.survey(folder).clips)
 
     def survey(self, folder: str | os.PathLike[str]) -> Survey:
         """Read every file name below `folder`. A clip that lies there twice counts once."""
         root = Path(folder)
+        paths = self._recordings(root)
         parse = self.parser(root)
         clips: dict[str, Clip] = {}
         skipped: dict[str, str] = {}
         unknown: dict[str, str] = {}
-        for path in _recordings(root, self):
+        for path in paths:
             try:
                 found = parse(path)
             except CorpusError as error:
@@ -118,38 +122,38 @@ class Corpus:
                 continue
             if isinstance(found, Skipped):
                 skipped[str(path)] = found.reason
-            elif found.name in clips:
-                skipped[str(path)] = f"second copy of {clips[found.name].path}"
+            elif self.name_of(found) in clips:
+                skipped[str(path)] = "second copy"
             else:
-                clips[found.name] = found
-        ordered = sorted(clips.values(), key=lambda clip: (clip.speaker, clip.name))
+                clips[self.name_of(found)] = found
+        if not clips:
+            raise CorpusError(self._nothing_here(root, skipped, unknown))
+        ordered = sorted(clips.values(), key=lambda clip: (clip.speaker, self.name_of(clip)))
         return Survey(tuple(ordered), skipped, unknown)
 
-    def _nothing_here(self, root: Path, survey: Survey) -> str:
-        n_others = len(survey.skipped) + len(survey.unknown)
-        reasons = sorted(set(survey.skipped.values()))
-        seen = f"{n_others} other recordings" + (f" ({', '.join(reasons[:3])})" if reasons else "")
+    def _recordings(self, root: Path) -> list[PurePosixPath]:
+        """Relative paths of the recordings below `root`, sorted; without hidden files and linked folders."""
+        if not root.is_dir():
+            state = "is not a folder" if root.exists() else "does not exist"
+            raise CorpusError(f"{root} {state}. Name the folder that holds {self.title}. {self.how_to_get}")
+        found = [
+            Path(parent, name).relative_to(root)
+            for parent, _, names in os.walk(root, onerror=_unreadable)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
+        ]
+        return [PurePosixPath(path.as_posix()) for path in sorted(found)]
+
+    def _nothing_here(self, root: Path, skipped: Mapping[str, str], unknown: Mapping[str, str]) -> str:
+        reasons = [f"{n} {reason}" for reason, n in Counter(skipped.values()).most_common()]
+        found = ", ".join([*reasons, f"{len(unknown)} unknown"] if unknown else reasons) or "no recording"
         return (
-            f"{root} holds no clip of {self.title}: expected files such as {self.example}, found {seen}. "
+            f"{root} holds no clip of {self.title}: expected files such as {self.example}, found {found}. "
             f"Name the folder that holds the corpus. {self.how_to_get}"
         )
 
 
-def _recordings(root: Path, corpus: Corpus) -> Iterator[PurePosixPath]:
-    """Relative paths of the recordings below `root`, sorted; passes over hidden files and linked folders."""
-    if not root.is_dir():
-        state = "is not a folder" if root.exists() else "does not exist"
-        raise CorpusError(f"{root} {state}. Name the folder that holds {corpus.title}. {corpus.how_to_get}")
-
-    def unreadable(error: OSError) -> None:
-        raise CorpusError(
-            f"{error.filename} cannot be read ({error.strerror}). Change its permissions and try again."
-        ) from error
-
-    found = [
-        Path(parent, name).relative_to(root)
-        for parent, _, names in os.walk(root, onerror=unreadable)
-        for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
-    ]
-    return (PurePosixPath(path.as_posix()) for path in sorted(found))
+def _unreadable(error: OSError) -> None:
+    raise CorpusError(
+        f"{error.filename} cannot be read ({error.strerror}). Change its permissions and try again."
+    ) from error

@@ -114,7 +114,7 @@ def _published(channel: str) -> frozenset[str]:
 
 
 def _cells(channel: str) -> Mapping[tuple[str, str], int]:
-    parsed = map(parse, _published(channel))
+    parsed = map(parse, sorted(_published(channel)))
     return Counter((name.actor, name.emotion) for name in parsed)
 
 
