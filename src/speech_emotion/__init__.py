@@ -1,3 +1,54 @@
-"""Which emotion a voice expresses: sound in, one calibrated distribution over eight emotions out."""
+"""Which emotion a voice expresses: sound in, one calibrated distribution over eight emotions out.
+
+>>> import speech_emotion as ser
+>>> ser.predict("hello.wav")
+Prediction(happy 0.82, 0.00–3.42 s)
+
+Importing is silent and light: what needs numpy or ONNX Runtime is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from speech_emotion import errors
+from speech_emotion.errors import SpeechEmotionError
+from speech_emotion.labels import EMOTIONS
+
+if TYPE_CHECKING:
+    from speech_emotion.classifier import Classifier, load, predict
+    from speech_emotion.prediction import Prediction
+    from speech_emotion.stream import EmotionStream
 
 __version__ = "0.1.0"
+__all__ = [
+    "EMOTIONS",
+    "Classifier",
+    "EmotionStream",
+    "Prediction",
+    "SpeechEmotionError",
+    "__version__",
+    "errors",
+    "load",
+    "predict",
+]
+
+_HOMES = {
+    "Classifier": "classifier",
+    "EmotionStream": "stream",
+    "Prediction": "prediction",
+    "load": "classifier",
+    "predict": "classifier",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,7 +4,10 @@ Exit codes: 0 all answered, 1 some inputs failed (named on stderr), 2 usage, 130
 Every verb is thin and imports what is heavy inside itself, so that `--help` stays quick.
 """
 
+import io
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -32,34 +35,104 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 def main() -> None:
     """The console script: our errors become one line on stderr, a closed pipe or Ctrl-C ends quietly."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a narrow terminal must not turn 😄 into a traceback
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except SpeechEmotionError as error:
-        typer.echo(f"{printable(str(error))} ({error.code})", err=True)
+        complain(f"{error} ({error.code})")
         sys.exit(1)
+    except BrokenPipeError:  # `… | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
-def printable(text: str) -> str:
-    """`text` on one line that cannot steer a terminal: control characters and stray bytes are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def complain(text: str) -> None:
+    """One line on stderr."""
+    from speech_emotion.printing import printable
+
+    typer.echo(printable(text), err=True)
 
 
 @app.command()
 def predict(
-    sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Sound files.")],
-    timeline: Annotated[bool, typer.Option("--timeline", help="One answer a window.")] = False,
+    sources: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="One answer a window, not one a file.")
+    ] = False,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A CSV table.")] = False,
     model: ModelOption = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Answer on the bundled synthetic voices.")] = False,
 ) -> None:
     """The emotion of each FILE."""
-    raise NotImplementedError
+    sources = [*(sources or []), *(_demo_voices() if demo else [])]
+    if not sources:
+        raise typer.BadParameter("give at least one sound file, or --demo")
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv are two formats; choose one")
+    from speech_emotion import printing
+    from speech_emotion.classifier import load
+
+    classifier = load(model)
+    failed: list[str] = []
+
+    def outcomes() -> Iterator[printing.Outcome]:
+        for source in _with_progress(sources):
+            try:
+                predictions = classifier.timeline(source) if timeline else [classifier.predict(source)]
+            except SpeechEmotionError as error:
+                failed.append(f"{source} ({error.code})")
+                yield printing.Outcome(source, [], error)
+            else:
+                yield printing.Outcome(source, predictions)
+
+    if as_json:
+        printing.write_json(outcomes(), sys.stdout)
+    elif as_csv:
+        printing.write_csv(outcomes(), sys.stdout, classifier.info.labels)
+    else:
+        printing.write_text(outcomes(), sys.stdout)
+    if failed:
+        complain(f"{len(failed)} of {len(sources)} failed: {', '.join(failed)}")
+        raise typer.Exit(1)
+
+
+def _demo_voices() -> list[str]:
+    return [str(path) for path in sorted((Path(__file__).parent / "assets").glob("demo-*.flac"))]
+
+
+def _with_progress(sources: list[str]) -> Iterator[str]:
+    """`sources`, with a display on stderr when they are many and somebody is watching."""
+    if len(sources) < 2 or not sys.stderr.isatty():
+        yield from sources
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("listening"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+    ) as display:
+        yield from display.track(sources)
 
 
 @app.command()
 def info(as_json: JsonOption = False, model: ModelOption = None) -> None:
     """What the model is, what it was trained on and how well it does."""
-    raise NotImplementedError
+    from speech_emotion import printing
+    from speech_emotion.classifier import load
+
+    write = printing.write_info_json if as_json else printing.write_info
+    write(load(model).info, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""What a model file says about itself. In: its metadata as JSON. Out: a ModelInfo, or a refusal."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Final
+
+from speech_emotion.audio import SAMPLE_RATE
+from speech_emotion.errors import ModelFormatError
+
+FORMAT_VERSION: Final = 1
+METADATA_KEY: Final = "speech_emotion"
+NEXT_STEP: Final = "Export it again with: speech-emotion export"
+
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "name": (str,),
+    "format_version": (int,),
+    "labels": (list,),
+    "sample_rate": (int,),
+    "window_seconds": (int, float),
+    "hop_seconds": (int, float),
+    "min_seconds": (int, float),
+    "temperature": (int, float),
+    "n_parameters": (int,),
+    "recipe": (dict,),
+    "corpora": (list,),
+    "protocol": (dict, type(None)),
+    "split_hash": (str, type(None)),
+    "commit": (str, type(None)),
+    "metrics": (dict,),
+    "licence": (str,),
+    "citation": (str,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The metadata of a model file; `size_bytes` and `sha256` are measured on the file itself."""
+
+    name: str
+    format_version: int
+    labels: tuple[str, ...]
+    sample_rate: int
+    window_seconds: float
+    hop_seconds: float
+    min_seconds: float
+    temperature: float
+    n_parameters: int
+    recipe: Mapping[str, Any] = field(hash=False)
+    corpora: tuple[str, ...]
+    protocol: Mapping[str, Any] | None = field(hash=False)
+    split_hash: str | None
+    commit: str | None
+    metrics: Mapping[str, Any] = field(hash=False)
+    licence: str
+    citation: str
+    size_bytes: int
+    sha256: str
+
+    @property
+    def window_samples(self) -> int:
+        return round(self.window_seconds * self.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        return round(self.hop_seconds * self.sample_rate)
+
+    @property
+    def min_samples(self) -> int:
+        return round(self.min_seconds * self.sample_rate)
+
+
+def parse(text: str, *, size_bytes: int, sha256: str) -> ModelInfo:
+    """The ModelInfo that `text`, the metadata entry of a file, describes."""
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _refusal(f"must be JSON, got {text[:40]!r}") from error
+    if not isinstance(metadata, dict):
+        raise _refusal(f"must be a JSON object, got {text[:40]!r}")
+    version = metadata.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelFormatError(
+            f"this model has format version {version!r} and this package reads {FORMAT_VERSION}. "
+            "Update with: pip install -U speech-emotion, or export the model again"
+        )
+    info = ModelInfo(**{key: _checked(key, metadata) for key in _TYPES}, size_bytes=size_bytes, sha256=sha256)
+    _check_values(info)
+    return info
+
+
+def _checked(key: str, metadata: dict[str, Any]) -> Any:
+    """metadata[key], if it has the type it must have; lists of names become tuples."""
+    value = metadata.get(key, MISSING)
+    is_well_typed = isinstance(value, _TYPES[key]) and not isinstance(value, bool)
+    if isinstance(value, float):
+        is_well_typed = is_well_typed and math.isfinite(value)
+    if isinstance(value, list):
+        is_well_typed = is_well_typed and all(isinstance(item, str) for item in value)
+        value = tuple(value)
+    if not is_well_typed:
+        types = " or ".join(kind.__name__ for kind in _TYPES[key])
+        got = "nothing" if value is MISSING else repr(value)[:60]
+        raise _refusal(f"must have {key!r} as {types}, got {got}")
+    return value
+
+
+def _check_values(info: ModelInfo) -> None:
+    if info.sample_rate != SAMPLE_RATE:
+        raise _refusal(f"must have sample_rate {SAMPLE_RATE}, got {info.sample_rate}")
+    if len(info.labels) < 2 or len(set(info.labels)) != len(info.labels):
+        raise _refusal(f"must have two or more different labels, got {info.labels}")
+    if not 0.01 <= info.hop_seconds <= info.window_seconds <= 60:
+        raise _refusal(
+            "must have 0.01 ≤ hop_seconds ≤ window_seconds ≤ 60, "
+            f"got hop {info.hop_seconds:g}, window {info.window_seconds:g}"
+        )
+    if not 0.01 <= info.min_seconds <= info.window_seconds:
+        raise _refusal(f"must have 0.01 ≤ min_seconds ≤ window_seconds, got min {info.min_seconds:g}")
+    if info.temperature <= 0:
+        raise _refusal(f"must have a positive temperature, got {info.temperature:g}")
+
+
+def _refusal(complaint: str) -> ModelFormatError:
+    return ModelFormatError(f"the model's metadata entry {METADATA_KEY!r} {complaint}. {NEXT_STEP}")

@@ -1,0 +1,145 @@
+"""Outcomes for people and programs. In: what each source gave. Out: lines, one JSON document, or a CSV table.
+
+An outcome is a source's name with its predictions, or with the error that stands in their place. Whatever a
+file is called, its name cannot steer a terminal, break a table or be run as a formula by a spreadsheet.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+from speech_emotion.errors import SpeechEmotionError
+from speech_emotion.labels import ICONS
+from speech_emotion.prediction import Prediction
+
+if TYPE_CHECKING:
+    from speech_emotion.model import ModelInfo  # imports ONNX Runtime, which complaints do without
+
+LIMITS = (
+    "It scores how acted voices sound, not what a person feels. The EU AI Act, Art. 5(1)(f), prohibits "
+    "emotion inference at work and in education except for medical or safety reasons; Art. 50(3) obliges "
+    "whoever deploys it to inform people."
+)
+BAR_WIDTH = 10
+FORMULA_STARTS = ("=", "+", "-", "@")
+
+
+class Outcome(NamedTuple):
+    """What one source gave: predictions, or an error."""
+
+    source: str
+    predictions: list[Prediction]
+    error: SpeechEmotionError | None = None
+
+
+def write_text(outcomes: Iterable[Outcome], out: TextIO) -> None:
+    """One line a prediction or error, as soon as it is there."""
+    for source, predictions, error in outcomes:
+        for prediction in predictions:
+            print(
+                f"{_picture(prediction)}  {_in_words(prediction)}  {printable(source)}", file=out, flush=True
+            )
+        if error:
+            print(f"❌ {printable(source)}: {printable(str(error))} ({error.code})", file=out, flush=True)
+
+
+def write_json(outcomes: Iterable[Outcome], out: TextIO) -> None:
+    """One array of rows. What breaks off early is not valid JSON, so a part never passes for the whole."""
+    out.write("[")
+    for index, row in enumerate(_rows(outcomes, Prediction.to_dict)):
+        out.write(",\n " if index else "\n ")
+        out.write(json.dumps(row, ensure_ascii=False, allow_nan=False))
+    out.write("\n]\n")
+
+
+def write_csv(outcomes: Iterable[Outcome], out: TextIO, labels: Iterable[str]) -> None:
+    """One row a prediction or error under fixed columns: a probability a label, then error and message."""
+    answer = Prediction({}, 0.0, 0.0, abstained="no_speech").to_row()
+    writer = csv.DictWriter(out, ["source", *answer, *labels, "error", "message"], lineterminator="\n")
+    writer.writeheader()
+    for row in _rows(outcomes, Prediction.to_row):
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+
+
+def write_info(info: "ModelInfo", out: TextIO) -> None:
+    """What a model says about itself, for a person."""
+    facts = {
+        "emotions": ", ".join(info.labels),
+        "listens to": f"windows of {info.window_seconds:g} s, one every {info.hop_seconds:g} s, "
+        f"at least {info.min_seconds:g} s, at {info.sample_rate:,} Hz",
+        "size": f"{info.n_parameters:,} parameters, {info.size_bytes:,} bytes",
+        "sha256": info.sha256,
+        "trained on": ", ".join(info.corpora),
+        "score": _score(info),
+        "recipe": json.dumps(info.recipe, ensure_ascii=False),
+        "commit": info.commit or "unknown",
+        "licence": info.licence,
+        "citation": info.citation,
+        "limits": LIMITS,
+    }
+    print(printable(info.name), file=out)
+    for name, value in facts.items():
+        print(f"  {name:<10}  {printable(value)}", file=out)
+
+
+def write_info_json(info: "ModelInfo", out: TextIO) -> None:
+    """The same, all of it, for a program."""
+    document = asdict(info) | {"limits": LIMITS}
+    out.write(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+def printable(text: str) -> str:
+    """`text` on one line that cannot steer a terminal: control characters and stray bytes are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _score(info: "ModelInfo") -> str:
+    """Each metric with its interval, and the protocol that it was measured under."""
+    protocol = (info.protocol or {}).get("name", "an unnamed protocol")
+    scores = [f"{name} {_number(value)}" for name, value in info.metrics.items() if _number(value)]
+    return f"{', '.join(scores)} under {protocol}" if scores else "none in the file"
+
+
+def _number(value: Any) -> str:
+    """`62.1`, or `62.1 [58.0, 66.2]` for a mean with its 95 % interval; empty for what is no number."""
+    if isinstance(value, dict) and isinstance(value.get("mean"), (int, float)):
+        interval = ", ".join(f"{bound:.3g}" for bound in value.get("ci95") or ())
+        return f"{value['mean']:.3g}" + (f" [{interval}]" if interval else "")
+    return f"{value:.3g}" if isinstance(value, (int, float)) else ""
+
+
+def _picture(prediction: Prediction) -> str:
+    """An icon and a bar as long as the confidence."""
+    icon = ICONS.get(prediction.label, "🔊") if prediction.label else "🔇"
+    n_full = round(BAR_WIDTH * (prediction.confidence or 0.0))
+    return f"{icon} {'█' * n_full:░<{BAR_WIDTH}}"
+
+
+def _in_words(prediction: Prediction) -> str:
+    """The prediction's own line and the runner-up, in columns."""
+    runner_up = prediction.runner_up
+    second = f"then {runner_up} {prediction.probabilities[runner_up]:.2f}" if runner_up else ""
+    return f"{prediction!s:<27}  {second:<19}"
+
+
+def _rows(outcomes: Iterable[Outcome], to_row: Any) -> Iterator[dict[str, Any]]:
+    for source, predictions, error in outcomes:
+        name = {"source": _valid(source)}
+        for prediction in predictions:
+            yield name | to_row(prediction)
+        if error:
+            yield name | {"error": error.code, "message": _valid(str(error))}
+
+
+def _valid(text: str) -> str:
+    """`text` without lone surrogates, which stand for bytes that are not UTF-8 and have no place in JSON."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _cell(value: str | float | None) -> str | float | None:
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -1,0 +1,88 @@
+"""A tiny model with the file contract of the real one, so that tests of the road need no training.
+
+16 log-mel-like bands from one convolution, their mean over time, one linear layer: 8 probabilities that sum
+to 1 and depend on the sound.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from speech_emotion.labels import EMOTIONS
+from speech_emotion.model import SEAL_KEY, UNSEALED, seal
+from speech_emotion.model_info import METADATA_KEY
+
+N_BANDS, N_TAPS, HOP = 16, 400, 160
+
+METADATA: dict[str, Any] = {
+    "name": "stand-in",
+    "format_version": 1,
+    "labels": list(EMOTIONS),
+    "sample_rate": 16_000,
+    "window_seconds": 3.0,
+    "hop_seconds": 1.0,
+    "min_seconds": 0.5,
+    "temperature": 1.25,
+    "n_parameters": N_BANDS * len(EMOTIONS),
+    "recipe": {"seed": 7},
+    "corpora": ["synthetic"],
+    "protocol": None,
+    "split_hash": None,
+    "commit": None,
+    "metrics": {},
+    "licence": "CC0-1.0",
+    "citation": "none",
+}
+
+
+def model_bytes(**metadata: Any) -> bytes:
+    """A sealed stand-in, its metadata changed as named."""
+    return sealed(graph(), METADATA | metadata)
+
+
+def sealed(graph: onnx.GraphProto, metadata: Any, opset: int = 17) -> bytes:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    text = metadata if isinstance(metadata, str) else json.dumps(metadata)
+    helper.set_model_props(model, {METADATA_KEY: text, SEAL_KEY: UNSEALED})
+    return seal(model.SerializeToString())
+
+
+def graph(waveform: str = "waveform", probabilities: str = "probabilities") -> onnx.GraphProto:
+    n_labels = len(EMOTIONS)
+    constants = {
+        "basis": _bands(),  # (bands, 1, taps)
+        "floor": np.float32(1e-6),
+        "weights": np.random.default_rng(7).normal(0, 1, (N_BANDS, n_labels)).astype(np.float32),
+        "temperature": np.float32(METADATA["temperature"]),
+        "channel_axis": np.array([1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Unsqueeze", [waveform, "channel_axis"], ["mono"]),
+        helper.make_node("Conv", ["mono", "basis"], ["bands"], strides=[HOP]),
+        helper.make_node("Mul", ["bands", "bands"], ["power"]),
+        helper.make_node("Add", ["power", "floor"], ["floored"]),
+        helper.make_node("Log", ["floored"], ["log_mel"]),
+        helper.make_node("ReduceMean", ["log_mel"], ["means"], axes=[2], keepdims=0),
+        helper.make_node("MatMul", ["means", "weights"], ["logits"]),
+        helper.make_node("Div", ["logits", "temperature"], ["cooled"]),
+        helper.make_node("Softmax", ["cooled"], [probabilities], axis=1),
+    ]
+    values = {
+        waveform: ["batch", "n_samples"],
+        probabilities: ["batch", n_labels],
+        "logits": ["batch", n_labels],
+        "log_mel": ["batch", N_BANDS, "n_frames"],
+    }
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values.items()]
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    return helper.make_graph(nodes, "stand-in", infos[:1], infos[1:], tensors)
+
+
+def _bands() -> np.ndarray:
+    """Windowed cosines from 100 Hz to 6 kHz."""
+    frequencies = np.geomspace(100, 6_000, N_BANDS)[:, None]
+    basis = np.cos(2 * np.pi * frequencies * np.arange(N_TAPS) / 16_000) * np.hanning(N_TAPS)
+    return basis[:, None].astype(np.float32)
