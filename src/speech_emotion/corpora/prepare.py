@@ -148,13 +148,13 @@ def _is_done(out: Path, facts: Mapping[str, Any]) -> bool:
 
 
 def _holds(out: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether `out` is this very dataset. A folder that is something else is not ours to replace."""
+    """Whether `out` is this very dataset, byte for byte. A folder of other things is not ours to replace."""
     if not out.exists():
         return False
     if foreign := {path.name for path in out.iterdir()} - _OURS:
         raise CorpusError(f"{out} holds other files ({min(foreign)}). Choose a new folder to prepare into.")
     try:
-        present = PreparedDataset.open(out)
+        present = PreparedDataset.open(out, verify=True)
     except CorpusError:
         return False
     if present.corpus != facts["corpus"]:
@@ -213,10 +213,8 @@ class _Shard:
 def _decode_all(
     working: Path, folder: Path, clips: list[Clip], workers: int | None, progress: Progress
 ) -> list[_Shard]:
-    starts = range(0, len(clips), CLIPS_PER_SHARD)
-    tasks = [
-        (working / f"{start:06d}.i16", folder, clips[start : start + CLIPS_PER_SHARD]) for start in starts
-    ]
+    parts = [clips[start : start + CLIPS_PER_SHARD] for start in range(0, len(clips), CLIPS_PER_SHARD)]
+    tasks = [(working / f"{i:06d}-of-{len(parts):06d}.i16", folder, part) for i, part in enumerate(parts)]
     shards: list[_Shard] = []
     n_done = 0
     for shard in in_parallel(_kept_or_new_shard, tasks, workers):
@@ -245,8 +243,10 @@ def _kept_or_new_shard(task: tuple[Path, Path, list[Clip]]) -> _Shard:
 
 
 def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
+    """A new shard. It takes its name when it is whole: a worker of a killed run may be writing it as well."""
     shard = _Shard(samples.name, "", [], [], [], [])
-    with samples.open("wb") as file:
+    partial = samples.with_suffix(f".{os.getpid()}")
+    with partial.open("wb") as file:
         for clip in clips:
             try:
                 waveform = _load_whole(folder / clip.path)
@@ -258,6 +258,7 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
             shard.lengths.append(len(waveform.samples))
             shard.scales.append(scale)
             shard.warnings.append(" ".join(waveform.warnings))
+    partial.replace(samples)
     return replace(shard, sha256=sealed.sha256(samples))
 
 
