@@ -74,7 +74,7 @@ def test_ravdess_validation_is_balanced_by_sex(name: str) -> None:
 def test_every_fold_divides_the_whole_corpus(name: str) -> None:
     first, *others = ({*fold.test, *fold.validation, *fold.train} for fold in protocol(name).folds)
     assert all(other == first for other in others)
-    n_speakers = {"ravdess": 24, "savee": 4, "crema-d": 91}[protocol(name).corpus]
+    n_speakers = {"ravdess": 24, "savee": 4, "cremad": 91}[protocol(name).corpus]
     assert len(first) == n_speakers
     for fold in protocol(name).folds:
         assert len(fold.test) + len(fold.validation) + len(fold.train) == n_speakers

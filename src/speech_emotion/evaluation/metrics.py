@@ -226,7 +226,7 @@ def bootstrap_over_speakers(
 
     `terms` is (n, m), or (n, n_seeds, m) for several trainings of one recipe: then a resample takes the same
     speakers in each and the score is the mean over trainings. A class that no drawn speaker spoke is left
-    out of that resample's mean.
+    out of that resample's mean; a resample in which there is nothing to score is left out itself.
     """
     names, which = np.unique(speakers, return_inverse=True)
     if len(names) < 2:
@@ -237,7 +237,10 @@ def bootstrap_over_speakers(
         len(names), np.full(len(names), 1 / len(names)), n_resamples
     )
     sums = np.tensordot(draws.astype(np.float64), by_speaker, axes=1)  # (resample, [seed,] term)
-    return _percentiles(value_of(sums).reshape(n_resamples, -1).mean(axis=1))
+    with np.errstate(invalid="ignore"):
+        scores = value_of(sums).reshape(n_resamples, -1).mean(axis=1)
+    low, high = np.percentile(scores[np.isfinite(scores)], [2.5, 97.5])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +263,6 @@ def paired_difference(a: Mapping[str, float], b: Mapping[str, float], *, seed: i
     interval = bootstrap_over_speakers(_with_ones(difference), np.array(speakers), mean_of, seed=seed)
     better, worse = int(np.sum(difference > 0)), int(np.sum(difference < 0))
     return PairedDifference(float(difference.mean()), interval, len(speakers), better, worse)
-
-
-def _percentiles(scores: FloatArray) -> Interval:
-    low, high = np.percentile(scores, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _check(y_true: IntArray, answers: IntArray | FloatArray) -> None:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
 from itertools import product
-from pathlib import PurePosixPath
 from typing import Final
 
 import numpy as np
@@ -80,11 +79,12 @@ class Protocol:
 
     def indices(self, clips: Iterable[Clip], members: frozenset[str]) -> npt.NDArray[np.int64]:
         """Positions of the clips that belong to one side: `indices(clips, fold.train)`."""
-        inside = [self._member(clip) in members for clip in clips]
+        inside = [self.member(clip) in members for clip in clips]
         return np.flatnonzero(inside)
 
-    def _member(self, clip: Clip) -> str:
-        return PurePosixPath(clip.path).stem if self.leaky else clip.speaker
+    def member(self, clip: Clip) -> str:
+        """What a clip is divided by: its speaker, or in a leaky protocol its own name."""
+        return clip.name if self.leaky else clip.speaker
 
 
 def names() -> tuple[str, ...]:
@@ -178,7 +178,7 @@ def _savee4() -> Protocol:
 
 
 def _tfds() -> Protocol:
-    return Protocol("tfds", "crema-d", (_fold(0, _CREMA_D, _TFDS_TEST, _TFDS_VALIDATION),))
+    return Protocol("tfds", "cremad", (_fold(0, _CREMA_D, _TFDS_TEST, _TFDS_VALIDATION),))
 
 
 def _random10() -> Protocol:

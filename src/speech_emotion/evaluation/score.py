@@ -1,0 +1,253 @@
+"""Score what we ship. In: exported models and a corpus. Out: an Answer a held-out clip and seed.
+
+Every fold's `model.onnx` answers its held-out clips through the public API, as a user's sound would be, after
+its own metadata has proved that it never learned from those speakers. What it says is written down clip by
+clip, and every number of a result is computed from that table alone, so that anybody can compute it again.
+"""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import speech_emotion
+from speech_emotion import corpora
+from speech_emotion.corpora import Clip
+from speech_emotion.corpora.sealed import write_whole
+from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
+from speech_emotion.evaluation.splits import Fold, Protocol, check_no_leak, protocol
+from speech_emotion.labels import EMOTIONS
+from speech_emotion.model import ModelInfo
+from speech_emotion.prediction import Prediction
+
+SAME_VOICES: Final = (frozenset({"ravdess", "ravdess-song"}),)  # corpora in which the same people speak
+DECIMALS: Final = 4  # of a probability in the table
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]  # clips scored so far, clips to score
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one model said about one clip: a row of the table."""
+
+    file: str
+    speaker: str
+    sex: str
+    intensity: str  # "" where the corpus has none
+    label: str
+    fold: int
+    seed: int
+    answer: str  # "" where it abstained
+    abstained: str  # "" or the reason
+    probabilities: tuple[float, ...]  # in the order of EMOTIONS; empty where nothing could be scored
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Every answer of one model (of one recipe, trained once a seed and fold) under one protocol."""
+
+    protocol: Protocol
+    corpus: str
+    model: str
+    parameters: int
+    size_bytes: int
+    commit: str | None
+    recipes_tried: int | None
+    answers: tuple[Answer, ...]
+
+
+def score_protocol(
+    runs: Sequence[str | os.PathLike[str]],
+    corpus: str,
+    folder: str | os.PathLike[str],
+    protocol_name: str,
+    *,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score run folders (`fold-0/model.onnx` …, or `seed-0/fold-0/model.onnx` …) or one .onnx file.
+
+    Several seeds, as subfolders or as run folders, are trainings of one recipe. Raises SpeakerLeakError
+    before a clip is heard if any model could have learned from a speaker it would be tested on.
+    """
+    split = protocol(protocol_name)
+    if corpus != split.corpus:
+        raise ConfigError(
+            f"{split.name} divides {split.corpus}, not {corpus}. Use --corpus {split.corpus}=FOLDER."
+        )
+    held_out = _held_out_clips(split, folder)
+    trainings = [training for run in runs for training in _find_models(Path(run), split)]
+    infos = [[_trusted_info(path, split, fold) for path, fold in training] for training in trainings]
+    seeds = _seeds(infos)
+    n_clips, done = len(trainings) * sum(map(len, held_out)), 0
+    answers = []
+    for seed, training in zip(seeds, trainings, strict=True):
+        for (path, fold), clips in zip(training, held_out, strict=True):
+            for answer in _answers(path, clips, Path(folder), fold.index, seed):
+                answers.append(answer)
+                done += 1
+                if progress:
+                    progress(done, n_clips)
+    every = [info for training in infos for info in training]
+    return Evaluation(
+        protocol=split,
+        corpus=corpus,
+        model=_file_name(_one({info.name for info in every}, "models")),
+        parameters=_one({info.n_parameters for info in every}, "parameter counts"),
+        size_bytes=max(info.size_bytes for info in every),
+        commit=", ".join(sorted({info.commit for info in every if info.commit})) or None,
+        recipes_tried=every[0].recipe.get("recipes_tried"),
+        answers=tuple(sorted(answers, key=lambda answer: (answer.seed, answer.fold, answer.file))),
+    )
+
+
+def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
+    """Raise SpeakerLeakError unless the model's metadata proves that it learned from no tested speaker."""
+    same_voices = next((group for group in SAME_VOICES if split.corpus in group), {split.corpus})
+    if not same_voices.intersection(info.corpora):
+        return
+    where = f"{info.name} under {split.name}, fold {fold.index}"
+    advice = f"Train and evaluate a run folder with: --protocol {split.name}."
+    if info.protocol is None or not {"train", "validation"} <= info.protocol.keys():
+        raise SpeakerLeakError(
+            f"{where}: the model learned from {', '.join(info.corpora)} and names nobody who was left out, "
+            f"so nobody of {split.corpus} can test it. {advice}"
+        )
+    learned_from = {*info.protocol["train"], *info.protocol["validation"]}
+    check_no_leak(learned_from, fold.test, where=where)
+    trained = (info.protocol.get("name"), info.protocol.get("fold"), info.split_hash)
+    if trained != (split.name, fold.index, split.split_hash):
+        raise SpeakerLeakError(
+            f"{where}: trained for {trained[0]}, fold {trained[1]} of split {str(trained[2])[:12]}, "
+            f"not for fold {fold.index} of split {split.split_hash[:12]}. {advice}"
+        )
+
+
+def write_answers(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None:
+    """The table as CSV, one column a probability. What a spreadsheet would run as a formula is quoted."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([*_TEXT_COLUMNS, *EMOTIONS])
+    for answer in answers:
+        texts = (_cell(getattr(answer, column)) for column in _TEXT_COLUMNS)
+        table.writerow([*texts, *(answer.probabilities or [""] * len(EMOTIONS))])
+    write_whole(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def read_answers(path: str | os.PathLike[str]) -> tuple[Answer, ...]:
+    """The table that `write_answers` wrote."""
+    with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return tuple(_read_row(row) for row in csv.DictReader(file))
+
+
+_TEXT_COLUMNS: Final = ("file", "speaker", "sex", "intensity", "label", "fold", "seed", "answer", "abstained")
+
+
+def _cell(value: str | int) -> str:
+    text = str(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _read_row(row: Mapping[str, str]) -> Answer:
+    texts: dict[str, Any] = {column: re.sub(r"^'(?=[=+\-@])", "", row[column]) for column in _TEXT_COLUMNS}
+    numbers = {"fold": int(texts["fold"]), "seed": int(texts["seed"])}
+    probabilities = tuple(float(row[emotion]) for emotion in EMOTIONS if row[emotion])
+    return Answer(**texts | numbers, probabilities=probabilities)
+
+
+def _held_out_clips(split: Protocol, folder: str | os.PathLike[str]) -> list[list[Clip]]:
+    """For each fold its test clips; every member of the protocol must be there."""
+    clips = corpora.get(split.corpus).scan(folder)
+    held_out = []
+    for fold in split.folds:
+        tested = [clips[index] for index in split.indices(clips, fold.test)]
+        if missing := fold.test - {split.member(clip) for clip in tested}:
+            raise CorpusError(
+                f"{folder}: {split.name} tests {', '.join(sorted(missing)[:5])}, of whom there is no clip. "
+                f"Look with: speech-emotion corpora check {split.corpus} FOLDER"
+            )
+        held_out.append(tested)
+    return held_out
+
+
+def _find_models(run: Path, split: Protocol) -> list[list[tuple[Path, Fold]]]:
+    """One list a training: the model file of each fold."""
+    if run.is_file():
+        return [[(run, fold) for fold in split.folds]]
+    roots = sorted(run.glob("seed-*"), key=lambda path: (len(path.name), path.name)) or [run]
+    folds = [(f"fold-{fold.index}/model.onnx", fold) for fold in split.folds]
+    trainings = [[(root / name, fold) for name, fold in folds] for root in roots]
+    if missing := [path for training in trainings for path, _ in training if not path.is_file()]:
+        raise ModelNotFoundError(
+            f"{missing[0]} is missing: {split.name} needs the models of {len(split.folds)} folds. "
+            "Name a run folder that was trained to its end under this protocol."
+        )
+    return trainings
+
+
+def _trusted_info(path: Path, split: Protocol, fold: Fold) -> ModelInfo:
+    info = speech_emotion.load(path).info
+    if set(info.labels) - set(EMOTIONS):
+        raise ConfigError(f"{path} answers {', '.join(info.labels)}: only models of our emotions are scored.")
+    check_never_heard(info, split, fold)
+    return info
+
+
+def _seeds(infos: Sequence[Sequence[ModelInfo]]) -> list[int]:
+    """The seed of each training, where all are one recipe and no two the same training."""
+    first = _without_seed(infos[0][0].recipe)
+    if any(_without_seed(info.recipe) != first for training in infos for info in training):
+        raise ConfigError("These models were trained with different recipes. Evaluate one recipe at a time.")
+    seeds = [_one({_seed(info.recipe) for info in training}, "seeds in one run") for training in infos]
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"Two of these runs have one seed ({seeds}). Give each training once.")
+    return seeds
+
+
+def _seed(recipe: Mapping[str, Any]) -> int:
+    return int(recipe.get("fit", {}).get("seed", 0))
+
+
+def _without_seed(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {**recipe, "fit": {**recipe.get("fit", {}), "seed": None}}
+
+
+def _one(values: set[T], what: str) -> T:
+    if len(values) != 1:
+        raise ConfigError(f"Different {what}: {sorted(map(str, values))}. Evaluate one recipe at a time.")
+    return next(iter(values))
+
+
+def _file_name(model: str) -> str:
+    """The model's name, which becomes part of file names."""
+    if not re.fullmatch(r"[\w-][\w.-]*", model):
+        raise ConfigError(
+            f"The model is called {model!r}. Name a model with letters, digits, '-', '_' and '.'."
+        )
+    return model
+
+
+def _answers(path: Path, clips: Sequence[Clip], folder: Path, fold: int, seed: int) -> Iterator[Answer]:
+    classifier = speech_emotion.load(path)
+    for clip in clips:
+        yield _answer(clip, classifier.predict(folder / clip.path), fold, seed)
+
+
+def _answer(clip: Clip, prediction: Prediction, fold: int, seed: int) -> Answer:
+    probabilities = [round(prediction.probabilities.get(emotion, 0.0), DECIMALS) for emotion in EMOTIONS]
+    return Answer(
+        file=clip.path,
+        speaker=clip.speaker,
+        sex=clip.sex,
+        intensity=clip.attributes.get("intensity", ""),
+        label=clip.label,
+        fold=fold,
+        seed=seed,
+        answer=prediction.label or "",
+        abstained=prediction.abstained or "",
+        probabilities=tuple(probabilities) if prediction.probabilities else (),
+    )
