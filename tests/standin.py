@@ -55,7 +55,7 @@ def graph(waveform: str = "waveform", probabilities: str = "probabilities") -> o
     constants = {
         "basis": _bands(),  # (bands, 1, taps)
         "floor": np.float32(1e-6),
-        "weights": np.random.default_rng(7).normal(0, 1, (N_BANDS, n_labels)).astype(np.float32),
+        "weights": np.random.default_rng(7).normal(0, 0.1, (N_BANDS, n_labels)).astype(np.float32),
         "temperature": np.float32(METADATA["temperature"]),
         "channel_axis": np.array([1], np.int64),
     }

@@ -35,11 +35,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 def main() -> None:
     """The console script: our errors become one line on stderr, a closed pipe or Ctrl-C ends quietly."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a narrow terminal must not turn 😄 into a traceback
+    _open_streams()
     try:
         try:
             app()
@@ -53,6 +49,15 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _open_streams() -> None:
+    """Let both streams take any text: neither a narrow encoding nor `>&-` may turn 😄 into a traceback."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def complain(text: str) -> None:

@@ -1,0 +1,26 @@
+"""What many tests share: the stand-in model and a classifier with it."""
+
+from pathlib import Path
+
+import pytest
+import standin
+
+from speech_emotion.classifier import Classifier, load
+from speech_emotion.model import EmotionModel
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "stand-in.onnx"
+    path.write_bytes(standin.model_bytes())
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(model_path: Path) -> EmotionModel:
+    return EmotionModel.load(model_path)
+
+
+@pytest.fixture(scope="session")
+def classifier(model_path: Path) -> Classifier:
+    return load(model_path)

@@ -1,0 +1,88 @@
+"""Sound as it comes: every chunking gives the same answers, at the right moment."""
+
+import numpy as np
+import pytest
+import sounds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speech_emotion.classifier import Classifier
+from speech_emotion.errors import AudioTooLargeError, InvalidWaveformError, SpeechEmotionError
+from speech_emotion.prediction import Prediction
+
+RATE = 44_100
+VOICE = sounds.voice(6.4, RATE)
+
+
+def listen(classifier: Classifier, *chunks: np.ndarray) -> list[Prediction]:
+    stream = classifier.stream(sample_rate=RATE)
+    return [prediction for chunk in chunks for prediction in stream.push(chunk)] + stream.finish()
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, len(VOICE)), max_size=12))
+def test_any_chunking_gives_the_timeline_bit_for_bit(classifier: Classifier, cuts: list[int]) -> None:
+    expected = classifier.timeline(VOICE, sample_rate=RATE)
+    assert len(expected) == 5
+    assert listen(classifier, *np.split(VOICE, sorted(cuts))) == expected
+
+
+def test_an_answer_comes_as_soon_as_its_window_is_full(classifier: Classifier) -> None:
+    stream = classifier.stream(sample_rate=16_000)
+    voice = sounds.voice(4.5)
+    assert stream.push(voice[:47_999]) == []
+    (first,) = stream.push(voice[47_999:48_000])
+    assert (first.start_seconds, first.end_seconds) == (0.0, 3.0)
+    (second,) = stream.push(voice[48_000:])
+    assert (second.start_seconds, second.end_seconds) == (1.0, 4.0)
+    (last,) = stream.finish()
+    assert (last.start_seconds, last.end_seconds) == (1.5, 4.5)
+
+
+def test_integers_and_channels(classifier: Classifier) -> None:
+    integers = (VOICE * 32_767).astype(np.int16)
+    stereo = np.stack([integers, integers], axis=1)
+    (mono_answer, *_), (stereo_answer, *_) = listen(classifier, integers), listen(classifier, stereo)
+    (float_answer, *_) = listen(classifier, integers.astype(np.float32) / 32_768)
+    assert mono_answer == float_answer
+    for label, probability in mono_answer.probabilities.items():
+        assert stereo_answer.probabilities[label] == pytest.approx(probability, abs=1e-6)
+
+
+def test_silence_abstains_window_by_window(classifier: Classifier) -> None:
+    answers = listen(classifier, np.zeros(4 * RATE))
+    assert [(a.abstained, a.start_seconds, dict(a.probabilities)) for a in answers] == [
+        ("no_speech", 0.0, {}),
+        ("no_speech", 1.0, {}),
+    ]
+
+
+def test_too_little_is_one_abstention(classifier: Classifier) -> None:
+    assert listen(classifier) == [Prediction({}, 0.0, 0.0, abstained="too_short")]
+    (answer,) = listen(classifier, VOICE[: RATE // 5])
+    assert (answer.abstained, answer.start_seconds) == ("too_short", 0.0)
+    assert answer.end_seconds == pytest.approx(0.2, abs=1e-4)
+
+
+def test_warnings_tell_what_was_heard_so_far(classifier: Classifier) -> None:
+    stream = classifier.stream(sample_rate=RATE)
+    stream.push(np.clip(VOICE * 20, -1, 1))
+    assert stream.warnings == ("clipped",)
+
+
+def test_a_finished_stream_takes_no_more(classifier: Classifier) -> None:
+    stream = classifier.stream(sample_rate=RATE)
+    stream.finish()
+    for more in (lambda: stream.push(VOICE), stream.finish):
+        with pytest.raises(SpeechEmotionError, match=r"finished; start another with classifier\.stream"):
+            more()
+
+
+def test_what_is_no_sound_is_refused(classifier: Classifier) -> None:
+    with pytest.raises(AudioTooLargeError, match="sample rate"):
+        classifier.stream(sample_rate=0)
+    stream = classifier.stream(sample_rate=RATE)
+    stream.push(VOICE[:100])
+    for chunk in (np.full(100, np.nan), np.zeros((10, 2)), np.zeros((2, 3, 4)), np.array(["a"])):
+        with pytest.raises(InvalidWaveformError):
+            stream.push(chunk)
