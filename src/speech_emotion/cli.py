@@ -79,7 +79,8 @@ def predict(
     demo: Annotated[bool, typer.Option("--demo", help="Answer on the bundled synthetic voices.")] = False,
 ) -> None:
     """The emotion of each FILE."""
-    sources = [*(sources or []), *(_demo_voices() if demo else [])]
+    voices = _demo_voices() if demo else []
+    sources = [*(sources or []), *voices]
     if not sources:
         raise typer.BadParameter("give at least one sound file, or --demo")
     if as_json and as_csv:
@@ -92,13 +93,14 @@ def predict(
 
     def outcomes() -> Iterator[printing.Outcome]:
         for source in _with_progress(sources):
+            name = Path(source).name if source in voices else source  # where those lie is of no interest
             try:
                 predictions = classifier.timeline(source) if timeline else [classifier.predict(source)]
             except SpeechEmotionError as error:
-                failed.append(f"{source} ({error.code})")
-                yield printing.Outcome(source, [], error)
+                failed.append(f"{name} ({error.code})")
+                yield printing.Outcome(name, [], error)
             else:
-                yield printing.Outcome(source, predictions)
+                yield printing.Outcome(name, predictions)
 
     if as_json:
         printing.write_json(outcomes(), sys.stdout)
