@@ -7,9 +7,10 @@ Every verb is thin and imports what is heavy inside itself, so that `--help` sta
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +31,7 @@ app.add_typer(corpora_app, name="corpora")
 ModelOption = Annotated[
     Path | None, typer.Option("--model", metavar="FILE", help="An exported .onnx instead of the shipped one.")
 ]
+CorpusArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of `corpora list`.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -140,6 +142,89 @@ def info(as_json: JsonOption = False, model: ModelOption = None) -> None:
 
     write = printing.write_info_json if as_json else printing.write_info
     write(load(model).info, sys.stdout)
+
+
+@corpora_app.command("list")
+def list_corpora(as_json: JsonOption = False) -> None:
+    """What can be read, and what each corpus holds."""
+    import json
+
+    from speech_emotion import corpora
+    from speech_emotion.corpora import census_views
+
+    known = [corpora.get(name) for name in corpora.names()]
+    if as_json:
+        typer.echo(json.dumps([corpus.to_dict() for corpus in known], indent=2, ensure_ascii=False))
+    else:
+        _print(census_views.overview(known))
+
+
+@corpora_app.command()
+def check(
+    name: CorpusArgument,
+    folder: Annotated[Path, typer.Argument(help="Where it lies, in any layout and audio format.")],
+    allow_missing: Annotated[
+        bool, typer.Option(help="Exit 0 although clips are missing or damaged.")
+    ] = False,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it, as PNG or SVG.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare FOLDER with the publication."""
+    import json
+
+    from speech_emotion import corpora
+    from speech_emotion.corpora import census, census_views
+
+    corpus = corpora.get(name)
+    with _progress("listening") as progress:
+        found = census.check(corpus, folder, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        _print(census_views.tables(found))
+    if picture:
+        census_views.draw(found, picture)
+        typer.echo(f"Drawn: {picture}", err=True)
+    found.require_complete(allow_missing=allow_missing)
+
+
+@corpora_app.command()
+def download(
+    name: CorpusArgument,
+    folder: Annotated[Path | None, typer.Argument(help="The folder to make; by default ./NAME.")] = None,
+) -> None:
+    """Fetch, verify and unpack the publication."""
+    from speech_emotion import corpora
+    from speech_emotion.corpora.download import fetch
+
+    corpus = corpora.get(name)
+    typer.echo(f"{corpus.title}, {corpus.licence}. Please cite:\n  {corpus.citation}\n")
+    with _progress("downloading", in_bytes=True) as progress:
+        made = fetch(corpus, folder or Path(name), progress=progress)
+    typer.echo(f"{len(corpus.scan(made))} clips in {made}")
+    typer.echo(f"Next: speech-emotion corpora check {name} {made}")
+
+
+@contextmanager
+def _progress(doing: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """A callback (done, in all) that moves a bar on stderr; None where nobody is watching."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    amount = progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn()
+    columns = (progress.TextColumn(doing), progress.BarColumn(), amount, progress.TimeRemainingColumn())
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as display:
+        task = display.add_task(doing, total=None)
+        yield lambda done, total: display.update(task, completed=done, total=total)
+
+
+def _print(tables: Any) -> None:
+    from rich.console import Console
+
+    Console().print(tables)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """CREMA-D, 91 actors, twelve sentences. In: AudioWAV/1001_IEO_ANG_LO.wav. Out: label, actor, sex, level.
 
-Cao et al. 2014, doi 10.1109/TAFFC.2014.2336244. The clips are those of its SentenceFilenames.csv: 82 an actor,
-without the twenty that were never made. Known: 1076_MTI_SAD_XX.wav holds no sound.
+Cao et al. 2014, doi 10.1109/TAFFC.2014.2336244. The clips are those of SentenceFilenames.csv: 82 an actor,
+without the twenty that are not there. Known: 1076_MTI_SAD_XX.wav holds no sound.
 """
 
 import re
@@ -24,14 +24,13 @@ EMOTIONS: Final = {
 INTENSITIES: Final = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
 SENTENCES: Final = ("IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DFA", "ITS", "TSI", "WSI")
 ACTORS: Final = tuple(str(actor) for actor in range(1001, 1092))
-WOMEN: Final = frozenset(
-    (
-        "1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024 1025 1028 1029 1030 "
-        "1037 1043 1046 1047 1049 1052 1053 1054 1055 1056 1058 1060 1061 1063 1072 1073 1074 1075 "
-        "1076 1078 1079 1082 1084 1089 1091 "
-    ).split()
+_WOMEN = (
+    "1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024 1025 1028 1029 1030 "
+    "1037 1043 1046 1047 1049 1052 1053 1054 1055 1056 1058 1060 1061 1063 1072 1073 1074 1075 "
+    "1076 1078 1079 1082 1084 1089 1091"
 )
-_NEVER_MADE: Final = re.compile(r"1002_TIE_NEU.*|1008_WSI.*|1009_MTI.*|1019_ITH.*|1076_ITS_NEU.*")
+WOMEN: Final = frozenset(_WOMEN.split())
+_ABSENT: Final = re.compile(r"1002_TIE_NEU.*|1008_WSI.*|1009_MTI.*|1019_ITH.*|1076_ITS_NEU.*")
 _MISNAMED: Final = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}
 _NAME: Final = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
 
@@ -61,7 +60,7 @@ def _published() -> frozenset[str]:
         for intensity in (("LO", "MD", "HI") if sentence == "IEO" and emotion != "NEU" else ("XX",))
     ]
     names = (f"{actor}_{take}" for actor in ACTORS for take in takes)
-    return frozenset(name for name in names if not _NEVER_MADE.fullmatch(name))
+    return frozenset(name for name in names if not _ABSENT.fullmatch(name))
 
 
 CORPUS: Final = Corpus(

@@ -7,11 +7,12 @@ file name. `scan` gives the clips to learn from; `survey` also says what was lef
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from speech_emotion.errors import CorpusError
+from speech_emotion.labels import EMOTIONS
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
@@ -99,6 +100,24 @@ class Corpus:
     def n_speakers(self) -> int:
         return len({speaker for speaker, _ in self.cells})
 
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """Published clips of each emotion, in our order."""
+        counts = Counter[str]()
+        for (_, label), n in self.cells.items():
+            counts[label] += n
+        return Counter({label: counts[label] for label in EMOTIONS if counts[label]})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts, JSON-safe."""
+        names = ("name", "title", "language", "licence", "citation", "homepage", "how_to_get")
+        numbers = {"n_clips": self.n_clips, "n_speakers": self.n_speakers, "labels": dict(self.labels)}
+        return {
+            **{name: getattr(self, name) for name in names},
+            **numbers,
+            "archive": asdict(self.archive) if self.archive else None,
+        }
+
     def name_of(self, clip: Clip) -> str:
         return self.misnamed.get(clip.name, clip.name)
 
@@ -145,8 +164,10 @@ class Corpus:
         return [PurePosixPath(path.as_posix()) for path in sorted(found)]
 
     def _nothing_here(self, root: Path, skipped: Mapping[str, str], unknown: Mapping[str, str]) -> str:
-        reasons = [f"{n} {reason}" for reason, n in Counter(skipped.values()).most_common()]
-        found = ", ".join([*reasons, f"{len(unknown)} unknown"] if unknown else reasons) or "no recording"
+        reasons = [f"{n} × {reason}" for reason, n in Counter(skipped.values()).most_common()]
+        if unknown:
+            reasons.append(f"{len(unknown)} other recordings such as {next(iter(unknown))}")
+        found = ", ".join(reasons) or "no recording"
         return (
             f"{root} holds no clip of {self.title}: expected files such as {self.example}, found {found}. "
             f"Name the folder that holds the corpus. {self.how_to_get}"

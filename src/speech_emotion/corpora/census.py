@@ -1,0 +1,211 @@
+"""The check of a corpus folder. In: a Corpus and a folder. Out: a Census: what is there, and how it differs.
+
+Every clip is listened to through the audio gate: two files with the same sound are found whatever their
+container, and a damaged file is named before a training run meets it.
+"""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from speech_emotion import audio
+from speech_emotion.corpora.manifest import Clip, Corpus, Survey
+from speech_emotion.errors import AudioError, CorpusError
+from speech_emotion.labels import EMOTIONS
+
+Progress = Callable[[int, int], None]
+UNSPECIFIED: Final = "unspecified"
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What listening to one clip gave: its length, a digest of its samples, and the warnings of the gate."""
+
+    seconds: float
+    digest: str
+    warnings: tuple[str, ...]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Census:
+    """A corpus folder beside its publication."""
+
+    corpus: Corpus
+    folder: str
+    clips: tuple[Clip, ...]
+    sounds: Mapping[str, Sound]  # by path
+    missing: tuple[str, ...]  # names, or "03 angry: 2 of 14" where names are not known one by one
+    extra: tuple[str, ...]  # paths of clips that were never published, and of names not understood
+    duplicates: tuple[tuple[str, ...], ...]  # paths that hold the same sound
+    known_duplicates: tuple[tuple[str, ...], ...]  # the same, as published
+    skipped: Mapping[str, int]  # reason → files
+
+    @property
+    def damaged(self) -> Mapping[str, str]:
+        """Why a clip cannot be used, by path."""
+        cut_short = {
+            path: "cut short" for path, sound in self.sounds.items() if "truncated" in sound.warnings
+        }
+        return cut_short | {path: sound.error for path, sound in self.sounds.items() if sound.error}
+
+    @property
+    def flagged(self) -> Mapping[str, int]:
+        return Counter(warning for sound in self.sounds.values() for warning in sound.warnings)
+
+    @property
+    def seconds(self) -> float:
+        return sum(sound.seconds for sound in self.sounds.values())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The emotions of this corpus, in our order."""
+        here = {clip.label for clip in self.clips} | self.corpus.labels.keys()
+        return tuple(label for label in EMOTIONS if label in here)
+
+    def counts(self, by: Callable[[Clip], str]) -> Mapping[str, Counter[str]]:
+        """Clips of each label, for every value of `by`: `census.counts(lambda clip: clip.sex)`."""
+        table: dict[str, Counter[str]] = defaultdict(Counter)
+        for clip in self.clips:
+            table[by(clip)][clip.label] += 1
+        return dict(sorted(table.items()))
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """What the folder lacks, in words."""
+        kinds = {"missing": self.missing, "damaged": tuple(self.damaged)}
+        return tuple(f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names)
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """The same sound under two speakers or two emotions, in words: no split keeps it on one side."""
+        clips = {clip.path: clip for clip in self.clips}
+        return tuple(
+            f"the same sound as {' and '.join(paths)}"
+            for paths in self.duplicates
+            if len({(clips[path].speaker, clips[path].label) for path in paths}) > 1
+        )
+
+    def require_complete(self, *, allow_missing: bool = False) -> None:
+        """CorpusError where clips are missing or damaged, unless allowed, or contradict each other."""
+        problems = self.contradictions if allow_missing else (*self.gaps, *self.contradictions)
+        if problems:
+            raise CorpusError(
+                f"{self.folder} is not {self.corpus.title} as published: {'; '.join(problems)}. "
+                f"{self.corpus.how_to_get}" + (". Or allow missing clips" if self.gaps else "")
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the clips themselves, JSON-safe."""
+        return {
+            "corpus": self.corpus.name,
+            "folder": self.folder,
+            "n_clips": len(self.clips),
+            "n_clips_published": self.corpus.n_clips,
+            "n_speakers": len({clip.speaker for clip in self.clips}),
+            "n_speakers_published": self.corpus.n_speakers,
+            "seconds": round(self.seconds, 3),
+            "labels": dict(Counter(clip.label for clip in self.clips)),
+            "speakers": self.counts(lambda clip: clip.speaker),
+            "sexes": self.counts(lambda clip: clip.sex),
+            "intensities": self.counts(intensity),
+            "missing": list(self.missing),
+            "extra": list(self.extra),
+            "damaged": dict(self.damaged),
+            "duplicates": [list(paths) for paths in self.duplicates],
+            "known_duplicates": [list(paths) for paths in self.known_duplicates],
+            "skipped": dict(self.skipped),
+            "flagged": dict(self.flagged),
+        }
+
+
+def check(corpus: Corpus, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> Census:
+    """Count what is in `folder`, listen to it, and compare it with what was published."""
+    survey = corpus.survey(folder)
+    sounds = _listen_to_all(Path(folder), survey.clips, progress)
+    duplicates, known = _duplicates(corpus, survey.clips, sounds)
+    return Census(
+        corpus=corpus,
+        folder=str(folder),
+        clips=survey.clips,
+        sounds=sounds,
+        missing=_missing(corpus, Path(folder), survey.clips),
+        extra=_extra(corpus, Path(folder), survey),
+        duplicates=duplicates,
+        known_duplicates=known,
+        skipped=Counter(survey.skipped.values()),
+    )
+
+
+def _missing(corpus: Corpus, folder: Path, clips: Iterable[Clip]) -> tuple[str, ...]:
+    if corpus.names is not None:
+        return tuple(sorted(corpus.names(folder) - {corpus.name_of(clip) for clip in clips}))
+    here = Counter((clip.speaker, clip.label) for clip in clips)
+    return tuple(
+        f"{speaker} {label}: {n - here[speaker, label]} of {n}"
+        for (speaker, label), n in sorted(corpus.cells.items())
+        if here[speaker, label] < n
+    )
+
+
+def _extra(corpus: Corpus, folder: Path, survey: Survey) -> tuple[str, ...]:
+    published = corpus.names(folder) if corpus.names is not None else None
+    never_published = (
+        clip.path for clip in survey.clips if published is not None and corpus.name_of(clip) not in published
+    )
+    return tuple(sorted([*never_published, *survey.unknown]))
+
+
+def _listen_to_all(folder: Path, clips: tuple[Clip, ...], progress: Progress | None) -> Mapping[str, Sound]:
+    sounds = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        heard = pool.map(_listen, (folder / clip.path for clip in clips))
+        for n_done, (clip, sound) in enumerate(zip(clips, heard, strict=True), start=1):
+            sounds[clip.path] = sound
+            if progress:
+                progress(n_done, len(clips))
+    return sounds
+
+
+def _listen(path: Path) -> Sound:
+    digest, n_samples = hashlib.sha256(), 0
+    try:
+        with audio.open_audio(path) as stream:
+            for block in stream:
+                digest.update(block.tobytes())
+                n_samples += len(block)
+    except AudioError as error:
+        return Sound(0.0, "", (), str(error))
+    return Sound(n_samples / audio.SAMPLE_RATE, digest.hexdigest(), stream.warnings)
+
+
+def _duplicates(
+    corpus: Corpus, clips: Iterable[Clip], sounds: Mapping[str, Sound]
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+    """Paths with the same sound, the unexpected ones and those that were published so."""
+    by_digest: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        if not sounds[clip.path].error:
+            by_digest[sounds[clip.path].digest].append(clip)
+    unexpected: list[tuple[str, ...]] = []
+    known: list[tuple[str, ...]] = []
+    for same in by_digest.values():
+        if len(same) > 1:
+            as_published = frozenset(map(corpus.name_of, same)) in corpus.known_duplicates
+            (known if as_published else unexpected).append(tuple(clip.path for clip in same))
+    return tuple(unexpected), tuple(known)
+
+
+def intensity(clip: Clip) -> str:
+    return clip.attributes.get("intensity", UNSPECIFIED)
+
+
+def _some(names: Iterable[str], n_shown: int = 3) -> str:
+    names = list(names)
+    rest = f" and {len(names) - n_shown} more" if len(names) > n_shown else ""
+    return ", ".join(names[:n_shown]) + rest

@@ -1,0 +1,349 @@
+"""Fetch a published archive. In: a corpus and the folder to make. Out: the folder, whole, verified and unpacked.
+
+    …/Audio_Speech_Actors_01-24.zip.part        bytes so far; a later run goes on here
+    …/Audio_Speech_Actors_01-24.zip.part.etag   which version of the archive they belong to
+    …/Audio_Speech_Actors_01-24.zip             whole, its checksum verified
+    …/.ravdess.unpacking/                       becomes …/ravdess in one step
+
+Bytes are joined only where the server names the same version (a strong ETag) on both sides; the checksum has
+the last word. Nothing is written outside the folder.
+"""
+
+import hashlib
+import http.client
+import lzma
+import os
+import re
+import shutil
+import stat
+import struct
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from speech_emotion import __version__
+from speech_emotion.corpora import sealed
+from speech_emotion.corpora.manifest import Archive, Corpus
+from speech_emotion.errors import CorpusError
+
+CHUNK_BYTES: Final = 1 << 18
+PASSING_REFUSALS: Final = (408, 425, 429)  # too slow, too early, too many
+UNZIP_ERRORS: Final = (
+    *(
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        struct.error,
+        ValueError,
+        NotImplementedError,
+    ),
+    *(FileExistsError, NotADirectoryError, IsADirectoryError),  # names that get in each other's way
+)
+_STRONG_ETAG: Final = re.compile(r'"[!#-~]*"')
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a bad line is put up with. An attempt that brings a hundredth of the archive costs nothing."""
+
+    attempts: int = 8
+    first_wait_seconds: float = 1.0
+    longest_wait_seconds: float = 60.0
+    timeout_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackLimits:
+    """What an honest archive of recordings stays far below."""
+
+    max_files: int = 20_000
+    max_bytes: int = 4 * 2**30
+    max_ratio: float = 100.0  # unpacked bytes to packed bytes; RAVDESS has 2.8
+
+
+class _CutError(Exception):
+    """This attempt is over; another may do better."""
+
+
+def fetch(
+    corpus: Corpus,
+    folder: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    patience: Patience = Patience(),
+) -> Path:
+    """Make `folder` hold `corpus` as published. A folder that already does is left as it is."""
+    folder = Path(folder).absolute()
+    if corpus.archive is None:
+        raise CorpusError(f"{corpus.title} has no archive that can be verified. {corpus.how_to_get}")
+    archive = folder.parent / corpus.archive.filename
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with sealed.locked(archive):
+            if not _is_there(corpus, folder):
+                is_ours = not archive.exists()
+                download(corpus.archive, archive, progress=progress, patience=patience)
+                unpack(archive, folder)
+                if is_ours:
+                    archive.unlink()
+    except OSError as error:
+        raise CorpusError(
+            f"Getting {corpus.title} stopped at {error.filename or folder}: {error.strerror or error}. "
+            "Put that right and run it again: it goes on from there."
+        ) from error
+    return folder
+
+
+def _is_there(corpus: Corpus, folder: Path) -> bool:
+    """False where `folder` is free to be made; CorpusError where it holds something else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        n_clips = len(corpus.scan(folder))
+    except CorpusError:
+        n_clips = 0
+    if n_clips < corpus.n_clips:
+        raise CorpusError(
+            f"{folder} is already there, with {n_clips} of the {corpus.n_clips} clips of {corpus.title}. "
+            "Name a new folder, or move this one away."
+        )
+    return True
+
+
+def download(
+    archive: Archive, path: Path, *, progress: Progress | None = None, patience: Patience = Patience()
+) -> None:
+    """Make `path` the published archive: resumed where it was cut, tried again, and verified."""
+    if path.exists():
+        verify(path, archive)
+        return
+    part = path.with_name(f"{path.name}.part")
+    _require_space(path.parent, archive.size_bytes - _size(part))
+    attempts_left, wait_seconds = patience.attempts, patience.first_wait_seconds
+    while _size(part) != archive.size_bytes:
+        n_before = _size(part)
+        try:
+            _attempt(archive, part, progress, patience.timeout_seconds)
+        except _CutError as error:
+            if _size(part) - n_before >= archive.size_bytes / 100:
+                attempts_left, wait_seconds = patience.attempts, patience.first_wait_seconds
+                continue
+            attempts_left -= 1
+            if not attempts_left:
+                raise CorpusError(
+                    f"{archive.url} did not come through: {error}. Run it again later: it goes on from "
+                    f"byte {_size(part)}. Or download it by hand, put it at {path} and run it again."
+                ) from error
+            time.sleep(wait_seconds)
+            wait_seconds = min(2 * wait_seconds, patience.longest_wait_seconds)
+    verify(part, archive)
+    part.replace(path)
+    _etag_file(part).unlink(missing_ok=True)
+
+
+def verify(path: Path, archive: Archive) -> None:
+    """Compare size and checksum with the publication; what differs is put aside, out of the way."""
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if _size(path) == archive.size_bytes and md5 == archive.md5:
+        return
+    n_bytes, quarantine = _size(path), path.with_name(f"{archive.filename}.wrong")
+    path.replace(quarantine)
+    _etag_file(path).unlink(missing_ok=True)
+    raise CorpusError(
+        f"{archive.filename} is not what was published: {n_bytes} bytes with MD5 {md5}, published are "
+        f"{archive.size_bytes} with {archive.md5}. It was put aside as {quarantine}; run it again for a new one."
+    )
+
+
+def _attempt(archive: Archive, part: Path, progress: Progress | None, timeout_seconds: float) -> None:
+    """Ask once, for the rest or for all, and write what comes; _CutError where it ends before its time."""
+    n_have, etag = _resumable(part)
+    headers = {"User-Agent": f"speech-emotion/{__version__}", "Accept-Encoding": "identity"}
+    if n_have:
+        headers |= {"Range": f"bytes={n_have}-", "If-Range": etag}
+    with _open(archive, headers, part, timeout_seconds) as response:
+        answer = _Answer.of(response)
+        if answer.n_bytes not in (None, archive.size_bytes):
+            raise CorpusError(
+                f"{archive.url} offers {answer.n_bytes} bytes where {archive.size_bytes} are published. "
+                "Look at that page in a browser: a network login, or a new version, may be in the way."
+            )
+        if answer.start != 0 and (answer.start, answer.etag) != (n_have, etag):
+            _forget(part)
+            raise _CutError("the server sent another part than the one that was asked for")
+        if answer.start == 0:
+            _forget(part)
+            _etag_file(part).write_text(answer.etag, encoding="utf-8")
+        with part.open("ab") as file:
+            for chunk in _chunks(response):
+                file.write(chunk)
+                if file.tell() > archive.size_bytes:
+                    file.truncate(0)
+                    raise _CutError(f"the server sent more than the {archive.size_bytes} published bytes")
+                if progress:
+                    progress(file.tell(), archive.size_bytes)
+            file.flush()
+            os.fsync(file.fileno())
+    if _size(part) < archive.size_bytes:
+        raise _CutError(f"the connection ended at byte {_size(part)} of {archive.size_bytes}")
+
+
+def _open(
+    archive: Archive, headers: dict[str, str], part: Path, timeout_seconds: float
+) -> http.client.HTTPResponse:
+    request = urllib.request.Request(archive.url, headers=headers)  # noqa: S310 - from our own table
+    try:
+        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout_seconds)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            _forget(part)
+        elif error.code < 500 and error.code not in PASSING_REFUSALS:
+            raise CorpusError(
+                f"{archive.url} answers {error.code} {error.reason}. Look at that page in a browser, download it "
+                f"by hand, put it beside the folder as {archive.filename} and run it again."
+            ) from error
+        raise _CutError(f"the server answers {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _CutError(str(error)) from error
+    return response
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    try:
+        while chunk := response.read1(CHUNK_BYTES):
+            yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        raise _CutError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Which bytes of which version a server is about to send."""
+
+    start: int | None  # None where it does not say
+    n_bytes: int | None  # of the whole archive, where it says so
+    etag: str
+
+    @classmethod
+    def of(cls, response: http.client.HTTPResponse) -> "_Answer":
+        etag = _strong(response.headers.get("ETag", ""))
+        if response.status == http.HTTPStatus.OK:
+            return cls(0, _number(response.headers.get("Content-Length")), etag)
+        content_range = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT or content_range is None:
+            return cls(None, None, etag)
+        return cls(int(content_range[1]), _number(content_range[2]), etag)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
+
+
+def _resumable(part: Path) -> tuple[int, str]:
+    """How many bytes can be built upon, and the version they belong to; (0, "") where none can."""
+    try:
+        etag = _strong(_etag_file(part).read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError):
+        etag = ""
+    return (_size(part), etag) if etag and _size(part) else (0, "")
+
+
+def _strong(etag: str) -> str:
+    """`etag` where it names one exact version, or "" where it says "about the same" (W/) or nothing."""
+    return etag if _STRONG_ETAG.fullmatch(etag) else ""
+
+
+def _etag_file(part: Path) -> Path:
+    return part.with_name(f"{part.name}.etag")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _etag_file(part).unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _require_space(folder: Path, n_bytes: int) -> None:
+    n_free = shutil.disk_usage(folder).free
+    if n_free < n_bytes:
+        raise CorpusError(
+            f"{folder} has {n_free / 2**20:.0f} MiB free and {n_bytes / 2**20:.0f} MiB are needed. "
+            "Free some space or name a folder on another disk."
+        )
+
+
+def unpack(archive: Path, folder: Path, *, limits: UnpackLimits = UnpackLimits()) -> None:
+    """Unpack a zip file into the new `folder`: all of it, or nothing."""
+    working = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(working, ignore_errors=True)  # of a run that was killed
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            members = _members(zipped, archive, limits)
+            _require_space(folder.parent, sum(member.file_size for member in members))
+            working.mkdir()
+            for member in members:
+                _extract(zipped, member, working)
+        if folder.exists():
+            folder.rmdir()  # only where it is empty
+        working.rename(folder)
+    except UNZIP_ERRORS as error:
+        raise CorpusError(f"{archive} was not unpacked: {error}. Delete it and download it again.") from error
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def _members(zipped: zipfile.ZipFile, archive: Path, limits: UnpackLimits) -> list[zipfile.ZipInfo]:
+    """The files of an archive that keeps the limits and stays inside its folder."""
+    members = [member for member in zipped.infolist() if not member.is_dir()]
+    n_bytes = sum(member.file_size for member in members)
+    if len(members) > limits.max_files or n_bytes > limits.max_bytes:
+        raise zipfile.BadZipFile(f"it claims {len(members)} files with {n_bytes} bytes")
+    if n_bytes > limits.max_ratio * _size(archive):
+        raise zipfile.BadZipFile(f"it claims to grow {n_bytes / _size(archive):.0f} times")
+    for member in members:
+        _check_member(member)
+    if len({member.filename.lower() for member in members}) < len(members):
+        raise zipfile.BadZipFile("it holds one name twice")
+    return members
+
+
+def _check_member(member: zipfile.ZipInfo) -> None:
+    name = member.orig_filename  # before zipfile cut it at a NUL or turned its separators
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or any(c in name for c in "\\:\0"):
+        raise zipfile.BadZipFile(f"it holds the name {name!r}, which leads out of the folder")
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        raise zipfile.BadZipFile(f"{name!r} is a link or a device, not a file")
+    if member.flag_bits & 1:
+        raise zipfile.BadZipFile(f"{name!r} is encrypted")
+
+
+def _extract(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    """Write one file, and never more of it than it claimed; zipfile compares its checksum at the end."""
+    target = folder / member.filename
+    target.parent.mkdir(parents=True, exist_ok=True)
+    n_bytes = 0
+    with zipped.open(member) as source, target.open("xb") as out:
+        while chunk := source.read(CHUNK_BYTES):
+            n_bytes += len(chunk)
+            if n_bytes > member.file_size:
+                raise zipfile.BadZipFile(f"{member.filename!r} holds more than it claims")
+            out.write(chunk)
+    if n_bytes != member.file_size:
+        raise zipfile.BadZipFile(f"{member.filename!r} holds less than it claims")
