@@ -13,7 +13,6 @@ goes on where it stopped and ends in the same bytes.
 """
 
 import csv
-import errno
 import glob
 import json
 import os
@@ -117,16 +116,14 @@ def prepare(
         "corpus_hash": corpus_hash,
         "key": sealed.digest([SCHEMA, SETTINGS, corpus.name, corpus_hash, [_row(clip) for clip in clips]]),
     }
-    try:
+    with sealed.writing(out):
         if not _is_done(out, facts):
             with sealed.locked(out):
                 sealed.recover(out)
                 if not _holds(out, facts):
-                    _make(out, folder, clips, facts, workers, progress or _silent)
+                    _make(out, folder, clips, facts, workers, progress)
                 for leftover in _leftovers(out):
                     shutil.rmtree(leftover)
-    except OSError as error:
-        raise CorpusError(_cannot_write(out, error)) from error
     return PreparedDataset.open(out)
 
 
@@ -168,7 +165,7 @@ def _make(
     clips: list[Clip],
     facts: Mapping[str, Any],
     workers: int | None,
-    progress: Progress,
+    progress: Progress | None,
 ) -> None:
     working = out.with_name(f".{out.name}.{facts['key'][:16]}.partial")
     working.mkdir(exist_ok=True)
@@ -184,15 +181,6 @@ def _make(
 def _leftovers(out: Path) -> list[Path]:
     """Working folders of runs that were killed, of this key or another."""
     return list(out.parent.glob(f".{glob.escape(out.name)}.*.partial"))
-
-
-def _cannot_write(out: Path, error: OSError) -> str:
-    next_step = "Free some space" if error.errno == errno.ENOSPC else "Make sure that it can be written"
-    return f"Preparing {out} stopped ({error.strerror}). {next_step} and run it again: it goes on from there."
-
-
-def _silent(_done: int, _total: int) -> None:
-    """Progress that nobody watches."""
 
 
 # Shards: what the workers make, a few clips at a time
@@ -211,7 +199,7 @@ class _Shard:
 
 
 def _decode_all(
-    working: Path, folder: Path, clips: list[Clip], workers: int | None, progress: Progress
+    working: Path, folder: Path, clips: list[Clip], workers: int | None, progress: Progress | None
 ) -> list[_Shard]:
     parts = [clips[start : start + CLIPS_PER_SHARD] for start in range(0, len(clips), CLIPS_PER_SHARD)]
     tasks = [(working / f"{i:06d}-of-{len(parts):06d}.i16", folder, part) for i, part in enumerate(parts)]
@@ -220,7 +208,8 @@ def _decode_all(
     for shard in in_parallel(_kept_or_new_shard, tasks, workers):
         shards.append(shard)
         n_done += len(shard.lengths) + len(shard.failures)
-        progress(n_done, len(clips))
+        if progress:
+            progress(n_done, len(clips))
     if failures := sorted(failure for shard in shards for failure in shard.failures):
         raise CorpusError(_cannot_decode(failures, len(clips)))
     return sorted(shards, key=lambda shard: shard.samples)
@@ -302,17 +291,8 @@ def _assemble(working: Path, whole: Path, clips: list[Clip], shards: list[_Shard
     np.save(whole / "labels.npy", np.array([EMOTIONS.index(clip.label) for clip in clips], np.int64))
     np.save(whole / "speakers.npy", np.array([clip.speaker for clip in clips], np.str_))
     _write_clips(whole / "clips.csv", clips, lengths, warnings)
-    _write_waveforms(whole / "waveforms.npy", sum(lengths), [working / shard.samples for shard in shards])
-
-
-def _write_waveforms(path: Path, n_samples: int, parts: list[Path]) -> None:
-    """Join the shards by copying: a memory map on a full disk would end in SIGBUS, not in an error."""
-    with path.open("wb") as out:
-        header = {"descr": "<i2", "fortran_order": False, "shape": (n_samples,)}
-        np.lib.format.write_array_header_1_0(out, header)
-        for part in parts:
-            with part.open("rb") as samples:
-                shutil.copyfileobj(samples, out, 1 << 20)
+    parts = [working / shard.samples for shard in shards]
+    sealed.join(parts, whole / "waveforms.npy", dtype="<i2", shape=(sum(lengths),))
 
 
 def _row(clip: Clip) -> dict[str, str]:

@@ -6,14 +6,17 @@ flipped byte leaves the old folder, the new folder, or one that `read` refuses; 
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from speech_emotion.errors import CorpusError
 
@@ -102,6 +105,16 @@ def write_whole(path: Path, data: bytes) -> None:
     _sync(path.parent)
 
 
+def join(parts: Sequence[Path], array: Path, *, dtype: str, shape: tuple[int, ...]) -> None:
+    """Copy raw files into one `.npy`. Not through a memory map: there a full disk ends in SIGBUS, not an error."""
+    with array.open("wb") as out:
+        header = {"descr": dtype, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        for part in parts:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, out, 1 << 20)
+
+
 def _sync(path: Path) -> None:
     if sys.platform == "win32" and path.is_dir():
         return  # Windows has no folder to flush
@@ -110,6 +123,18 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(final: Path) -> Iterator[None]:
+    """Translate what the system refuses while `final` is made."""
+    try:
+        yield
+    except OSError as error:
+        next_step = "Free some space" if error.errno == errno.ENOSPC else "Make sure that it can be written"
+        raise CorpusError(
+            f"Preparing {final} stopped ({error.strerror}). {next_step} and run it again: it goes on from there."
+        ) from error
 
 
 @contextlib.contextmanager
