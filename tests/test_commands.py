@@ -13,7 +13,11 @@ import time
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from speech_emotion import audio
+from speech_emotion.speech import has_speech
 
 ROOT = Path(__file__).resolve().parent.parent
 PIECES = ("run", "test", "tools/environment.sh", "pyproject.toml", "requirements.txt", "constraints.txt")
@@ -250,3 +254,31 @@ def test_a_guard_that_was_never_imported_counts_as_uncovered(tmp_path: Path) -> 
     done = coverage_gate(tmp_path, {})
     assert done.returncode == 1
     assert "0.0 %" in done.stdout
+
+
+DEMO_VOICES = sorted((ROOT / "src/speech_emotion/assets").glob("demo-*.flac"))
+
+
+def test_there_are_a_few_demo_voices() -> None:
+    assert 2 <= len(DEMO_VOICES) <= 4
+
+
+@pytest.mark.parametrize("voice", DEMO_VOICES, ids=lambda path: path.stem)
+def test_a_demo_voice_is_small_and_is_taken_for_speech(voice: Path) -> None:
+    sound = audio.load(voice)
+    assert voice.stat().st_size <= 60_000
+    assert 2.0 <= sound.seconds <= 4.0
+    assert sound.warnings == ()
+    assert has_speech(sound.samples)
+
+
+@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs espeak-ng: apt-get install espeak-ng")
+def test_the_demo_voices_can_be_made_again(tmp_path: Path) -> None:
+    version = subprocess.run(["espeak-ng", "--version"], capture_output=True, text=True).stdout
+    if "1.51" not in version:
+        pytest.skip("the bundled voices are espeak-ng 1.51's")
+    subprocess.run([sys.executable, str(ROOT / "tools/make_demo_voices.py"), str(tmp_path)], check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [voice.name for voice in DEMO_VOICES]
+    for voice in DEMO_VOICES:
+        again, bundled = audio.load(tmp_path / voice.name), audio.load(voice)
+        np.testing.assert_allclose(again.samples, bundled.samples, atol=2 / 32768)
