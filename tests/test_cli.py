@@ -1,0 +1,308 @@
+"""The command as people and programs meet it: what it prints, where, and how it ends."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sounds
+
+from speech_emotion import cli
+from speech_emotion.classifier import Classifier
+from speech_emotion.errors import CorpusError
+from speech_emotion.labels import EMOTIONS
+
+COMMAND = [sys.executable, "-m", "speech_emotion"]
+
+
+class Shell:
+    """Runs verbs in this process, in a folder with a few sounds: exit code, stdout, stderr."""
+
+    def __init__(
+        self, folder: Path, model: Path, capture: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch
+    ):
+        self.folder, self.model, self.capture, self.patch = folder, model, capture, patch
+
+    def __call__(self, verb: str, *arguments: str) -> tuple[int, str, str]:
+        model = [] if "--model" in arguments else ["--model", str(self.model)]
+        self.patch.setattr(sys, "argv", ["speech-emotion", verb, *arguments, *model])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = self.capture.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        _, out, _ = self("predict", "--json", *arguments)
+        rows: list[dict[str, Any]] = json.loads(out, parse_constant=pytest.fail)
+        return rows
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    Path("voice.wav").write_bytes(sounds.wav(sounds.voice(3.5, 48_000), 48_000))
+    Path("silent.wav").write_bytes(sounds.wav(np.zeros(32_000, np.float32)))
+    Path("text.wav").write_text("hello")
+    return Shell(tmp_path, model_path, capsys, monkeypatch)
+
+
+def test_a_line_a_file_for_people(shell: Shell, classifier: Classifier) -> None:
+    code, out, err = shell("predict", "voice.wav", "silent.wav")
+    heard = classifier.predict("voice.wav")
+    first, second = out.splitlines()
+    assert first.startswith(("😐", "😌", "😄", "😢", "😠", "😨", "🤢", "😲"))
+    assert first.count("█") == round(10 * (heard.confidence or 0))
+    assert first.count("█") + first.count("░") == 10
+    assert str(heard) in first
+    assert f"then {heard.runner_up} " in first
+    assert first.endswith("  voice.wav")
+    assert second.startswith("🔇 ░░░░░░░░░░  no answer (no speech), 0.00–2.00 s, quiet")
+    assert (code, err) == (0, "")
+
+
+def test_a_timeline_is_a_line_a_window(shell: Shell, classifier: Classifier) -> None:
+    _, out, _ = shell("predict", "--timeline", "voice.wav")
+    assert [
+        str(p) in line for p, line in zip(classifier.timeline("voice.wav"), out.splitlines(), strict=True)
+    ]
+    assert "0.00–3.00 s" in out
+    assert "0.50–3.50 s" in out
+
+
+def test_json_rows_are_the_prediction(shell: Shell, classifier: Classifier) -> None:
+    assert shell.rows("voice.wav", "silent.wav") == [
+        {"source": "voice.wav"} | classifier.predict("voice.wav").to_dict(),
+        {"source": "silent.wav"} | classifier.predict("silent.wav").to_dict(),
+    ]
+    timeline = [{"source": "voice.wav"} | p.to_dict() for p in classifier.timeline("voice.wav")]
+    assert len(timeline) == 2
+    assert shell.rows("--timeline", "voice.wav") == timeline
+
+
+def test_csv_has_the_same_columns_for_every_row(shell: Shell, classifier: Classifier) -> None:
+    code, out, _ = shell("predict", "--csv", "voice.wav", "silent.wav", "text.wav")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    answer = [
+        "source",
+        "label",
+        "confidence",
+        "runner_up",
+        "abstained",
+        "start_seconds",
+        "end_seconds",
+        "warnings",
+    ]
+    assert list(rows[0]) == [*answer, *EMOTIONS, "error", "message"]
+    heard = classifier.predict("voice.wav")
+    assert float(rows[0]["confidence"]) == heard.confidence
+    assert {label: float(rows[0][label]) for label in EMOTIONS} == heard.probabilities
+    assert (rows[1]["abstained"], rows[1]["warnings"], rows[1]["happy"]) == ("no_speech", "quiet", "")
+    assert (rows[2]["error"], rows[2]["label"]) == ("audio_decode", "")
+    assert code == 1
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--timeline"])
+def test_one_bad_file_stops_nothing(shell: Shell, form: str) -> None:
+    Path("folder").mkdir()
+    code, out, err = shell("predict", form, "text.wav", "none.wav", "folder", "voice.wav")
+    for name in ("text.wav", "none.wav", "folder", "voice.wav"):
+        assert name in out
+    assert out.count("audio_decode") == 1
+    assert out.count("audio_not_found") == 2
+    failed = "text.wav (audio_decode), none.wav (audio_not_found), folder (audio_not_found)"
+    assert err == f"3 of 4 failed: {failed}\n"
+    assert code == 1
+
+
+def test_an_error_row_says_what_to_do(shell: Shell) -> None:
+    (row,) = shell.rows("none.wav")
+    assert row == {"source": "none.wav", "error": "audio_not_found", "message": row["message"]}
+    assert "check its name" in row["message"]
+    _, out, _ = shell("predict", "none.wav")
+    assert out == f"❌ none.wav: {row['message']} (audio_not_found)\n"
+
+
+ODD = [
+    "new\nline.wav",
+    "\x1b[31mred.wav",
+    "😀.wav",
+    "tab\t.wav",
+    "\u202egnp.wav",
+    os.fsdecode(b"\xff\xfe.wav"),
+]
+ODD += ["=1+1.wav", "+1.wav", "@sum.wav", "'q\".wav", "a,b;c.wav", " .wav"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_break_nothing(shell: Shell, name: str) -> None:
+    Path(name).write_text("no sound")
+    code, out, err = shell("predict", name)
+    assert code == 1
+    assert len(out.splitlines()) == len(err.splitlines()) == 1
+    assert (out + err).replace("\n", "").isprintable()
+    (row,) = shell.rows(name)
+    assert row["source"] == name.encode("utf-8", "backslashreplace").decode()
+    _, out, _ = shell("predict", "--csv", name)
+    ((source, *_),) = list(csv.reader(io.StringIO(out)))[1:]
+    assert source.isprintable()
+    assert not source.startswith(("=", "+", "-", "@"))
+    assert source.removeprefix("'")[-4:] == name[-4:]
+
+
+def test_a_name_that_begins_with_a_dash(shell: Shell) -> None:
+    Path("-1.wav").write_text("no sound")
+    _, out, _ = shell("predict", "--csv", "--model", str(shell.model), "--", "-1.wav")
+    assert out.splitlines()[1].startswith("'-1.wav,")
+
+
+def test_usage_errors_end_with_2(shell: Shell) -> None:
+    for arguments, complaint in {
+        (): "give at least one sound file, or --demo",
+        ("voice.wav", "--json", "--csv"): "choose one",
+        ("voice.wav", "--jsno"): "No such option: --jsno",
+    }.items():
+        code, out, err = shell("predict", *arguments)
+        assert (code, out) == (2, "")
+        assert complaint in err
+    code, _, err = shell("predcit")
+    assert code == 2
+    assert "Did you mean 'predict'?" in err
+
+
+def test_a_model_that_cannot_be_used_is_one_line(shell: Shell) -> None:
+    for path, reason in {"none.onnx": "(model_not_found)", "voice.wav": "(model_format)"}.items():
+        for verb in (["predict", "voice.wav"], ["info"]):
+            code, out, err = shell(*verb, "--model", path)
+            assert (code, out, len(err.splitlines())) == (1, "", 1)
+            assert err.endswith(f"{reason}\n")
+
+
+def test_info_for_people(shell: Shell, classifier: Classifier) -> None:
+    code, out, _ = shell("info")
+    assert code == 0
+    assert out.startswith(
+        "stand-in\n  emotions    neutral, calm, happy, sad, angry, fearful, disgust, surprised\n"
+    )
+    for fact in (
+        classifier.info.sha256,
+        "windows of 3 s",
+        "128 parameters",
+        "CC0-1.0",
+        "AI Act",
+        "synthetic",
+    ):
+        assert fact in out
+
+
+def test_info_shows_the_honest_score(shell: Shell, tmp_path: Path) -> None:
+    import standin
+
+    metrics = {
+        "uar": {"mean": 62.31, "sd": 1.2, "ci95": [58.04, 66.5]},
+        "ece": 0.0312,
+        "per_class": {"sad": 1},
+    }
+    path = tmp_path / "scored.onnx"
+    path.write_bytes(standin.model_bytes(metrics=metrics, protocol={"name": "luna5"}))
+    _, out, _ = shell("info", "--model", str(path))
+    assert "  score       uar 62.3 [58, 66.5], ece 0.0312 under luna5\n" in out
+
+
+def test_info_for_programs(shell: Shell, classifier: Classifier) -> None:
+    _, out, _ = shell("info", "--json")
+    document = json.loads(out, parse_constant=pytest.fail)
+    assert document["sha256"] == classifier.info.sha256
+    assert document["labels"] == list(EMOTIONS)
+    assert document["window_seconds"] == 3.0
+    assert "not what a person feels" in document["limits"]
+
+
+def test_demo_voices(shell: Shell) -> None:
+    if not cli._demo_voices():
+        pytest.skip("the demo voices are not made yet")
+    code, out, _ = shell("predict", "--demo")
+    assert code == 0
+    assert len(out.splitlines()) == len(cli._demo_voices())
+
+
+def test_our_errors_from_any_verb_are_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise CorpusError("no\nsuch corpus; try: speech-emotion corpora list")
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert shell("info") == (1, "", "no\\nsuch corpus; try: speech-emotion corpora list (corpus)\n")
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=60, check=False, **options)
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback(shell: Shell) -> None:
+    command = f"{' '.join(COMMAND)} predict --model {shell.model} {'voice.wav ' * 30}| head -n 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-", "| true"])
+def test_closed_streams_make_no_traceback(shell: Shell, redirection: str) -> None:
+    command = f"{' '.join(COMMAND)} info --model {shell.model} {redirection}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+
+
+def test_a_narrow_encoding_is_no_obstacle(shell: Shell) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = run("predict", "--model", str(shell.model), "voice.wav", env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"voice.wav" in done.stdout
+
+
+def test_interrupt_is_quiet(shell: Shell) -> None:
+    Path("long.wav").write_bytes(sounds.wav(np.tile(sounds.voice(2), 3_000)))
+    arguments = [*COMMAND, "predict", "--model", str(shell.model), "voice.wav", *["long.wav"] * 50]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"voice.wav" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read() == b""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_shows_on_a_terminal_and_leaves_the_output_clean(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    rows = shell.rows("voice.wav", "silent.wav")
+    assert [row["source"] for row in rows] == ["voice.wav", "silent.wav"]
+    assert "listening" in sys.stderr.getvalue()
+    assert "2/2" in sys.stderr.getvalue()
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    shell.rows("voice.wav")
+    assert sys.stderr.getvalue() == ""  # one file needs no progress
+
+
+def test_help_is_quick_and_names_the_verbs() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = run("--help")
+        seconds.append(time.perf_counter() - start)
+        assert {b"predict", b"info", b"corpora"} <= set(done.stdout.split())
+    assert min(seconds) < 1.0  # 0.08 s on an idle machine; benchmarks/latency.py measures it

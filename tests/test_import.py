@@ -1,0 +1,84 @@
+"""Importing is silent, light and starts nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+import speech_emotion
+
+HEAVY = (
+    "numpy",
+    "onnxruntime",
+    "soundfile",
+    "soxr",
+    "typer",
+    "rich",
+    "torch",
+    "onnx",
+    "librosa",
+    "sklearn",
+    "av",
+)
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd="/"
+    )
+
+
+def loaded(code: str) -> set[str]:
+    done = run(f"import sys; {code}; print(*sys.modules)")
+    assert done.stderr == ""
+    return {name for name in HEAVY if name in done.stdout.split()}
+
+
+def test_import_prints_nothing_loads_nothing_heavy_and_starts_no_thread() -> None:
+    done = run(
+        "import sys, threading; sys.stdout.write('before '); import speech_emotion; "
+        "sys.stdout.write(f'after {threading.active_count()}')"
+    )
+    assert (done.stdout, done.stderr) == ("before after 1", "")
+    assert loaded("import speech_emotion") == set()
+
+
+def test_the_command_line_is_light_until_a_verb_runs() -> None:
+    assert loaded("import speech_emotion.cli") == {"typer"}
+
+
+def test_the_runtime_needs_four_libraries() -> None:
+    needed = {"numpy", "onnxruntime", "soundfile", "soxr"}
+    assert loaded("import speech_emotion.classifier") <= needed
+    assert loaded("import speech_emotion; speech_emotion.load") <= needed
+
+
+def test_import_is_quick() -> None:
+    code = (
+        "import time; start = time.perf_counter(); import speech_emotion; print(time.perf_counter() - start)"
+    )
+    seconds = min(float(run(code).stdout) for _ in range(3))
+    assert seconds < 0.3
+
+
+def test_public_names_are_there() -> None:
+    assert set(speech_emotion.__all__) <= set(dir(speech_emotion))
+    for name in speech_emotion.__all__:
+        assert getattr(speech_emotion, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'predcit'"):
+        speech_emotion.predcit  # noqa: B018
+
+
+def test_names_are_the_objects_of_their_modules() -> None:
+    from speech_emotion import classifier, prediction, stream
+
+    assert speech_emotion.Classifier is classifier.Classifier
+    assert speech_emotion.Prediction is prediction.Prediction
+    assert speech_emotion.EmotionStream is stream.EmotionStream
+    assert (speech_emotion.load, speech_emotion.predict) == (classifier.load, classifier.predict)
+
+
+def test_the_version_is_the_one_installed() -> None:
+    from importlib.metadata import version
+
+    assert speech_emotion.__version__ == version("speech-emotion")
