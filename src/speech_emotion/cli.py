@@ -32,6 +32,9 @@ ModelOption = Annotated[
     Path | None, typer.Option("--model", metavar="FILE", help="An exported .onnx instead of the shipped one.")
 ]
 CorpusArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of `corpora list`.")]
+CorpusFolderOption = Annotated[
+    str, typer.Option("--corpus", metavar="NAME=FOLDER", help="A corpus and where it lies.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -144,6 +147,71 @@ def info(as_json: JsonOption = False, model: ModelOption = None) -> None:
     write(load(model).info, sys.stdout)
 
 
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/ravdess-cnn.toml.")],
+    corpus: CorpusFolderOption,
+    protocol: Annotated[
+        str | None, typer.Option(help="Train one model a fold, such as luna5; without it, learn from everybody.")
+    ] = None,
+    fold: Annotated[list[int] | None, typer.Option(help="Only this fold; may be given again.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="May be given again; by default the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE/PROTOCOL.")] = None,
+    prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
+    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files as well.")] = False,
+) -> None:
+    """Train the recipe; a run that was stopped goes on where it was."""
+    from speech_emotion.extras import require
+
+    require("torch", extra="train", needed_for="Training")
+    from speech_emotion import corpora
+    from speech_emotion.corpora.prepare import prepare as prepare_corpus
+    from speech_emotion.evaluation import splits
+    from speech_emotion.training import runs
+    from speech_emotion.training.config import TrainConfig
+    from speech_emotion.training.progress import EpochLines, choose_device
+
+    name, folder = _corpus_folder(corpus)
+    config = TrainConfig.load(recipe)
+    if name != config.corpus:
+        raise typer.BadParameter(f"{recipe} trains on {config.corpus}: --corpus {config.corpus}=FOLDER")
+    split = splits.protocol(protocol) if protocol else None
+    out = out or Path("runs") / config.name / (protocol or "everybody")
+    trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
+    with _progress("preparing") as progress:
+        dataset = prepare_corpus(corpora.get(name), folder, prepared / name, progress=progress)
+    lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
+    models = runs.train(trainings, dataset, split, device=choose_device(device), on_epoch=lines)
+    for model in models:
+        typer.echo(str(model))
+    if split:
+        command = f"speech-emotion evaluate {out} --corpus {name}={folder} --protocol {split.name}"
+        typer.echo(f"Next: {command}", err=True)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of one finished training.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The .onnx to write; its card stands beside it.")],
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="A protocol's run folder whose mean temperature to take: for a model of everybody."),
+    ] = None,
+    result: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The result file whose score the card states.")
+    ] = None,
+) -> None:
+    """Write the sealed .onnx of a training, its sha256 and its model card."""
+    from speech_emotion.extras import require
+
+    require("torch", extra="train", needed_for="Export")
+    from speech_emotion.training import runs
+
+    info = runs.ship(run, out, calibration=calibration, result=result)
+    typer.echo(f"{out}: {info.n_parameters:,} parameters, {info.size_bytes / 1e6:.2f} MB, sha256 {info.sha256}")
+
+
 @corpora_app.command("list")
 def list_corpora(as_json: JsonOption = False) -> None:
     """What can be read, and what each corpus holds."""
@@ -203,6 +271,13 @@ def download(
         made = fetch(corpus, folder or Path(name), progress=progress)
     typer.echo(f"{len(corpus.scan(made))} clips in {made}")
     typer.echo(f"Next: speech-emotion corpora check {name} {made}")
+
+
+def _corpus_folder(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise typer.BadParameter(f"--corpus takes NAME=FOLDER, such as ravdess=downloads/ravdess; got {text!r}")
+    return name, Path(folder)
 
 
 @contextmanager

@@ -1,0 +1,171 @@
+"""What a training run is. In: a recipe (TOML). Out: a frozen TrainConfig, every setting known and of its type.
+
+A recipe is a difference to the defaults below; the resolved one is saved beside the result it made.
+"""
+
+import dataclasses
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from speech_emotion.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """What the model sees at once. Shorter recordings down to `min_seconds` are one shorter window."""
+
+    seconds: float = 3.0
+    hop_seconds: float = 1.0
+    min_seconds: float = 0.5
+
+
+@dataclass(frozen=True)
+class FrontendConfig:
+    """Log-mel: sizes in samples at 16 kHz."""
+
+    n_mels: int = 64
+    n_fft: int = 512
+    hop: int = 320
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    channels: tuple[int, ...] = (32, 64, 96, 160)
+    dropout: float = 0.3
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Zero (or one single speed) switches a part off."""
+
+    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
+    warp_frequency: float = 0.12
+    tilt_db: float = 6.0
+    noise_probability: float = 0.3
+    noise_snr_db: tuple[float, ...] = (5.0, 35.0)
+    mixup_alpha: float = 0.3
+    frequency_mask: int = 10
+    time_mask: int = 25
+    n_masks: int = 2
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    epochs: int = 60
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    warmup: float = 0.15
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    ema_decay: float = 0.995
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One recipe, resolved. `name` names the run and the model; `recipes_tried` is the search behind it."""
+
+    name: str
+    corpus: str = "ravdess"
+    recipes_tried: int = 1
+    window: WindowConfig = field(default_factory=WindowConfig)
+    frontend: FrontendConfig = field(default_factory=FrontendConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TrainConfig":
+        """Read a recipe; ConfigError where it cannot be read or holds a setting that does not exist."""
+        path = Path(path)
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: cannot be read ({error.strerror}). Give a recipe such as recipes/ravdess-cnn.toml."
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+        return cls.from_dict({"name": path.stem} | settings, where=str(path))
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any], *, where: str = "recipe") -> "TrainConfig":
+        return _check(_build(cls, settings, where), where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe; `from_dict` takes it back."""
+        return dataclasses.asdict(self)
+
+    def with_seed(self, seed: int) -> "TrainConfig":
+        return dataclasses.replace(self, fit=dataclasses.replace(self.fit, seed=seed))
+
+
+Section = TypeVar("Section")
+
+
+def _build(section: type[Section], settings: Mapping[str, Any], where: str) -> Section:
+    hints = get_type_hints(section)
+    for key in settings:
+        if key not in hints:
+            close = get_close_matches(key, hints, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"Choose from: {', '.join(hints)}."
+            raise ConfigError(f"{where}: there is no setting {key!r}. {hint}")
+    try:
+        return section(
+            **{key: _convert(hints[key], value, f"{where}: {key}") for key, value in settings.items()}
+        )
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}.") from error
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: must be a section of settings, got {value!r}.")
+        return _build(kind, value, where)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: must be a list, got {value!r}.")
+        return tuple(_convert(get_args(kind)[0], item, where) for item in value)
+    if isinstance(kind, types.GenericAlias):
+        raise ConfigError(f"{where}: unsupported type {kind}.")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ConfigError(f"{where}: must be {kind.__name__}, got {value!r}.")
+    return value
+
+
+def _check(config: TrainConfig, where: str) -> TrainConfig:
+    window, augment, fit = config.window, config.augment, config.fit
+    rules = {
+        "window: 0 < min_seconds ≤ seconds and 0 < hop_seconds ≤ seconds": 0
+        < window.min_seconds
+        <= window.seconds
+        and 0 < window.hop_seconds <= window.seconds,
+        "window: min_seconds must hold at least one frame (n_fft samples)": window.min_seconds * 16_000
+        >= config.frontend.n_fft,
+        "frontend: n_mels, n_fft and hop must be positive": min(dataclasses.astuple(config.frontend)) > 0,
+        "network: four channel counts, each a multiple of 8": len(config.network.channels) == 4
+        and all(c > 0 and c % 8 == 0 for c in config.network.channels),
+        "network: 0 ≤ dropout < 1": 0 <= config.network.dropout < 1,
+        "augment: speeds between 0.5 and 2, with 1.0 among them": 1.0 in augment.speeds
+        and all(0.5 <= speed <= 2 for speed in augment.speeds),
+        "augment: noise_snr_db is two numbers, low and high": len(augment.noise_snr_db) == 2
+        and augment.noise_snr_db[0] <= augment.noise_snr_db[1],
+        "fit: epochs and batch_size ≥ 1 (a batch of 1 has no statistics: ≥ 2)": fit.epochs >= 1
+        and fit.batch_size >= 2,
+        "fit: learning_rate > 0": fit.learning_rate > 0,
+        "fit: 0 ≤ label_smoothing < 1, 0 ≤ ema_decay < 1, 0 ≤ warmup < 1": all(
+            0 <= share < 1 for share in (fit.label_smoothing, fit.ema_decay, fit.warmup)
+        ),
+    }
+    for rule, kept in rules.items():
+        if not kept:
+            raise ConfigError(f"{where}: {rule}.")
+    return config

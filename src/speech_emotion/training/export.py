@@ -1,0 +1,140 @@
+"""A trained network → one sealed .onnx. In: weights, recipe, temperature. Out: a file that takes a raw waveform.
+
+The file is written only when ONNX Runtime, reading it as a user would, agrees with torch.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from speech_emotion.corpora.sealed import write_whole
+from speech_emotion.errors import ParityError
+from speech_emotion.labels import EMOTIONS
+from speech_emotion.model import FORMAT_VERSION, METADATA_KEY, SEAL_KEY, UNSEALED, EmotionModel, seal
+from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.frontend import SAMPLE_RATE
+from speech_emotion.training.networks import EmotionNet
+
+TOLERANCE = 1e-5  # in probability
+OPSET = 18
+LICENCE = "CC BY-NC-SA 4.0"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from, as its metadata says it. `citation` names what its licence asks to name."""
+
+    corpora: tuple[str, ...]
+    citation: str
+    commit: str | None
+    protocol: Mapping[str, Any] | None = None
+    split_hash: str | None = None
+    metrics: Mapping[str, Any] | None = None
+
+
+class _Shipped(nn.Module):
+    """waveform (batch, n_samples) → probabilities, logits (batch, n_labels), log_mel (batch, n_mels, n_frames)."""
+
+    def __init__(self, network: EmotionNet, temperature: float) -> None:
+        super().__init__()
+        self.network, self.temperature = network, temperature
+
+    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        log_mel = self.network.features(waveform)
+        logits = self.network.classify(log_mel)
+        return torch.softmax(logits / self.temperature, dim=1), logits, log_mel
+
+
+def export(
+    network: EmotionNet, config: TrainConfig, temperature: float, provenance: Provenance, path: Path
+) -> EmotionModel:
+    """Write the model to `path`, all or nothing, and return it as loaded from there.
+
+    Raises ParityError where torch and ONNX Runtime differ by more than 1e-5 in a probability.
+    """
+    shipped = _Shipped(network.cpu().eval(), temperature).eval()
+    window = config.window
+    data = _to_onnx(
+        shipped,
+        {
+            "name": config.name,
+            "format_version": FORMAT_VERSION,
+            "labels": list(EMOTIONS),
+            "sample_rate": SAMPLE_RATE,
+            "window_seconds": window.seconds,
+            "hop_seconds": window.hop_seconds,
+            "min_seconds": window.min_seconds,
+            "temperature": temperature,
+            "n_parameters": sum(p.numel() for p in network.parameters()),
+            "recipe": config.to_dict(),
+            "corpora": list(provenance.corpora),
+            "protocol": provenance.protocol,
+            "split_hash": provenance.split_hash,
+            "commit": provenance.commit,
+            "metrics": provenance.metrics or {},
+            "licence": LICENCE,
+            "citation": provenance.citation,
+        },
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as beside:
+        candidate = Path(beside) / path.name
+        candidate.write_bytes(data)
+        check_parity(shipped, EmotionModel.load(candidate), config)
+    write_whole(path, data)
+    return EmotionModel.load(path)
+
+
+def _to_onnx(shipped: _Shipped, metadata: Mapping[str, Any]) -> bytes:
+    program = torch.onnx.export(
+        shipped,
+        (torch.zeros(2, SAMPLE_RATE),),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["waveform"],
+        output_names=["probabilities", "logits", "log_mel"],
+        dynamic_shapes=({0: torch.export.Dim("batch"), 1: torch.export.Dim("n_samples", min=1024)},),
+        verbose=False,
+    )
+    if program is None:
+        raise ParityError("torch exported nothing. Install the versions of constraints.txt.")
+    graph = program.model_proto
+    for entry in (*graph.graph.node, *graph.graph.value_info):
+        del entry.metadata_props[:]  # stack traces of the exporting machine
+        entry.doc_string = ""
+    onnx.helper.set_model_props(
+        graph, {METADATA_KEY: json.dumps(metadata, sort_keys=True, ensure_ascii=False), SEAL_KEY: UNSEALED}
+    )
+    return seal(graph.SerializeToString(deterministic=True))
+
+
+def check_parity(shipped: nn.Module, model: EmotionModel, config: TrainConfig) -> float:
+    """The largest difference in probability over lengths and batch sizes; ParityError beyond the tolerance."""
+    random = np.random.default_rng(0)
+    window = round(config.window.seconds * SAMPLE_RATE)
+    shortest = round(config.window.min_seconds * SAMPLE_RATE)
+    worst = 0.0
+    for n_samples in (shortest, (shortest + window) // 2 + 7, window, 2 * window):
+        for n_rows in (1, 3):
+            seconds = np.arange(n_samples) / SAMPLE_RATE
+            pitch = random.uniform(80, 300, (n_rows, 1))
+            voice = np.sign(np.sin(2 * np.pi * pitch * seconds)) * np.abs(np.sin(7 * seconds)) * 0.1
+            noise = random.standard_normal((n_rows, n_samples)) * 0.01
+            waveform = (voice + noise).astype(np.float32)
+            with torch.inference_mode():
+                expected = shipped(torch.from_numpy(waveform))[0].numpy()
+            worst = max(worst, float(np.abs(expected - model.score(waveform).probabilities).max()))
+    if not worst <= TOLERANCE:
+        raise ParityError(
+            f"The exported graph differs from the network by {worst:.1e} in probability; at most {TOLERANCE} is "
+            "allowed. Nothing was written. Install the versions of constraints.txt and export again."
+        )
+    return worst

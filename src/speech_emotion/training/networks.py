@@ -1,0 +1,136 @@
+"""The networks. In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels).
+
+`EmotionNet` splits its work at `features` | `classify`: augmentation stands between the two, in training only.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from speech_emotion.training.frontend import LogMel
+
+STRIDES = ((1, 1), (2, 2), (2, 1), (2, 2))  # (mel, frame) of the four blocks
+DYNAMIC_RANGE = 18.4  # natural-log power below a window's peak that is kept: 80 dB
+
+
+def normalise(log_mel: Tensor) -> Tensor:
+    """Each window by itself to mean 0 and deviation 1, so that the level of a recording does not matter.
+
+    (batch, n_mels, n_frames) → the same shape. Cells more than 80 dB below the window's loudest are raised to that.
+    """
+    log_mel = torch.maximum(log_mel, log_mel.amax(dim=(1, 2), keepdim=True) - DYNAMIC_RANGE)
+    centred = log_mel - log_mel.mean(dim=(1, 2), keepdim=True)
+    return centred / (centred.square().mean(dim=(1, 2), keepdim=True) + 1e-5).sqrt()
+
+
+class SqueezeExcitation(nn.Module):
+    """Scale each channel by a gate computed from all of them (Hu et al. 2018, arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // reduction, 1)
+        self.excite = nn.Conv2d(channels // reduction, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean(dim=(2, 3), keepdim=True)
+        return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(pooled))))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions, squeeze-excitation, and a shortcut (He et al. 2016, arXiv 1512.03385)."""
+
+    def __init__(self, n_in: int, n_out: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            SqueezeExcitation(n_out),
+        )
+        self.shortcut = nn.Sequential()
+        if (n_in, stride) != (n_out, (1, 1)):
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride, ceil_mode=True),
+                nn.Conv2d(n_in, n_out, 1, bias=False),
+                nn.BatchNorm2d(n_out),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class AttentiveStatistics(nn.Module):
+    """Weighted mean and deviation over time (Okabe et al. 2018, arXiv 1803.10963): (batch, c, t) → (batch, 2c)."""
+
+    def __init__(self, channels: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(
+            nn.Conv1d(channels, hidden, 1), nn.Tanh(), nn.Conv1d(hidden, channels, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        weights = torch.softmax(self.attention(x).float(), dim=2)
+        mean = (weights * x).sum(dim=2)
+        variance = (weights * (x - mean.unsqueeze(2)).square()).sum(dim=2)
+        return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
+
+
+class EmotionNet(nn.Module):
+    """Log-mel → residual CNN → attentive statistics pooling → linear head."""
+
+    def __init__(
+        self,
+        *,
+        n_labels: int = 8,
+        channels: tuple[int, ...] = (32, 64, 96, 160),
+        dropout: float = 0.3,
+        n_mels: int = 64,
+        n_fft: int = 512,
+        hop: int = 320,
+    ) -> None:
+        super().__init__()
+        self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop)
+        first = channels[0]
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, first, 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(inplace=True),
+        )
+        blocks: list[nn.Module] = []
+        n_in = first
+        for n_out, stride in zip(channels, STRIDES, strict=True):
+            blocks.append(ResidualBlock(n_in, n_out, stride=stride))
+            n_in = n_out
+        self.trunk = nn.Sequential(*blocks)
+        n_bands = -(-n_mels // 16)  # the stem and three blocks halve the mel axis
+        self.bands = nn.Sequential(  # one learned weight a channel and frequency band
+            nn.Conv2d(n_in, n_in, (n_bands, 1), groups=n_in, bias=False),
+            nn.BatchNorm2d(n_in),
+            nn.ReLU(inplace=True),
+        )
+        self.pool = AttentiveStatistics(n_in)
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(2 * n_in), nn.Dropout(dropout), nn.Linear(2 * n_in, n_labels)
+        )
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → log-mel (batch, n_mels, n_frames)."""
+        log_mel: Tensor = self.frontend(waveform)
+        return log_mel
+
+    def embed(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → embedding (batch, 2 · channels[-1])."""
+        x = normalise(log_mel).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x = self.bands(self.trunk(self.stem(x)))  # (batch, channel, 1, frame)
+        embedding: Tensor = self.pool(x.squeeze(2))
+        return embedding
+
+    def classify(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → logits (batch, n_labels)."""
+        logits: Tensor = self.head(self.embed(log_mel))
+        return logits
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.classify(self.features(waveform))

@@ -1,0 +1,70 @@
+"""How a training shows itself. In: epochs as they end. Out: one line each, with the time that is left."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from speech_emotion.errors import ConfigError
+from speech_emotion.extras import require
+from speech_emotion.training.fit import Epoch
+from speech_emotion.training.runs import Training
+
+
+class EpochLines:
+    """Call it with each finished epoch; it writes a line, and TensorBoard events where asked for."""
+
+    def __init__(
+        self, trainings: Sequence[Training], write: Callable[[str], None], *, tensorboard: bool
+    ) -> None:
+        self._write = write
+        self._folders = {str(training): training.folder for training in trainings}
+        self._names = list(self._folders)
+        self._started: float | None = None
+        self._n_done = 0
+        self._writers: dict[str, Any] = {}
+        if tensorboard:
+            self._module = require(
+                "torch.utils.tensorboard", extra="tensorboard", needed_for="Writing TensorBoard events"
+            )
+        self._tensorboard = tensorboard
+
+    def __call__(self, training: str, epoch: Epoch) -> None:
+        now = time.monotonic()
+        self._started = self._started if self._started is not None else now - epoch.seconds
+        self._n_done += 1
+        later = len(self._names) - 1 - self._names.index(training)
+        n_left = later * epoch.n_epochs + epoch.n_epochs - epoch.epoch
+        seconds_left = (now - self._started) / self._n_done * n_left
+        self._write(f"{training}: {epoch}; {_duration(seconds_left)} left")
+        if self._tensorboard:
+            self._log_event(training, epoch)
+
+    def _log_event(self, training: str, epoch: Epoch) -> None:
+        if training not in self._writers:
+            self._writers[training] = self._module.SummaryWriter(str(self._folders[training]))
+        writer = self._writers[training]
+        writer.add_scalar("loss/training", epoch.loss, epoch.epoch)
+        writer.add_scalar("learning rate", epoch.learning_rate, epoch.epoch)
+        if epoch.validation_uar is not None:
+            writer.add_scalar("loss/validation", epoch.validation_loss, epoch.epoch)
+            writer.add_scalar("UAR/validation", epoch.validation_uar, epoch.epoch)
+        writer.flush()
+
+
+def choose_device(name: str) -> str:
+    """`auto` is cuda where there is one; ConfigError where the device that was asked for is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"--device must be auto, cpu or cuda, got {name!r}.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: this torch finds no GPU. Use --device cpu.")
+    return name
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,240 @@
+"""Run folders. In: a recipe, a corpus folder, a protocol or none. Out: trained, exported models that can be checked.
+
+    OUT/seed-0/fold-0/      one training: everything it took and everything it made
+        recipe.json         the resolved recipe
+        run.json            who was learned from, seed, commit, versions, temperature, times
+        log.jsonl           one line an epoch
+        curves.png          loss and validation UAR
+        checkpoint.json     and its .safetensors: resume goes on from here, export reads it
+        model.onnx          sealed; what is scored
+
+Without a protocol every speaker is learned from and the training stands in OUT/seed-0.
+"""
+
+import dataclasses
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+import speech_emotion
+from speech_emotion import corpora
+from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.corpora.sealed import write_whole
+from speech_emotion.errors import ConfigError, ModelFormatError
+from speech_emotion.evaluation.result import Result, read_result
+from speech_emotion.evaluation.splits import Fold, Protocol
+from speech_emotion.model import EmotionModel, ModelInfo
+from speech_emotion.training import checkpoint
+from speech_emotion.training.card import model_card
+from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.curves import draw_curves
+from speech_emotion.training.dataset import FrameBank
+from speech_emotion.training.export import Provenance, export
+from speech_emotion.training.fit import Epoch, Sides, build, fit, part
+from speech_emotion.training.frontend import LogMel
+
+OnEpoch = Callable[[str, Epoch], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network to train: where it goes, its seed, and its fold (None: learn from everybody)."""
+
+    folder: Path
+    config: TrainConfig
+    fold: Fold | None
+
+    def __str__(self) -> str:
+        seed = f"seed {self.config.fit.seed}"
+        return f"{self.config.name}, {seed}" + ("" if self.fold is None else f", fold {self.fold.index}")
+
+
+def plan(
+    config: TrainConfig,
+    out: Path,
+    protocol: Protocol | None,
+    seeds: Sequence[int],
+    folds: Sequence[int] | None,
+) -> list[Training]:
+    """Every training of a run, seed by seed. `folds` picks some of the protocol's."""
+    if protocol is None:
+        return [Training(out / f"seed-{seed}", config.with_seed(seed), None) for seed in seeds]
+    if protocol.corpus != config.corpus:
+        raise ConfigError(f"{protocol.name} divides {protocol.corpus}; the recipe trains on {config.corpus}.")
+    chosen = [fold for fold in protocol.folds if folds is None or fold.index in folds]
+    if folds is not None and len(chosen) != len(set(folds)):
+        raise ConfigError(
+            f"{protocol.name} has folds 0 to {len(protocol.folds) - 1}, got {sorted(set(folds))}."
+        )
+    return [
+        Training(out / f"seed-{seed}" / f"fold-{fold.index}", config.with_seed(seed), fold)
+        for seed in seeds
+        for fold in chosen
+    ]
+
+
+def train(
+    trainings: Sequence[Training],
+    dataset: PreparedDataset,
+    protocol: Protocol | None,
+    *,
+    device: str = "cpu",
+    on_epoch: OnEpoch = lambda *_: None,
+) -> list[Path]:
+    """Carry out what `plan` planned; finished trainings are kept, a killed one goes on. Returns the model files."""
+    todo = [training for training in trainings if not (training.folder / "model.onnx").exists()]
+    if todo:
+        config = todo[0].config
+        frontend = LogMel(**dataclasses.asdict(config.frontend))
+        bank = FrameBank(dataset, frontend, config.augment.speeds)
+        for training in todo:
+            _train_one(training, dataset, bank, protocol, device, on_epoch)
+    return [training.folder / "model.onnx" for training in trainings]
+
+
+def _train_one(
+    training: Training,
+    dataset: PreparedDataset,
+    bank: FrameBank,
+    protocol: Protocol | None,
+    device: str,
+    on_epoch: OnEpoch,
+) -> None:
+    config, folder = training.config, training.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.time()
+    temperature = fit(
+        config,
+        dataset,
+        bank,
+        _sides(training, dataset, protocol),
+        folder,
+        device=device,
+        on_epoch=lambda epoch: on_epoch(str(training), epoch),
+    )
+    run = {
+        "corpora": [dataset.corpus],
+        "corpus_hash": dataset.corpus_hash,
+        "protocol": None if protocol is None or training.fold is None else protocol.describe(training.fold),
+        "split_hash": None if protocol is None else protocol.split_hash,
+        "seed": config.fit.seed,
+        "temperature": temperature,
+        "commit": commit(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "seconds": round(time.time() - started, 1),
+        "versions": {
+            "speech-emotion": speech_emotion.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    _write_json(folder / "recipe.json", config.to_dict())
+    _write_json(folder / "run.json", run)
+    draw_curves(folder)
+    export_run(folder, folder / "model.onnx")
+
+
+def _sides(training: Training, dataset: PreparedDataset, protocol: Protocol | None) -> Sides:
+    if protocol is None or training.fold is None:
+        return Sides(np.arange(len(dataset.clips)), np.zeros(0, dtype=np.int64))
+    train = protocol.indices(dataset.clips, training.fold.train)
+    if not len(train):
+        raise ConfigError(f"{dataset.folder}: holds no clip of the speakers that {protocol.name} trains on.")
+    return Sides(train, protocol.indices(dataset.clips, training.fold.validation))
+
+
+def export_run(
+    folder: Path,
+    path: Path,
+    *,
+    temperature: float | None = None,
+    metrics: dict[str, Any] | None = None,
+) -> EmotionModel:
+    """Export a finished run; `temperature` in place of its own, `metrics` for the model's card."""
+    tensors, state = checkpoint.load(folder)
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        config = TrainConfig.from_dict(state["recipe"], where=str(folder))
+        own_temperature = float(run["temperature"])
+        provenance = Provenance(
+            corpora=tuple(run["corpora"]),
+            citation=" ".join(corpora.get(name).citation for name in run["corpora"]),
+            commit=run["commit"],
+            protocol=run["protocol"],
+            split_hash=run["split_hash"],
+            metrics=metrics,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFormatError(
+            f"{folder}: not a finished run ({error}). Train it to its end first."
+        ) from error
+    network = build(config)
+    network.load_state_dict(part(tensors, "average"))
+    return export(network, config, temperature or own_temperature, provenance, path)
+
+
+def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None) -> ModelInfo:
+    """Export `run` to `path`, with its sha256 and its model card beside it.
+
+    A model of everybody has no validation speakers: its temperature is the mean of `calibration`'s trainings, and
+    the score on its card is that of `result`, the same recipe tested on speakers it had not heard.
+    """
+    try:
+        scores = json.loads(result.read_text(encoding="utf-8")) if result else {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{result}: not a result file ({error}). Make one with: speech-emotion evaluate"
+        ) from error
+    temperature = mean_temperature(calibration) if calibration else None
+    info = export_run(run, path, temperature=temperature, metrics=scores).info
+    write_whole(path.with_suffix(".sha256"), f"{info.sha256}  {path.name}\n".encode())
+    write_whole(path.with_suffix(".md"), model_card(info).encode())
+    return info
+
+
+def honest_score(result: Result) -> dict[str, Any]:
+    """What of a result goes into a model's metadata: fractions, with their company."""
+    headline = {name: dataclasses.asdict(getattr(result, name)) for name in ("uar", "accuracy", "ece")}
+    recalls = {label: round(recall.mean, 4) for label, recall in result.per_class.items()}
+    facts = ("protocol", "leaky", "n_clips", "n_speakers", "seeds", "command", "commit")
+    return {**{name: getattr(result, name) for name in facts}, **headline, "per_class": recalls}
+
+
+def mean_temperature(run: Path) -> float:
+    """Geometric mean over the trainings of a protocol run: for a model that learned from everybody."""
+    found = sorted(run.glob("**/run.json"))
+    if not found:
+        raise ConfigError(f"{run}: holds no finished training. Give the run folder of a protocol.")
+    temperatures = [json.loads(path.read_text(encoding="utf-8"))["temperature"] for path in found]
+    return float(np.exp(np.mean(np.log(temperatures))))
+
+
+def commit() -> str | None:
+    """The commit of this source tree, with "+changes" where files differ from it; None outside of a checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    write_whole(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode())
