@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sounds
+import standin
 
 from speech_emotion import cli
 from speech_emotion.classifier import Classifier
@@ -205,17 +206,22 @@ def test_info_for_people(shell: Shell, classifier: Classifier) -> None:
 
 
 def test_info_shows_the_honest_score(shell: Shell, tmp_path: Path) -> None:
-    import standin
-
     metrics = {
-        "uar": {"mean": 62.31, "sd": 1.2, "ci95": [58.04, 66.5]},
-        "ece": 0.0312,
-        "per_class": {"sad": 1},
+        "corpus": "ravdess",
+        "protocol": "luna5",
+        "leaky": False,
+        "n_clips": 1440,
+        "n_speakers": 24,
+        "uar": {"mean": 0.62314, "sd": 0.012, "ci95": [0.5804, 0.665]},
+        "ece": {"mean": 0.0312, "sd": None, "ci95": None},
     }
     path = tmp_path / "scored.onnx"
-    path.write_bytes(standin.model_bytes(metrics=metrics, protocol={"name": "luna5"}))
+    path.write_bytes(standin.model_bytes(metrics=metrics))
     _, out, _ = shell("info", "--model", str(path))
-    assert "  score       uar 62.3 [58, 66.5], ece 0.0312 under luna5\n" in out
+    score = "UAR 62.3 % [58.0, 66.5], ECE 3.1 % (ravdess luna5: 1440 clips, 24 speakers)"
+    assert f"  score       {score}\n" in out
+    path.write_bytes(standin.model_bytes(metrics=metrics | {"leaky": True}))
+    assert "luna5, LEAKY: 1440" in shell("info", "--model", str(path))[1]
 
 
 def test_info_for_programs(shell: Shell, classifier: Classifier) -> None:

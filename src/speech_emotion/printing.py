@@ -6,7 +6,7 @@ file is called, its name cannot steer a terminal, break a table or be run as a f
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -72,7 +72,7 @@ def write_info(info: "ModelInfo", out: TextIO) -> None:
         "size": f"{info.n_parameters:,} parameters, {info.size_bytes:,} bytes",
         "sha256": info.sha256,
         "trained on": ", ".join(info.corpora),
-        "score": _score(info),
+        "score": _score(info.metrics),
         "recipe": json.dumps(info.recipe, ensure_ascii=False),
         "commit": info.commit or "unknown",
         "licence": info.licence,
@@ -95,19 +95,23 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _score(info: "ModelInfo") -> str:
-    """Each metric with its interval, and the protocol that it was measured under."""
-    protocol = (info.protocol or {}).get("name", "an unnamed protocol")
-    scores = [f"{name} {_number(value)}" for name, value in info.metrics.items() if _number(value)]
-    return f"{', '.join(scores)} under {protocol}" if scores else "none in the file"
+def _score(metrics: Mapping[str, Any]) -> str:
+    """The result that was put into the file: each number with its interval, then where it was measured."""
+    scores = [f"{name} {_percent(metrics.get(name.lower()))}" for name in ("UAR", "accuracy", "ECE")]
+    measured = [score for score in scores if not score.endswith(" ")]
+    if not measured:
+        return "not measured"
+    place = f"{metrics.get('corpus')} {metrics.get('protocol')}{', LEAKY' if metrics.get('leaky') else ''}"
+    company = f"{metrics.get('n_clips')} clips, {metrics.get('n_speakers')} speakers"
+    return f"{', '.join(measured)} ({place}: {company})"
 
 
-def _number(value: Any) -> str:
-    """`62.1`, or `62.1 [58.0, 66.2]` for a mean with its 95 % interval; empty for what is no number."""
-    if isinstance(value, dict) and isinstance(value.get("mean"), (int, float)):
-        interval = ", ".join(f"{bound:.3g}" for bound in value.get("ci95") or ())
-        return f"{value['mean']:.3g}" + (f" [{interval}]" if interval else "")
-    return f"{value:.3g}" if isinstance(value, (int, float)) else ""
+def _percent(score: Any) -> str:
+    """`62.1 % [58.0, 66.2]` of a mean with its 95 % interval, both as fractions; empty without a mean."""
+    if not isinstance(score, dict) or not isinstance(score.get("mean"), float):
+        return ""
+    interval = ", ".join(f"{100 * bound:.1f}" for bound in score.get("ci95") or ())
+    return f"{100 * score['mean']:.1f} %" + (f" [{interval}]" if interval else "")
 
 
 def _picture(prediction: Prediction) -> str:
