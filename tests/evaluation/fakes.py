@@ -9,9 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-import speech_emotion
 from speech_emotion.corpora import ravdess
 from speech_emotion.evaluation.splits import Protocol
 from speech_emotion.labels import EMOTIONS
@@ -77,11 +74,3 @@ class FakeClassifier:
 def certain(label: str, confidence: float) -> Prediction:
     rest = (1 - confidence) / 7
     return Prediction({name: confidence if name == label else rest for name in EMOTIONS}, 0.0, 3.0)
-
-
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Fake models behind `speech_emotion.load`; the clips they have heard."""
-    clips: list[Path] = []
-    monkeypatch.setattr(speech_emotion, "load", lambda path: FakeClassifier(Path(path), clips), raising=False)
-    return clips

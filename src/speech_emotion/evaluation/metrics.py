@@ -15,6 +15,7 @@ speakers resamples sums instead of clips: 10 000 resamples of 1440 clips take mi
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -233,14 +234,19 @@ def bootstrap_over_speakers(
         raise CorpusError("An interval over speakers needs at least two speakers: score more of the corpus.")
     by_speaker = np.zeros((len(names), *terms.shape[1:]))
     np.add.at(by_speaker, which, terms)
-    draws = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), n_resamples
-    )
-    sums = np.tensordot(draws.astype(np.float64), by_speaker, axes=1)  # (resample, [seed,] term)
+    draws = _draws(len(names), seed, n_resamples)
+    sums = np.tensordot(draws, by_speaker, axes=1)  # (resample, [seed,] term)
     with np.errstate(invalid="ignore"):
         scores = value_of(sums).reshape(n_resamples, -1).mean(axis=1)
     low, high = np.percentile(scores[np.isfinite(scores)], [2.5, 97.5])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=8)  # a result asks for the same draws some fifty times
+def _draws(n_speakers: int, seed: int, n_resamples: int) -> FloatArray:
+    """(n_resamples, n_speakers): how often each speaker was drawn."""
+    shares = np.full(n_speakers, 1 / n_speakers)
+    return np.random.default_rng(seed).multinomial(n_speakers, shares, n_resamples).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,19 +52,19 @@ def results_text(results: Sequence[Result], *, results_link: str) -> str:
 
 def terminal_table(result: Result) -> Table:
     """The result as `speech-emotion evaluate` prints it."""
-    title = f"{result.model} on {result.corpus}, {result.split}: {_company(result)}"
+    title = f"{result.model} on {result.corpus}, {result.split}\n{result.company}"
     table = Table("", "%", "clips", "speakers", title=title, title_justify="left", caption=_CAPTION)
     table.add_row("UAR", str(result.uar), str(result.n_clips), str(result.n_speakers), style="bold")
     table.add_row("UAR, mean of folds", str(result.uar_fold_mean), "", "")
     table.add_row("accuracy", str(result.accuracy), "", "")
     table.add_row("macro-F1", str(result.macro_f1), "", "")
     table.add_row("ECE", str(result.ece), "", "", end_section=True)
-    for name, group in [*result.per_class.items(), *result.per_sex.items(), *result.per_intensity.items()]:
+    for name, group in [*result.per_class.items(), *_named_groups(result)]:
         table.add_row(name, str(group), str(group.n_clips), str(group.n_speakers))
     return table
 
 
-_CAPTION: Final = "± standard deviation over seeds, [95 % interval, bootstrap over speakers]"
+_CAPTION: Final = "± sd over seeds, [95 % interval over speakers]"
 
 
 def _corpus_text(name: str, results: Sequence[Result]) -> str:
@@ -128,7 +128,7 @@ def _our_row(result: Result) -> tuple[str, ...]:
         f"**{result.uar}**",
         str(result.accuracy),
         str(result.ece),
-        _company(result),
+        result.company,
         _recipes(result),
         "no" if result.leaky else "yes",
     )
@@ -175,17 +175,16 @@ def _result_text(result: Result, results_link: str) -> str:
     files = (
         f"[all numbers]({results_link}/{result.stem}.json), [every answer]({results_link}/{result.stem}.csv)"
     )
-    groups = [*result.per_sex.items(), *result.per_intensity.items()]
     lines = [
         f"## {_heading(result)}",
         "",
         f"UAR **{result.uar}**, mean of folds {result.uar_fold_mean}; accuracy {result.accuracy}; "
         f"macro-F1 {result.macro_f1}; ECE {result.ece}; NLL {result.nll.mean:.2f}; Brier {result.brier.mean:.2f}. "
-        f"Measured on {_company(result)}. {_abstentions(result)} {_coverage(result)}",
+        f"Measured on {result.company}. {_abstentions(result)} {_coverage(result)}",
         "",
         *_table(("emotion", "recall", "clips", *_human_header(result)), _emotion_rows(result)),
         "",
-        *_table(("speakers, clips", "UAR", "clips", "speakers"), [_group_row(*entry) for entry in groups]),
+        *_table(("some of the clips", "UAR", "clips", "speakers"), _group_rows(result)),
         "",
         *(_figure(result, kind, alt) for kind, alt in _ALT.items()),
         f"{files}. {_parameters(result)} parameters, {result.size_bytes:,} bytes. Recipes tried: {_recipes(result)}. "
@@ -200,7 +199,7 @@ def _result_text(result: Result, results_link: str) -> str:
 
 
 _ALT: Final = {
-    "confusion": "Confusion matrix, the same numbers as the table of recalls",
+    "confusion": "Confusion matrix; its diagonal is the table of recalls",
     "reliability": "Reliability diagram, confidence against accuracy",
     "actors": "UAR of each speaker",
 }
@@ -222,8 +221,16 @@ def _emotion_rows(result: Result) -> list[tuple[str, ...]]:
     ]
 
 
-def _group_row(name: str, group: Group) -> tuple[str, ...]:
-    return name, str(group), str(group.n_clips), str(group.n_speakers)
+def _group_rows(result: Result) -> list[tuple[str, ...]]:
+    return [
+        (name, str(group), str(group.n_clips), str(group.n_speakers)) for name, group in _named_groups(result)
+    ]
+
+
+def _named_groups(result: Result) -> list[tuple[str, Group]]:
+    by_sex = [(f"{sex} speakers", group) for sex, group in result.per_sex.items()]
+    by_intensity = [(f"{intensity} intensity", group) for intensity, group in result.per_intensity.items()]
+    return by_sex + by_intensity
 
 
 def _heading(result: Result) -> str:
@@ -233,14 +240,6 @@ def _heading(result: Result) -> str:
 def _anchor(heading: str) -> str:
     """The link target that GitHub makes of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-
-
-def _company(result: Result) -> str:
-    n_clips = f"{result.n_clips}"
-    if result.n_clips != result.n_clips_published:
-        n_clips += f" of {result.n_clips_published}"
-    seeds = "1 seed" if len(result.seeds) == 1 else f"{len(result.seeds)} seeds"
-    return f"{n_clips} clips, {result.n_speakers} speakers, {seeds}"
 
 
 def _parameters(result: Result) -> str:

@@ -3,7 +3,8 @@
 Scores are fractions. The headline `uar` pools the held-out clips of all folds, so that every speaker weighs the
 same; `uar_fold_mean` is the mean over folds, as some papers give it. With several seeds each is the mean over
 trainings, `sd` their standard deviation (n - 1; null for one seed), never the best one. `ci95` is the percentile
-interval of 10 000 bootstrap draws of speakers (null for one speaker). An abstention is an error everywhere but in
+interval of 10 000 bootstrap draws of speakers (null for one speaker; that of the ECE leans upwards, because a
+draw repeats clips and so makes its bins noisier). An abstention is an error everywhere but in
 `uar_answered`, which leaves it out, and in what needs probabilities (`ece`, `nll`, `brier`, `reliability`,
 `accuracy_at_coverage`), which takes the clips that have some.
 """
@@ -98,7 +99,15 @@ class Result:
         return f"{self.corpus}-{self.protocol}-{self.model}"
 
     @property
+    def company(self) -> str:
+        """What the numbers were measured on: `1440 clips, 24 speakers, 3 seeds`."""
+        published = "" if self.n_clips == self.n_clips_published else f" of {self.n_clips_published}"
+        seeds = "1 seed" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
+        return f"{self.n_clips}{published} clips, {self.n_speakers} speakers, {seeds}"
+
+    @property
     def split(self) -> Protocol:
+        """The protocol with its folds. `str(result.split)` is how its name is printed."""
         return protocol(self.protocol)
 
     def write(self, folder: str | os.PathLike[str]) -> Path:

@@ -1,0 +1,163 @@
+"""The results page: every number with its company, leaky results apart, prose left alone."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from speech_emotion.errors import ConfigError
+from speech_emotion.evaluation import anchors, report
+from speech_emotion.evaluation.result import Group, Result, Score
+from speech_emotion.evaluation.splits import protocol
+
+
+def leaky(result: Result) -> Result:
+    return replace(result, protocol="random10", leaky=True, split_hash=protocol("random10").split_hash)
+
+
+def row_of(text: str, start: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {start}")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_our_row_stands_with_its_company(result: Result) -> None:
+    text = report.results_text([result], results_link="../results")
+    assert row_of(text, "**[fake-cnn]") == [
+        "**[fake-cnn](#ravdess-luna5-fake-cnn)**",
+        "0.64 M",
+        "luna5",
+        f"**{result.uar}**",
+        str(result.accuracy),
+        str(result.ece),
+        "192 of 1440 clips, 24 speakers, 1 seed",
+        "7",
+        "yes",
+    ]
+    assert str(result.uar).startswith("93.2 [")
+    assert "\n## ravdess, luna5: fake-cnn\n" in text  # what the link points to
+
+
+def test_the_anchors_stand_beside_us_in_order(result: Result) -> None:
+    text = report.results_text([replace(result, uar=Score(0.70, None, None))], results_link="../results")
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
+    table = rows[1 : rows.index("emotion")]
+    assert len([row for row in table if row != "---"]) == len(anchors.PLAIN) + 1
+    assert table.index("XLS-R 300M, frozen, linear probe (hsn07pk 2026)") < table.index(
+        "**[fake-cnn](#ravdess-luna5-fake-cnn)**"
+    )
+    assert table.index("**[fake-cnn](#ravdess-luna5-fake-cnn)**") < table.index("emotion2vec-base probe")
+    assert row_of(text, "xlsr-53 fine-tuned")[3:5] == ["81.8", "81.82"]
+    assert row_of(text, "ResLSTM-SA")[1:4] == ["0.047 M", "luna5", "62.32 ± 1.19"]
+
+
+def test_leaky_results_never_share_a_table_with_honest_ones(result: Result) -> None:
+    text = report.results_text([leaky(result), result], results_link="../results")
+    honest, apart = text.split("### LEAKY: the same speakers in training and test")
+    honest_table = honest.split("\n\n")
+    assert "random10" not in honest
+    assert "TIM-Net" not in "".join(honest_table)
+    table = [line for line in apart.split("## ravdess")[0].splitlines() if line.startswith("| ")]
+    assert len(table) == 2 + 1 + len(anchors.LEAKY)
+    assert all("LEAKY" in line for line in table[2:])
+    assert "## ravdess, random10 (LEAKY: same speakers in train and test): fake-cnn" in apart
+
+
+def test_each_result_shows_its_groups_files_and_command(result: Result) -> None:
+    text = report.results_text([result], results_link="../results")
+    assert row_of(text, "sad") == ["sad", str(result.per_class["sad"]), "24", "47.9"]
+    assert row_of(text, "sad")[1].startswith("50.0 [")
+    assert row_of(text, "female") == ["female speakers", "87.5 [87.5, 87.5]", "96", "12"]
+    assert "[every answer](../results/ravdess-luna5-fake-cnn.csv)" in text
+    assert "(figures/ravdess-luna5-fake-cnn-actors.png)" in text
+    assert "```sh\nspeech-emotion evaluate run\n```" in text
+    assert "Recipes tried: 7. Commit abc1234." in text
+    assert "Abstentions in 192 answers: 1 no_speech; UAR without them 93.8" in text
+    assert "93.7 at 90 %, 93.7 at 80 %, 93.7 at 70 %, 93.7 at 50 %." in text
+
+
+def test_what_was_not_stated_is_said(result: Result) -> None:
+    text = report.results_text(
+        [replace(result, recipes_tried=None, commit=None, abstained={})], results_link="."
+    )
+    assert "Recipes tried: not stated. Commit unknown." in text
+    assert "No abstention in 192 answers." in text
+
+
+def test_the_best_system_is_compared_speaker_by_speaker(result: Result) -> None:
+    worse = {speaker: replace(group, mean=group.mean - 0.1) for speaker, group in result.per_actor.items()}
+    other = replace(result, model="baseline", uar=Score(0.8, None, None), per_actor=worse)
+    text = report.results_text([other, result], results_link=".")
+    assert (
+        "- luna5, fake-cnn minus baseline: +10.0 [+10.0, +10.0], better for 24 and worse for 0 of 24 speakers"
+    ) in text
+    assert "minus" not in report.results_text([result], results_link=".")
+
+
+def test_other_corpora_have_tables_without_our_anchors(result: Result) -> None:
+    savee = replace(
+        result, corpus="savee", protocol="savee4", per_class={"sad": Group(0.5, None, None, 8, 4)}
+    )
+    text = report.results_text([savee], results_link=".")
+    assert "## SAVEE\n" in text
+    assert "XLS-R" not in text
+    assert "human" not in text
+
+
+def test_the_page_keeps_its_prose(result: Result, tmp_path: Path) -> None:
+    result.write(tmp_path / "results")
+    page = tmp_path / "docs" / "results.md"
+    page.parent.mkdir()
+    page.write_text(f"# Mine\n\nBefore.\n\n{report.BEGIN}\nold numbers\n{report.END}\n\nAfter.\n")
+    report.write_results_page(tmp_path / "results", page)
+    text = page.read_text()
+    assert text.startswith(f"# Mine\n\nBefore.\n\n{report.BEGIN}\n\n## RAVDESS speech\n")
+    assert text.endswith(f"\n{report.END}\n\nAfter.\n")
+    assert "old numbers" not in text
+    assert "(../results/ravdess-luna5-fake-cnn.json)" in text
+    report.write_results_page(tmp_path / "results", page)
+    assert page.read_text() == text
+
+
+def test_a_page_is_made_where_there_is_none(result: Result, tmp_path: Path) -> None:
+    result.write(tmp_path / "results")
+    report.write_results_page(tmp_path / "results", tmp_path / "docs" / "results.md")
+    assert (
+        (tmp_path / "docs" / "results.md")
+        .read_text()
+        .startswith(f"# Results\n\n{report.BEGIN}\n\n## RAVDESS")
+    )
+
+
+def test_a_page_without_markers_is_not_touched(tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text("# Prose only\n")
+    with pytest.raises(ConfigError, match="Add these two lines"):
+        report.write_results_page(tmp_path, page)
+    assert page.read_text() == "# Prose only\n"
+
+
+def test_no_result_yet(tmp_path: Path) -> None:
+    report.write_results_page(tmp_path, tmp_path / "results.md")
+    assert "There is no result yet." in (tmp_path / "results.md").read_text()
+
+
+def test_the_terminal_shows_the_same_numbers(result: Result) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(report.terminal_table(result))
+    text = console.export_text()
+    assert text.startswith("fake-cnn on ravdess, luna5")
+    assert "192 of 1440 clips, 24 speakers, 1 seed" in text
+    (uar,) = [line for line in text.splitlines() if "UAR  " in line]
+    assert str(result.uar) in uar
+    assert "24" in uar
+    console.print(report.terminal_table(leaky(result)))
+    assert "LEAKY" in console.export_text()
+
+
+def test_every_anchor_has_a_place(result: Result) -> None:
+    heights = [report._height(anchor) for anchor in anchors.PLAIN]
+    assert heights[:4] == [62.4, 81.9, 81.8, 81.3]
+    assert np.min(heights) == 53.1

@@ -1,0 +1,197 @@
+"""A result of a fake model: every number computed by hand. See fakes.FakeClassifier for what it gets wrong.
+
+24 actors, one clip an emotion: 192 clips. The twelve women's sad is heard as neutral, with confidence 0.9; actor 01's
+calm is an abstention; the other 179 answers are right, with confidence 0.9.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import fakes
+import numpy as np
+import pytest
+
+from speech_emotion.errors import ConfigError, CorpusError
+from speech_emotion.evaluation.metrics import Bin
+from speech_emotion.evaluation.result import Group, Result, Score, read_result, read_results, summarise
+from speech_emotion.evaluation.score import Evaluation, score_protocol
+from speech_emotion.evaluation.splits import protocol
+
+CALM, SAD = 23 / 24, 12 / 24  # recalls; the other six are 1
+
+
+def close(value: float) -> Any:
+    return pytest.approx(value, abs=6e-5)  # four decimals
+
+
+def test_headline(result: Result) -> None:
+    assert (result.n_clips, result.n_speakers, result.n_clips_published) == (192, 24, 1440)
+    assert (result.protocol, result.leaky, result.seeds) == ("luna5", False, (0,))
+    assert (result.model, result.parameters, result.size_bytes) == ("fake-cnn", 640_000, 2_600_000)
+    assert (result.recipes_tried, result.commit) == (7, "abc1234")
+    assert result.command == "speech-emotion evaluate run"
+    assert result.split_hash == protocol("luna5").split_hash
+    assert result.uar.mean == close((6 + CALM + SAD) / 8)
+    assert result.accuracy.mean == close(179 / 192)
+    assert result.macro_f1.mean == close(
+        (5 + 2 * 24 / (24 + 36) + 2 * 23 / (24 + 23) + 2 * 12 / (24 + 12)) / 8
+    )
+    assert result.uar.sd is None
+
+
+def test_abstentions_are_errors_and_are_counted(result: Result) -> None:
+    assert result.abstained == {"no_speech": 1}
+    assert result.uar_answered.mean == close((7 + SAD) / 8)
+
+
+def test_the_mean_of_folds(result: Result) -> None:
+    """Women a fold: 3, 2, 3, 2, 2 … of 5, 5, 5, 5, 4; the abstention is in the last."""
+    women = [{2, 14, 16}, {6, 18}, {10, 12, 20}, {8, 24}, {4, 22}]
+    sad = [1 - len(some) / n for some, n in zip(women, [5, 5, 5, 5, 4], strict=True)]
+    folds = [(7 + recall) / 8 for recall in sad]
+    folds[4] -= 0.25 / 8
+    assert [group.mean for group in result.per_fold.values()] == [close(fold) for fold in folds]
+    assert [group.n_clips for group in result.per_fold.values()] == [40, 40, 40, 40, 32]
+    assert result.uar_fold_mean == Score(close(np.mean(folds)), None, None)
+
+
+def test_groups(result: Result) -> None:
+    assert {name: group.mean for name, group in result.per_class.items()} == {
+        **dict.fromkeys(["neutral", "happy", "angry", "fearful", "disgust", "surprised"], 1.0),
+        "calm": close(CALM),
+        "sad": close(SAD),
+    }
+    assert list(result.per_class)[:3] == ["neutral", "calm", "happy"]
+    assert result.per_class["happy"] == Group(1.0, None, (1.0, 1.0), n_clips=24, n_speakers=24)
+    assert result.per_sex["female"] == Group(7 / 8, None, (7 / 8, 7 / 8), n_clips=96, n_speakers=12)
+    assert result.per_sex["male"].mean == close((7 + 11 / 12) / 8)
+    assert result.per_actor["01"] == Group(7 / 8, None, None, n_clips=8, n_speakers=1)
+    assert result.per_actor["03"] == Group(1.0, None, None, n_clips=8, n_speakers=1)
+    assert list(result.per_actor) == fakes.ACTORS
+    assert list(result.per_intensity) == ["normal"]
+    assert (result.sexes["01"], result.sexes["02"]) == ("male", "female")
+
+
+def test_the_confusion_matrix(result: Result) -> None:
+    expected = np.eye(8, 9, dtype=int) * 24
+    expected[1] = [0, 23, 0, 0, 0, 0, 0, 0, 1]
+    expected[3] = [12, 0, 0, 12, 0, 0, 0, 0, 0]
+    np.testing.assert_array_equal(result.confusion, expected)
+
+
+def test_calibration(result: Result) -> None:
+    accuracy = 179 / 191  # of the clips with probabilities
+    assert result.reliability == (Bin(close(13 / 15), close(14 / 15), 191, 0.9, close(accuracy)),)
+    assert result.ece.mean == close(accuracy - 0.9)
+    assert result.nll.mean == close(-(179 * math.log(0.9) + 12 * math.log(0.0143)) / 191)
+    right, wrong = 0.1**2 + 7 * 0.0143**2, 0.9**2 + (1 - 0.0143) ** 2 + 6 * 0.0143**2
+    assert result.brier.mean == close((179 * right + 12 * wrong) / 191)
+    assert result.accuracy_at_coverage == dict.fromkeys(["90", "80", "70", "50"], close(accuracy))
+
+
+def test_intervals_draw_speakers(result: Result) -> None:
+    """A resample with w women and the abstaining man drawn c times has UAR (8 - w/24 - c/24) / 8."""
+    draws = np.random.default_rng(1).multinomial(24, np.full(24, 1 / 24), 10_000)
+    uar = (8 - draws[:, 1::2].sum(axis=1) / 24 - draws[:, 0] / 24) / 8
+    assert result.uar.ci95 == pytest.approx(np.percentile(uar, [2.5, 97.5]), abs=2e-3)
+
+
+def test_several_seeds_give_mean_and_standard_deviation(heard: list[Path], tmp_path: Path) -> None:
+    corpus, luna5 = fakes.make_corpus(tmp_path / "corpus"), protocol("luna5")
+    fakes.make_run(tmp_path / "run" / "seed-0", luna5, seed=0)
+    fakes.make_run(tmp_path / "run" / "seed-1", luna5, seed=1, perfect=True)
+    result = summarise(score_protocol([tmp_path / "run"], "ravdess", corpus, "luna5"), command="x")
+    alone = (6 + CALM + SAD) / 8
+    assert result.seeds == (0, 1)
+    assert result.n_clips == 192
+    assert result.uar.mean == close((alone + 1) / 2)
+    assert result.uar.sd == close((1 - alone) / math.sqrt(2))
+    assert result.ece.mean == close((179 / 191 - 0.9 + 0) / 2)
+    assert result.per_class["sad"].mean == close(0.75)
+    assert np.sum(result.confusion) == 2 * 192
+    assert sum(entry.count for entry in result.reliability) == 191 + 192
+
+
+def test_seeds_that_answered_different_clips_are_refused(evaluation: Evaluation) -> None:
+    other = [dataclasses.replace(answer, seed=1) for answer in evaluation.answers]
+    other[0] = dataclasses.replace(other[0], file="other.wav")
+    with pytest.raises(CorpusError, match="same clips"):
+        summarise(dataclasses.replace(evaluation, answers=(*evaluation.answers, *other)), command="x")
+    with pytest.raises(CorpusError, match="same clips"):
+        summarise(dataclasses.replace(evaluation, answers=()), command="x")
+
+
+def test_a_model_that_never_answers_has_no_result(evaluation: Evaluation) -> None:
+    silent = [dataclasses.replace(a, answer="", abstained="x", probabilities=()) for a in evaluation.answers]
+    with pytest.raises(CorpusError, match="abstained from every clip"):
+        summarise(dataclasses.replace(evaluation, answers=tuple(silent)), command="x")
+
+
+def test_a_result_comes_back_from_its_file(result: Result, tmp_path: Path) -> None:
+    path = result.write(tmp_path / "results")
+    assert path.name == "ravdess-luna5-fake-cnn.json"
+    assert read_result(path) == result
+    assert read_results(tmp_path / "results") == [result]
+
+
+def test_the_file_holds_the_fields_that_the_project_promises(result: Result, tmp_path: Path) -> None:
+    data = json.loads(result.write(tmp_path).read_text())
+    promised = (
+        "protocol model parameters size_bytes seeds n_clips n_speakers uar accuracy ece per_class per_actor"
+    )
+    assert set(promised.split()) | {"recipes_tried", "command", "commit"} <= set(data)
+    assert set(data["uar"]) == {"mean", "sd", "ci95"}
+    assert data["uar"]["mean"] == 0.9323
+
+
+def test_one_line_a_member_so_that_differences_can_be_read(result: Result, tmp_path: Path) -> None:
+    lines = result.write(tmp_path).read_text().splitlines()
+    assert ' "uar": {"mean": 0.9323, "sd": null, "ci95": [0.9219, 0.9453]},' in lines or any(
+        line.startswith(' "uar": {"mean": 0.9323, "sd": null, "ci95": [') for line in lines
+    )
+    assert '  "03": {"mean": 1.0, "sd": null, "ci95": null, "n_clips": 8, "n_speakers": 1},' in lines
+    assert "  [0, 23, 0, 0, 0, 0, 0, 0, 1]," in lines
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"surprise": 1}, "fields differ in surprise"),
+        ({"uar": {"mean": 0.99, "sd": None, "ci95": None}}, "uar must be that of the confusion matrix"),
+        ({"uar": {"mean": 1.2, "sd": None, "ci95": None}}, "between 0 and 1"),
+        ({"uar": {"mean": 0.9323, "sd": None, "ci95": [0.9, 0.8]}}, "intervals must be ordered"),
+        ({"uar": {"mean": 0.9323, "best": 0.99, "ci95": None}}, "best"),
+        ({"uar": 0.9323}, "not a result of ours"),
+        ({"split_hash": "0" * 64}, "its split must be today's"),
+        ({"protocol": "luna6"}, "no protocol 'luna6'"),
+        ({"leaky": True}, "leaky must be the protocol's"),
+        ({"n_clips": 191}, "the folds must hold n_clips"),
+        ({"n_speakers": 23}, "as many actors as n_speakers"),
+        ({"seeds": [0, 0]}, "seeds must be different"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(
+    change: dict[str, Any], complaint: str, result: Result, tmp_path: Path
+) -> None:
+    path = result.write(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ConfigError, match=complaint):
+        read_result(path)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"uar": '])
+def test_what_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match="not a result of ours"):
+        read_result(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_result(tmp_path / "nowhere.json")
+
+
+def test_a_score_is_printed_with_its_company() -> None:
+    assert str(Score(0.6234, None, None)) == "62.3"
+    assert str(Score(0.6234, 0.008, (0.5812, 0.664))) == "62.3 ± 0.8 [58.1, 66.4]"

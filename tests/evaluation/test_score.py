@@ -1,0 +1,259 @@
+"""Scoring: every held-out clip once, by the model that never heard its speaker, and refusals before the first clip."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fakes
+import numpy as np
+import pytest
+import soundfile
+import standin
+
+from speech_emotion.corpora import savee
+from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
+from speech_emotion.evaluation.result import summarise
+from speech_emotion.evaluation.score import Answer, Evaluation, read_answers, score_protocol, write_answers
+from speech_emotion.evaluation.splits import protocol
+
+LUNA5 = protocol("luna5")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return fakes.make_corpus(tmp_path / "corpus")
+
+
+def test_every_held_out_clip_is_answered_once_by_the_model_of_its_fold(
+    evaluation: Evaluation, heard: list[Path]
+) -> None:
+    assert len(heard) == len(set(heard)) == len(evaluation.answers) == 24 * 8
+    for answer in evaluation.answers:
+        assert answer.speaker in LUNA5.folds[answer.fold].test
+    assert (evaluation.model, evaluation.parameters, evaluation.size_bytes) == (
+        "fake-cnn",
+        640_000,
+        2_600_000,
+    )
+    assert (evaluation.commit, evaluation.recipes_tried) == ("abc1234", 7)
+
+
+def test_an_answer_holds_what_was_said(evaluation: Evaluation) -> None:
+    by_file = {answer.file: answer for answer in evaluation.answers}
+    assert by_file["Actor_02/03-01-04-01-01-01-02.wav"] == Answer(
+        file="Actor_02/03-01-04-01-01-01-02.wav",
+        speaker="02",
+        sex="female",
+        intensity="normal",
+        label="sad",
+        fold=0,
+        seed=0,
+        answer="neutral",
+        abstained="",
+        probabilities=(0.9, *[0.0143] * 7),
+    )
+    silent = by_file["Actor_01/03-01-02-01-01-01-01.wav"]
+    assert (silent.answer, silent.abstained, silent.probabilities) == ("", "no_speech", ())
+
+
+def test_seeds_may_be_subfolders_or_run_folders(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
+    for seed in (0, 5, 11):
+        fakes.make_run(tmp_path / "runs" / f"seed-{seed}", LUNA5, seed=seed)
+    together = score_protocol([tmp_path / "runs"], "ravdess", corpus, "luna5")
+    apart = score_protocol([tmp_path / "runs" / f"seed-{s}" for s in (0, 5, 11)], "ravdess", corpus, "luna5")
+    assert {answer.seed for answer in together.answers} == {0, 5, 11}
+    assert together == apart
+
+
+def test_progress_counts_every_clip(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
+    run = fakes.make_run(tmp_path / "run", LUNA5)
+    steps: list[tuple[int, int]] = []
+    score_protocol(
+        [run], "ravdess", corpus, "luna5", progress=lambda done, total: steps.append((done, total))
+    )
+    assert steps == [(done, 192) for done in range(1, 193)]
+
+
+def test_random10_is_scored_by_clip(heard: list[Path], tmp_path: Path) -> None:
+    random10 = protocol("random10")
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for clip in (clip for fold in random10.folds for clip in fold.test):
+        (folder / f"{clip}.wav").touch()
+    run = fakes.make_run(tmp_path / "run", random10)
+    evaluation = score_protocol([run], "ravdess", folder, "random10")
+    assert len(evaluation.answers) == 1440
+    assert all(Path(a.file).stem in random10.folds[a.fold].test for a in evaluation.answers)
+
+
+def refusal(runs: list[Path], corpus: Path, heard: list[Path], protocol_name: str = "luna5") -> str:
+    with pytest.raises(SpeakerLeakError) as refused:
+        score_protocol(runs, "ravdess", corpus, protocol_name)
+    assert heard == []
+    return str(refused.value)
+
+
+def test_a_model_that_learned_from_everybody_is_refused(
+    heard: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    model = fakes.make_model(tmp_path / "compact.onnx")
+    assert "learned from ravdess and names nobody who was left out" in refusal([model], corpus, heard)
+
+
+def test_a_model_of_one_fold_cannot_answer_for_the_others(
+    heard: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    run = fakes.make_run(tmp_path / "run", LUNA5)
+    message = refusal([run / "fold-0" / "model.onnx"], corpus, heard)
+    assert "fold 1: 03, 06, 07, 13, 18 on both sides" in message
+
+
+def test_validation_speakers_were_learned_from(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
+    fold = LUNA5.folds[0]
+    described = LUNA5.describe(fold) | {"validation": ["02"]}
+    run = fakes.make_run(tmp_path / "run", LUNA5)
+    fakes.make_model(run / "fold-0" / "model.onnx", protocol=described, split_hash=LUNA5.split_hash)
+    assert "fold 0: 02 on both sides" in refusal([run], corpus, heard)
+
+
+def test_the_singers_are_the_speakers(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
+    model = fakes.make_model(tmp_path / "song.onnx", corpora=["ravdess-song"])
+    assert "nobody of ravdess can test it" in refusal([model], corpus, heard)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"split_hash": "0" * 64},
+        {"split_hash": None},
+        {"protocol": {"train": [], "validation": [], "name": "luna5"}},
+    ],
+)
+def test_a_model_of_another_split_is_refused(
+    metadata: dict[str, Any], heard: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    run = fakes.make_run(tmp_path / "run", LUNA5, **metadata)
+    assert f"not for fold 0 of split {LUNA5.split_hash[:12]}" in refusal([run], corpus, heard)
+
+
+def test_a_model_of_another_protocol_is_refused_even_where_nobody_overlaps(
+    heard: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    described = {"name": "mine", "fold": 0, "train": ["02"], "validation": ["03"]}
+    model = fakes.make_model(tmp_path / "mine.onnx", protocol=described, split_hash=LUNA5.split_hash)
+    assert "trained for mine, fold 0" in refusal([model], corpus, heard, "serab")
+
+
+def test_a_leaky_model_cannot_pass_under_an_honest_protocol(
+    heard: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    random10 = protocol("random10")
+    model = fakes.make_model(
+        tmp_path / "leaky.onnx", protocol=random10.describe(random10.folds[0]), split_hash=random10.split_hash
+    )
+    assert "trained for random10, fold 0" in refusal([model], corpus, heard, "serab")
+
+
+def test_a_model_that_never_heard_the_corpus_may_answer_all_of_it(
+    heard: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    model = fakes.make_model(tmp_path / "polish.onnx", corpora=["nemo"])
+    assert len(score_protocol([model], "ravdess", corpus, "luna5").answers) == 192
+
+
+def test_a_single_model_may_answer_a_protocol_of_one_fold(
+    heard: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    serab = protocol("serab")
+    run = fakes.make_run(tmp_path / "run", serab)
+    evaluation = score_protocol([run / "fold-0" / "model.onnx"], "ravdess", corpus, "serab")
+    assert {answer.speaker for answer in evaluation.answers} == {"01", "04", "13", "16", "22"}
+
+
+def test_a_run_without_one_of_its_folds_is_refused(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
+    run = fakes.make_run(tmp_path / "run", LUNA5)
+    (run / "fold-3" / "model.onnx").unlink()
+    with pytest.raises(
+        ModelNotFoundError, match=r"fold-3.model\.onnx is missing: luna5 needs the models of 5 folds"
+    ):
+        score_protocol([run], "ravdess", corpus, "luna5")
+
+
+def test_a_corpus_without_a_tested_speaker_is_refused(heard: list[Path], tmp_path: Path) -> None:
+    corpus = fakes.make_corpus(tmp_path / "corpus", actors=fakes.ACTORS[:-1])
+    run = fakes.make_run(tmp_path / "run", LUNA5)
+    with pytest.raises(CorpusError, match="luna5 tests 24, of whom there is no clip"):
+        score_protocol([run], "ravdess", corpus, "luna5")
+
+
+def test_a_protocol_belongs_to_its_corpus(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="luna5 divides ravdess, not nemo"):
+        score_protocol([tmp_path], "nemo", corpus, "luna5")
+
+
+def test_different_recipes_are_not_averaged(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
+    one = fakes.make_run(tmp_path / "one", LUNA5)
+    other = fakes.make_run(tmp_path / "other", LUNA5, recipe={"fit": {"seed": 1, "epochs": 4}})
+    with pytest.raises(ConfigError, match="different recipes"):
+        score_protocol([one, other], "ravdess", corpus, "luna5")
+
+
+def test_one_training_is_not_counted_twice(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
+    run = fakes.make_run(tmp_path / "run", LUNA5)
+    with pytest.raises(ConfigError, match=r"one seed \(\[0, 0\]\)"):
+        score_protocol([run, run], "ravdess", corpus, "luna5")
+
+
+def test_models_of_other_labels_and_names_that_leave_the_folder_are_refused(
+    heard: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    bored = fakes.make_model(tmp_path / "bored.onnx", corpora=["nemo"], labels=["bored", "happy"])
+    with pytest.raises(ConfigError, match="answers bored, happy"):
+        score_protocol([bored], "ravdess", corpus, "luna5")
+    away = fakes.make_model(tmp_path / "away.onnx", corpora=["nemo"], name="../away")
+    with pytest.raises(ConfigError, match="Name a model with letters"):
+        score_protocol([away], "ravdess", corpus, "luna5")
+
+
+def test_the_table_comes_back_and_gives_the_same_result(evaluation: Evaluation, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    write_answers(evaluation.answers, table)
+    header, first, *_ = table.read_text().splitlines()
+    assert header == (
+        "file,speaker,sex,intensity,label,fold,seed,answer,abstained,"
+        "neutral,calm,happy,sad,angry,fearful,disgust,surprised"
+    )
+    assert first == (
+        "Actor_02/03-01-01-01-01-01-02.wav,02,female,normal,neutral,0,0,neutral,,"
+        "0.9,0.0143,0.0143,0.0143,0.0143,0.0143,0.0143,0.0143"
+    )
+    read = replace(evaluation, answers=read_answers(table))
+    assert read == evaluation
+    assert summarise(read, command="x") == summarise(evaluation, command="x")
+
+
+def test_a_file_name_is_no_formula(evaluation: Evaluation, tmp_path: Path) -> None:
+    evil = (replace(evaluation.answers[0], file="=cmd()/03.wav"),)
+    write_answers(evil, tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text().splitlines()[1].startswith("'=cmd()/03.wav,")
+    assert read_answers(tmp_path / "table.csv") == evil
+
+
+def test_real_models_answer_real_sounds(tmp_path: Path) -> None:
+    """No fakes: sealed .onnx files through the public API, four speakers of SAVEE in noise and tones."""
+    savee4 = protocol("savee4")
+    random = np.random.default_rng(0)
+    for speaker in savee.SPEAKERS:
+        (tmp_path / "savee" / speaker).mkdir(parents=True)
+        for code in savee.EMOTIONS:
+            path = tmp_path / "savee" / speaker / f"{code}01.wav"
+            soundfile.write(path, random.normal(0, 0.1, 16_000), 16_000)
+    for fold in savee4.folds:
+        path = tmp_path / "run" / f"fold-{fold.index}" / "model.onnx"
+        path.parent.mkdir(parents=True)
+        metadata = {"corpora": ["savee"], "protocol": savee4.describe(fold), "split_hash": savee4.split_hash}
+        path.write_bytes(standin.model_bytes(**metadata))
+    evaluation = score_protocol([tmp_path / "run"], "savee", tmp_path / "savee", "savee4")
+    assert len(evaluation.answers) == 4 * 7
+    assert (evaluation.model, evaluation.parameters) == ("stand-in", 128)
+    assert all(bool(answer.answer) != bool(answer.abstained) for answer in evaluation.answers)
