@@ -60,10 +60,14 @@ def _score(metrics: Mapping[str, Any]) -> str:
         return "Not measured. Train under a protocol and run `speech-emotion evaluate`."
     rows = "\n".join(f"| {label} | {100 * recall:.1f} |" for label, recall in metrics["per_class"].items())
     seeds = "1 seed" if len(metrics["seeds"]) == 1 else f"mean of {len(metrics['seeds'])} seeds"
-    return f"""The same recipe, trained without the tested speakers ({metrics["protocol"]}, {seeds}, {metrics["n_clips"]} clips
-of {metrics["n_speakers"]} speakers): UAR **{_percent(metrics["uar"])} %**, accuracy {_percent(metrics["accuracy"])} %, expected
-calibration error {_percent(metrics["ece"])} %; in brackets the 95 % interval of a bootstrap over speakers. Chance is
-{100 / len(metrics["per_class"]):.1f} %. Made by `{metrics["command"]}`.
+    return f"""The same recipe, trained without the tested speakers: {metrics["protocol"]}, {seeds},
+{metrics["n_clips"]} clips of {metrics["n_speakers"]} speakers. In brackets the 95 % interval of a bootstrap over speakers.
+
+- UAR **{_percent(metrics["uar"])} %** (chance is {100 / len(metrics["per_class"]):.1f} %)
+- accuracy {_percent(metrics["accuracy"])} %
+- expected calibration error {_percent(metrics["ece"])} %
+
+Made by `{metrics["command"]}`.
 
 | emotion | recall, % |
 |---|---|

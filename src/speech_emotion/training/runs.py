@@ -191,14 +191,9 @@ def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None
     A model of everybody has no validation speakers: its temperature is the mean of `calibration`'s trainings, and
     the score on its card is that of `result`, the same recipe tested on speakers it had not heard.
     """
-    try:
-        scores = json.loads(result.read_text(encoding="utf-8")) if result else {}
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{result}: not a result file ({error}). Make one with: speech-emotion evaluate"
-        ) from error
+    metrics = honest_score(read_result(result)) if result else None
     temperature = mean_temperature(calibration) if calibration else None
-    info = export_run(run, path, temperature=temperature, metrics=scores).info
+    info = export_run(run, path, temperature=temperature, metrics=metrics).info
     write_whole(path.with_suffix(".sha256"), f"{info.sha256}  {path.name}\n".encode())
     write_whole(path.with_suffix(".md"), model_card(info).encode())
     return info
