@@ -61,7 +61,7 @@ def _score(metrics: Mapping[str, Any]) -> str:
     rows = "\n".join(f"| {label} | {100 * recall:.1f} |" for label, recall in metrics["per_class"].items())
     seeds = "1 seed" if len(metrics["seeds"]) == 1 else f"mean of {len(metrics['seeds'])} seeds"
     return f"""The same recipe, trained without the tested speakers: {metrics["protocol"]}, {seeds},
-{metrics["n_clips"]} clips of {metrics["n_speakers"]} speakers. In brackets the 95 % interval of a bootstrap over speakers.
+{metrics["n_clips"]} clips of {metrics["n_speakers"]} speakers. In brackets: 95 % intervals, bootstrap over speakers.
 
 - UAR **{_percent(metrics["uar"])} %** (chance is {100 / len(metrics["per_class"]):.1f} %)
 - accuracy {_percent(metrics["accuracy"])} %
