@@ -4,8 +4,7 @@ Every function takes its randomness from the generator it is handed, works on th
 separately for each row. Speed perturbation stands in dataset.py: it needs the waveform.
 """
 
-from collections.abc import Callable
-
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -70,20 +69,12 @@ def mixup(x: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tup
 
     x (batch, n_mels, n_frames), targets (batch, n_labels) of probabilities.
     """
-    # Beta(alpha, alpha) as a ratio of two sums of exponentials' powers needs a sampler with a generator: Johnk 1964
     n = x.shape[0]
-    share = torch.empty(n)
-    for row in range(n):
-        while True:
-            u, v = torch.rand(2, generator=generator).clamp(min=1e-9).tolist()
-            a, b = u ** (1 / alpha), v ** (1 / alpha)
-            if 0 < a + b <= 1:
-                share[row] = a / (a + b)
-                break
+    seed = int(
+        torch.randint(2**62, (1,), generator=generator)
+    )  # torch's Beta takes no generator, numpy's does
+    share = torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n)).float()
     share = torch.maximum(share, 1 - share).to(x.device)
     other = torch.randperm(n, generator=generator).to(x.device)
     blended = x * share[:, None, None] + x[other] * (1 - share[:, None, None])
     return blended, targets * share[:, None] + targets[other] * (1 - share[:, None])
-
-
-Augmentation = Callable[[Tensor, Generator], Tensor]
