@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from speech_emotion.corpora.census import UNSPECIFIED, Census, intensity
 from speech_emotion.corpora.manifest import Corpus
+from speech_emotion.errors import CorpusError
 from speech_emotion.extras import require
 
 if TYPE_CHECKING:
@@ -26,22 +27,22 @@ def overview(corpora: Iterable[Corpus]) -> "RenderableType":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("name", no_wrap=True)
-    table.add_column("corpus")
-    for name in ("clips", "speakers", "emotions"):
+    table.add_column(" language", no_wrap=True)
+    for name in (" clips", " speakers", " emotions"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("licence")
-    table.add_column("get it by")
+    table.add_column(" licence", no_wrap=True)
+    table.add_column(" source", no_wrap=True)
     for corpus in corpora:
         table.add_row(
             corpus.name,
-            f"{corpus.title}, {corpus.language}",
+            f" {corpus.language}",
             str(corpus.n_clips),
             str(corpus.n_speakers),
             str(len(corpus.labels)),
-            corpus.licence,
-            "download" if corpus.archive else "hand",
+            f" {corpus.licence}",
+            " download" if corpus.archive else " by hand",
         )
     return table
 
@@ -141,7 +142,12 @@ def draw(census: Census, path: Path) -> None:
     _draw_lengths(panels[-1], census)
     _draw_speakers(figure.add_subplot(grid[1]), census)
     figure.suptitle(_headline(census), x=0.01, ha="left", fontsize=14, fontweight="bold", color=INK)
-    figure.savefig(path, dpi=120, metadata={"Title": _headline(census)})
+    try:
+        figure.savefig(path, dpi=120, metadata={"Title": _headline(census)})
+    except (OSError, ValueError) as error:
+        raise CorpusError(
+            f"{path} was not drawn ({error}). Name a .png or .svg file in a folder that is there."
+        ) from error
 
 
 def _headline(census: Census) -> str:

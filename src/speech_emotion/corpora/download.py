@@ -317,6 +317,8 @@ def _members(zipped: zipfile.ZipFile, archive: Path, limits: UnpackLimits) -> li
         raise zipfile.BadZipFile(f"it claims to grow {n_bytes / _size(archive):.0f} times")
     for member in members:
         _check_member(member)
+        if not 0 <= member.header_offset < _size(archive):
+            raise zipfile.BadZipFile(f"{member.filename!r} is said to lie outside the archive")
     if len({member.filename.lower() for member in members}) < len(members):
         raise zipfile.BadZipFile("it holds one name twice")
     return members

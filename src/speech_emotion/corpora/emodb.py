@@ -65,7 +65,7 @@ CORPUS: Final = Corpus(
     name="emodb",
     title="EMO-DB",
     language="German",
-    licence="free to use, see its homepage",
+    licence="see its homepage",
     citation=(
         "Burkhardt F, Paeschke A, Rolfes M, Sendlmeier W, Weiss B (2005). A Database of German Emotional "
         "Speech. Interspeech 2005, 1517–1520."

@@ -42,7 +42,7 @@ CORPUS: Final = Corpus(
     name="savee",
     title="SAVEE",
     language="English",
-    licence="free for research, after registration",
+    licence="research only",
     citation=(
         "Haq S, Jackson PJB (2010). Multimodal Emotion Recognition. In: Wang W (ed), Machine Audition: "
         "Principles, Algorithms and Systems, IGI Global, 398–423."
