@@ -6,6 +6,7 @@ Every verb is thin and imports what is heavy inside itself, so that `--help` sta
 
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -152,10 +153,13 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/ravdess-cnn.toml.")],
     corpus: CorpusFolderOption,
     protocol: Annotated[
-        str | None, typer.Option(help="Train one model a fold, such as luna5; without it, learn from everybody.")
+        str | None,
+        typer.Option(help="Train one model a fold, such as luna5; without it, learn from everybody."),
     ] = None,
     fold: Annotated[list[int] | None, typer.Option(help="Only this fold; may be given again.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="May be given again; by default the recipe's.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="May be given again; by default the recipe's.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE/PROTOCOL.")] = None,
     prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
     device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
@@ -191,12 +195,50 @@ def train(
 
 
 @app.command()
+def evaluate(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders of one recipe, or one exported .onnx.")
+    ],
+    corpus: CorpusFolderOption,
+    protocol: Annotated[str, typer.Option(help="A named split, such as luna5.")],
+    out: Annotated[Path, typer.Option(help="Where the result file and the table of answers go.")] = Path(
+        "results"
+    ),
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also renew this page from all results, its figures beside it."),
+    ] = None,
+) -> None:
+    """Score the exported models on the speakers that they never heard."""
+    from speech_emotion.evaluation import report, splits
+    from speech_emotion.evaluation.result import summarise
+    from speech_emotion.evaluation.score import score_protocol, write_answers
+
+    name, folder = _corpus_folder(corpus)
+    if protocol not in splits.names():
+        raise typer.BadParameter(f"--protocol is one of {', '.join(splits.names())}; got {protocol!r}")
+    with _progress("listening") as progress:
+        evaluation = score_protocol(runs, name, folder, protocol, progress=progress)
+    words = ["speech-emotion", "evaluate", *map(str, runs), "--corpus", corpus, "--protocol", protocol]
+    result = summarise(evaluation, command=shlex.join(words))
+    written = result.write(out)
+    write_answers(evaluation.answers, written.with_suffix(".csv"))
+    _print(report.terminal_table(result))
+    typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
+    if page:
+        report.renew_page(out, page, result)
+        typer.echo(f"Renewed: {page}", err=True)
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of one finished training.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The .onnx to write; its card stands beside it.")],
     calibration: Annotated[
         Path | None,
-        typer.Option(help="A protocol's run folder whose mean temperature to take: for a model of everybody."),
+        typer.Option(
+            help="A protocol's run folder whose mean temperature to take: for a model of everybody."
+        ),
     ] = None,
     result: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The result file whose score the card states.")
@@ -209,7 +251,9 @@ def export(
     from speech_emotion.training import runs
 
     info = runs.ship(run, out, calibration=calibration, result=result)
-    typer.echo(f"{out}: {info.n_parameters:,} parameters, {info.size_bytes / 1e6:.2f} MB, sha256 {info.sha256}")
+    typer.echo(
+        f"{out}: {info.n_parameters:,} parameters, {info.size_bytes / 1e6:.2f} MB, sha256 {info.sha256}"
+    )
 
 
 @corpora_app.command("list")
@@ -276,7 +320,9 @@ def download(
 def _corpus_folder(text: str) -> tuple[str, Path]:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
-        raise typer.BadParameter(f"--corpus takes NAME=FOLDER, such as ravdess=downloads/ravdess; got {text!r}")
+        raise typer.BadParameter(
+            f"--corpus takes NAME=FOLDER, such as ravdess=downloads/ravdess; got {text!r}"
+        )
     return name, Path(folder)
 
 

@@ -40,6 +40,14 @@ def write_results_page(results_folder: str | os.PathLike[str], page: str | os.Pa
     write_whole(page, f"{before}{BEGIN}\n\n{generated}\n{END}{after}".encode())
 
 
+def renew_page(results_folder: str | os.PathLike[str], page: str | os.PathLike[str], result: Result) -> None:
+    """Draw the figures of a new result beside the page and write its tables again."""
+    from speech_emotion.evaluation import plots
+
+    plots.draw(result, Path(page).parent / FIGURES)
+    write_results_page(results_folder, page)
+
+
 def results_text(results: Sequence[Result], *, results_link: str) -> str:
     """Markdown: for each corpus its tables, then each result by itself."""
     ordered = sorted(results, key=lambda result: (result.corpus, result.leaky, -result.uar.mean))
@@ -52,7 +60,7 @@ def results_text(results: Sequence[Result], *, results_link: str) -> str:
 
 def terminal_table(result: Result) -> Table:
     """The result as `speech-emotion evaluate` prints it."""
-    title = f"{result.model} on {result.corpus}, {result.split}\n{result.company}"
+    title = f"{result.model} on {result.corpus}\n{result.split}\n{result.company}"
     table = Table("", "%", "clips", "speakers", title=title, title_justify="left", caption=_CAPTION)
     table.add_row("UAR", str(result.uar), str(result.n_clips), str(result.n_speakers), style="bold")
     table.add_row("UAR, mean of folds", str(result.uar_fold_mean), "", "")
@@ -74,10 +82,7 @@ def _corpus_text(name: str, results: Sequence[Result]) -> str:
     lines = [f"## {corpora.get(name).title}", "", _EXPLANATION, ""]
     lines += _systems(plain, anchors.PLAIN if with_anchors else ())
     if with_anchors:
-        lines += [
-            f"With unlabelled audio of the test speaker (a track of its own): UAR under loso24 of {_NORMALISED}",
-            "",
-        ]
+        lines += [_NORMALISED, ""]
     lines += _paired(plain)
     if leaky:
         lines += ["### LEAKY: the same speakers in training and test", "", _LEAKY_EXPLANATION, ""]
@@ -85,11 +90,15 @@ def _corpus_text(name: str, results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-_NORMALISED: Final = f"{anchors.SPEAKER_NORMALISED}."
+_NORMALISED: Final = (
+    "With unlabelled audio of the test speaker, a track of its own, UAR under loso24: "
+    f"{anchors.SPEAKER_NORMALISED}."
+)
 _EXPLANATION: Final = (
-    "Percent. UAR is the mean of the recalls of the emotions, over the held-out clips of all folds; ± is the standard "
-    "deviation over seeds, brackets are the 95 % interval of a bootstrap over speakers. An abstention counts as an "
-    "error. ECE has 15 equal-width bins. **Ours in bold**, measured from the exported `.onnx` through the public API."
+    "Percent. UAR is the mean of the recalls of the emotions, over the held-out clips of all folds; ± is the "
+    "standard deviation over seeds, brackets are the 95 % interval of a bootstrap over speakers. An abstention "
+    "counts as an error. ECE has 15 equal-width bins. **Ours in bold**; a network is scored as its exported "
+    "`.onnx`, through the public API."
 )
 _LEAKY_EXPLANATION: Final = (
     "Only beside papers that divided clips and not speakers: it says nothing about a new voice."

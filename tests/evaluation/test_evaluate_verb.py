@@ -1,0 +1,110 @@
+"""`speech-emotion evaluate`: what it writes and prints, and how it ends."""
+
+import json
+from pathlib import Path
+
+import fakes
+import pytest
+from typer.testing import CliRunner, Result
+
+from speech_emotion import cli
+from speech_emotion.errors import ConfigError, SpeakerLeakError
+from speech_emotion.evaluation.result import read_result
+from speech_emotion.evaluation.score import read_answers
+from speech_emotion.evaluation.splits import protocol
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return fakes.make_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture
+def run(heard: list[Path], tmp_path: Path) -> Path:
+    return fakes.make_run(tmp_path / "run", protocol("luna5"))
+
+
+def evaluate(*arguments: object) -> Result:
+    return CliRunner(env={"COLUMNS": "100"}).invoke(cli.app, ["evaluate", *map(str, arguments)])
+
+
+def test_result_table_and_page_are_written(run: Path, corpus: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "results", tmp_path / "docs" / "results.md"
+    ended = evaluate(
+        run, "--corpus", f"ravdess={corpus}", "--protocol", "luna5", "--out", out, "--page", page
+    )
+    assert ended.exit_code == 0, ended.output
+    result = read_result(out / "ravdess-luna5-fake-cnn.json")
+    assert result.uar.mean == 0.9323
+    assert result.command == f"speech-emotion evaluate {run} --corpus ravdess={corpus} --protocol luna5"
+    assert len(read_answers(out / "ravdess-luna5-fake-cnn.csv")) == 192
+    assert "fake-cnn on ravdess" in ended.stdout
+    assert str(result.uar) in ended.stdout
+    assert str(result.uar) in page.read_text()
+    for kind in ("confusion", "reliability", "actors"):
+        figure = f"figures/ravdess-luna5-fake-cnn-{kind}.png"
+        assert figure in page.read_text()
+        assert (page.parent / figure).exists()
+
+
+def test_without_a_page_none_is_written(run: Path, corpus: Path, tmp_path: Path) -> None:
+    ended = evaluate(
+        run, "--corpus", f"ravdess={corpus}", "--protocol", "luna5", "--out", tmp_path / "results"
+    )
+    assert ended.exit_code == 0, ended.output
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {
+        "ravdess-luna5-fake-cnn.json",
+        "ravdess-luna5-fake-cnn.csv",
+    }
+
+
+def test_a_model_that_heard_the_test_speakers_is_refused(
+    heard: list[Path],
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = fakes.make_model(tmp_path / "compact.onnx")
+    words = ["evaluate", str(model), "--corpus", f"ravdess={corpus}", "--protocol", "luna5"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["speech-emotion", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "nobody of ravdess can test it" in said
+    assert f"({SpeakerLeakError.code})" in said
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--corpus", "ravdess", "--protocol", "luna5"], "NAME=FOLDER"),
+        (["--corpus", "ravdess=x", "--protocol", "luna6"], "one of luna5, emobox6"),
+        (["--corpus", "ravdess=x"], "--protocol"),
+    ],
+)
+def test_wrong_usage_ends_with_2(options: list[str], complaint: str, tmp_path: Path) -> None:
+    ended = evaluate(tmp_path, *options)
+    assert ended.exit_code == 2
+    assert complaint in ended.stderr
+
+
+def test_a_protocol_of_another_corpus_is_refused(tmp_path: Path) -> None:
+    ended = evaluate(tmp_path, "--corpus", "savee=x", "--protocol", "luna5")
+    assert isinstance(ended.exception, ConfigError)
+
+
+def test_a_leaky_protocol_says_so(heard: list[Path], tmp_path: Path) -> None:
+    random10 = protocol("random10")
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for clip in (clip for fold in random10.folds for clip in fold.test):
+        (folder / f"{clip}.wav").touch()
+    run = fakes.make_run(tmp_path / "run", random10)
+    ended = evaluate(run, "--corpus", f"ravdess={folder}", "--protocol", "random10", "--out", tmp_path / "r")
+    assert ended.exit_code == 0, ended.output
+    assert "random10 (LEAKY: same speakers in train and test)" in ended.stdout
+    assert json.loads((tmp_path / "r" / "ravdess-random10-fake-cnn.json").read_text())["leaky"] is True
