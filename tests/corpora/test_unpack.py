@@ -154,7 +154,7 @@ def test_no_flipped_bit_gives_a_file_with_other_bytes(tmp_path: Path) -> None:
     archive, folder = place(tmp_path, good)
     rng = np.random.default_rng(0)
     n_refused = 0
-    for position in rng.permutation(len(good) * 8)[:600]:
+    for position in rng.permutation(len(good) * 8)[:200]:
         data = bytearray(good)
         data[position // 8] ^= 1 << (position % 8)
         archive.write_bytes(data)
@@ -168,7 +168,7 @@ def test_no_flipped_bit_gives_a_file_with_other_bytes(tmp_path: Path) -> None:
             assert bodies <= set(members.values())
             module.shutil.rmtree(folder)
         assert everything(tmp_path) == ["home", "home/a.zip"]
-    assert n_refused > 300
+    assert n_refused > 100
 
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:

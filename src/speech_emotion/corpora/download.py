@@ -11,7 +11,6 @@ the last word. Nothing is written outside the folder.
 
 import hashlib
 import http.client
-import lzma
 import os
 import re
 import shutil
@@ -34,18 +33,8 @@ from speech_emotion.errors import CorpusError
 
 CHUNK_BYTES: Final = 1 << 18
 PASSING_REFUSALS: Final = (408, 425, 429)  # too slow, too early, too many
-UNZIP_ERRORS: Final = (
-    *(
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        struct.error,
-        ValueError,
-        NotImplementedError,
-    ),
-    *(FileExistsError, NotADirectoryError, IsADirectoryError),  # names that get in each other's way
-)
+DAMAGED: Final = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, NotImplementedError)
+IN_EACH_OTHERS_WAY: Final = (FileExistsError, NotADirectoryError, IsADirectoryError)
 _STRONG_ETAG: Final = re.compile(r'"[!#-~]*"')
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 Progress = Callable[[int, int], None]
@@ -301,7 +290,7 @@ def unpack(archive: Path, folder: Path, *, limits: UnpackLimits = UnpackLimits()
         if folder.exists():
             folder.rmdir()  # only where it is empty
         working.rename(folder)
-    except UNZIP_ERRORS as error:
+    except (*DAMAGED, *IN_EACH_OTHERS_WAY) as error:
         raise CorpusError(f"{archive} was not unpacked: {error}. Delete it and download it again.") from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
@@ -332,6 +321,8 @@ def _check_member(member: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         raise zipfile.BadZipFile(f"{name!r} is a link or a device, not a file")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"{name!r} is packed in a way that is neither stored nor deflated")
     if member.flag_bits & 1:
         raise zipfile.BadZipFile(f"{name!r} is encrypted")
 
