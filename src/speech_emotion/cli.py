@@ -317,6 +317,37 @@ def download(
     typer.echo(f"Next: speech-emotion corpora check {name} {made}")
 
 
+@corpora_app.command()
+def prepare(
+    name: CorpusArgument,
+    folder: Annotated[Path, typer.Argument(help="Where it lies, in any layout and audio format.")],
+    out: Annotated[Path | None, typer.Argument(help="The folder to make; by default prepared/NAME.")] = None,
+    features: Annotated[bool, typer.Option("--features", help="Write the feature matrices as well.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.", min=1)] = None,
+) -> None:
+    """Decode FOLDER once, into memory-mapped .npy files; a run that was stopped goes on where it was."""
+    from speech_emotion import corpora
+    from speech_emotion.corpora.prepare import prepare as prepare_corpus
+    from speech_emotion.extras import require
+
+    if features:
+        require("torch", extra="train", needed_for="Computing features")
+    out = out or Path("prepared") / name
+    with _progress("decoding") as progress:
+        dataset = prepare_corpus(corpora.get(name), folder, out, workers=workers, progress=progress)
+    minutes = sum(map(dataset.seconds, range(len(dataset)))) / 60
+    typer.echo(
+        f"{out}: {len(dataset)} clips, {len(set(dataset.speakers.tolist()))} speakers, {minutes:.1f} min"
+    )
+    if features:
+        from speech_emotion.training.features import COLUMNS, prepare_features
+
+        with _progress("computing") as progress:
+            made = prepare_features(dataset, workers=workers, progress=progress)
+        n_columns = sum(map(len, COLUMNS.values()))
+        typer.echo(f"{out / 'features'}: {n_columns} columns, {made.offsets[-1]} frames")
+
+
 def _corpus_folder(text: str) -> tuple[str, Path]:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
 from speech_emotion import audio
+from speech_emotion.cli import app
 from speech_emotion.corpora import prepare as module
 from speech_emotion.corpora import ravdess, sealed
 from speech_emotion.corpora.prepare import PreparedDataset, prepare
@@ -123,6 +125,17 @@ def test_odd_folder_names_survive_and_are_no_formula(corpus: Path, tmp_path: Pat
     dataset = prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
     assert dataset.clips == ravdess.SPEECH.scan(corpus)
     assert "\n\"'=HYPERLINK" in (tmp_path / "out" / "clips.csv").read_text()
+
+
+def test_the_verb_prepares_and_says_what_is_there(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "prepared" / "ravdess"
+    words = ["corpora", "prepare", "ravdess", str(corpus), str(out), "--workers", "1", "--features"]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 0, answer.output
+    minutes = sum(map(PreparedDataset.open(out).seconds, range(N_CLIPS))) / 60
+    assert f"{out}: 24 clips, 3 speakers, {minutes:.1f} min" in answer.output
+    n_frames = len(np.load(out / "features" / "mfcc.npy"))
+    assert f"151 columns, {n_frames} frames" in answer.output
 
 
 # Nothing to do, something to do

@@ -186,14 +186,15 @@ def test_from_recordings_to_the_result_file(
             path = tmp_path / "corpus" / f"03-01-{emotion:02d}-01-01-01-{actor}.wav"
             soundfile.write(path, sound, 16_000, subtype="PCM_16")
     prepare(ravdess.SPEECH, tmp_path / "corpus", tmp_path / "prepared", workers=1)
-    baseline.main(tmp_path / "prepared", "serab", tmp_path / "results", tmp_path / "figures")
+    baseline.main(tmp_path / "prepared", "serab", tmp_path / "results", tmp_path / "docs" / "results.md")
     path = tmp_path / "results" / "ravdess-serab-baseline-lr.json"
     result = read_result(path)
     assert result.uar.mean > 0.9
     assert (result.n_clips, result.n_speakers) == (40, 5)
+    assert result.scored.startswith("the regression's own probabilities")
     assert result.command.endswith(
         f"python -m speech_emotion.training.baseline {tmp_path}/prepared --protocol serab"
     )
     assert len(read_answers(path.with_suffix(".csv"))) == 40
-    assert len(list((tmp_path / "figures").iterdir())) == 3
+    assert len(list((tmp_path / "docs" / "figures").iterdir())) == 3
     assert "baseline-lr on ravdess" in capsys.readouterr().out

@@ -97,8 +97,7 @@ _NORMALISED: Final = (
 _EXPLANATION: Final = (
     "Percent. UAR is the mean of the recalls of the emotions, over the held-out clips of all folds; ± is the "
     "standard deviation over seeds, brackets are the 95 % interval of a bootstrap over speakers. An abstention "
-    "counts as an error. ECE has 15 equal-width bins. **Ours in bold**; a network is scored as its exported "
-    "`.onnx`, through the public API."
+    "counts as an error. ECE has 15 equal-width bins. **Ours in bold**."
 )
 _LEAKY_EXPLANATION: Final = (
     "Only beside papers that divided clips and not speakers: it says nothing about a new voice."
@@ -196,8 +195,8 @@ def _result_text(result: Result, results_link: str) -> str:
         *_table(("some of the clips", "UAR", "clips", "speakers"), _group_rows(result)),
         "",
         *(_figure(result, kind, alt) for kind, alt in _ALT.items()),
-        f"{files}. {_parameters(result)} parameters, {result.size_bytes:,} bytes. Recipes tried: {_recipes(result)}. "
-        f"Commit {result.commit or 'unknown'}.",
+        f"{files}. {_parameters(result)} parameters, {result.size_bytes:,} bytes. Scored: {result.scored}. "
+        f"Recipes tried: {_recipes(result)}. Commit {result.commit or 'unknown'}.",
         "",
         "```sh",
         result.command,

@@ -67,6 +67,7 @@ class Result:
     model: str
     parameters: int
     size_bytes: int
+    scored: str  # what gave the answers
     seeds: tuple[int, ...]
     n_clips: int
     n_clips_published: int
@@ -139,6 +140,7 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
         model=evaluation.model,
         parameters=evaluation.parameters,
         size_bytes=evaluation.size_bytes,
+        scored=evaluation.scored,
         seeds=answers.seeds,
         n_clips=len(first),
         n_clips_published=corpora.get(evaluation.corpus).n_clips,

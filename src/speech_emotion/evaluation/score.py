@@ -59,6 +59,7 @@ class Evaluation:
     commit: str | None
     recipes_tried: int | None
     answers: tuple[Answer, ...]
+    scored: str = "the exported .onnx, through the public API"
 
 
 def score_protocol(

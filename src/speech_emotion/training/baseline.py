@@ -23,8 +23,7 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.evaluation.plots import draw
-from speech_emotion.evaluation.report import terminal_table
+from speech_emotion.evaluation.report import renew_page, terminal_table
 from speech_emotion.evaluation.result import summarise
 from speech_emotion.evaluation.score import Answer, Evaluation, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol, check_no_leak
@@ -95,6 +94,7 @@ def evaluate(dataset: PreparedDataset, statistics: FloatArray, protocol: Protoco
         commit=commit(),
         recipes_tried=len(STRENGTHS),
         answers=tuple(answers),
+        scored="the regression's own probabilities, in Python; this model is not exported",
     )
 
 
@@ -155,11 +155,9 @@ def _answers(dataset: PreparedDataset, test: IntArray, probabilities: FloatArray
 
 def main(
     prepared: Annotated[Path, typer.Argument(help="A prepared dataset.")],
-    protocol: Annotated[str, typer.Option(help="A named split.")] = "luna5",
-    results: Annotated[Path, typer.Option(help="Where the result file and its answers go.")] = Path(
-        "results"
-    ),
-    figures: Annotated[Path, typer.Option(help="Where its pictures go.")] = Path("docs/figures"),
+    protocol: Annotated[str, typer.Option(help="A named split, such as luna5.")] = "luna5",
+    out: Annotated[Path, typer.Option(help="Where the result file goes.")] = Path("results"),
+    page: Annotated[Path | None, typer.Option(help="Also renew this page from all results.")] = None,
 ) -> None:
     """Train and score the baseline."""
     dataset = PreparedDataset.open(prepared, verify=True)
@@ -169,10 +167,11 @@ def main(
         f"python -m speech_emotion.training.baseline {prepared} --protocol {protocol}"
     )
     result = summarise(evaluation, command=command)
-    path = result.write(results)
-    write_answers(evaluation.answers, path.with_suffix(".csv"))
-    draw(result, figures)
+    written = result.write(out)
+    write_answers(evaluation.answers, written.with_suffix(".csv"))
     Console().print(terminal_table(result))
+    if page:
+        renew_page(out, page, result)
 
 
 if __name__ == "__main__":
