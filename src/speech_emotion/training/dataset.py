@@ -21,7 +21,7 @@ class FrameBank:
     """Log-mel frames of every clip at every speed, and windows cut from them."""
 
     def __init__(self, dataset: PreparedDataset, frontend: LogMel, speeds: tuple[float, ...]) -> None:
-        self.labels = torch.from_numpy(np.asarray(dataset.labels, dtype=np.int64))
+        self.labels = torch.from_numpy(np.array(dataset.labels, dtype=np.int64))
         self._clips: list[list[Tensor]] = []  # [clip][speed] → (n_frames, n_mels)
 
         def frames(clip: int) -> list[Tensor]:
