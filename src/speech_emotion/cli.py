@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,7 +98,7 @@ def predict(
     failed: list[str] = []
 
     def outcomes() -> Iterator[printing.Outcome]:
-        for source in _with_progress(sources):
+        for n_done, source in enumerate(sources, start=1):
             name = Path(source).name if source in voices else source  # where those lie is of no interest
             try:
                 predictions = classifier.timeline(source) if timeline else [classifier.predict(source)]
@@ -107,13 +107,18 @@ def predict(
                 yield printing.Outcome(name, [], error)
             else:
                 yield printing.Outcome(name, predictions)
+            if progress:
+                progress(n_done, len(sources))
 
-    if as_json:
-        printing.write_json(outcomes(), sys.stdout)
-    elif as_csv:
-        printing.write_csv(outcomes(), sys.stdout, classifier.info.labels)
-    else:
-        printing.write_text(outcomes(), sys.stdout)
+    is_quick = len(sources) == 1
+    is_document = (as_json or as_csv) and sys.stdout.isatty()  # a display would break its lines
+    with nullcontext() if is_quick or is_document else _progress("listening") as progress:
+        if as_json:
+            printing.write_json(outcomes(), sys.stdout)
+        elif as_csv:
+            printing.write_csv(outcomes(), sys.stdout, classifier.info.labels)
+        else:
+            printing.write_text(outcomes(), sys.stdout)
     if failed:
         complain(f"{len(failed)} of {len(sources)} failed: {', '.join(failed)}")
         raise typer.Exit(1)
@@ -121,21 +126,6 @@ def predict(
 
 def _demo_voices() -> list[str]:
     return [str(path) for path in sorted((Path(__file__).parent / "assets").glob("demo-*.flac"))]
-
-
-def _with_progress(sources: list[str]) -> Iterator[str]:
-    """`sources`, with a display on stderr when they are many and somebody is watching."""
-    if len(sources) < 2 or not sys.stderr.isatty():
-        yield from sources
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("listening"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
-    ) as display:
-        yield from display.track(sources)
 
 
 @app.command()
@@ -206,7 +196,7 @@ def evaluate(
     ),
     page: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also renew this page from all results, its figures beside it."),
+        typer.Option(metavar="FILE", help="Also renew this page and its figures from all results in OUT."),
     ] = None,
 ) -> None:
     """Score the exported models on the speakers that they never heard."""
@@ -226,7 +216,7 @@ def evaluate(
     _print(report.terminal_table(result))
     typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
     if page:
-        report.renew_page(out, page, result)
+        report.renew_page(out, page)
         typer.echo(f"Renewed: {page}", err=True)
 
 
@@ -368,7 +358,9 @@ def _progress(doing: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, 
 
     amount = progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn()
     columns = (progress.TextColumn(doing), progress.BarColumn(), amount, progress.TimeRemainingColumn())
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as display:
+    with progress.Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+    ) as display:
         task = display.add_task(doing, total=None)
         yield lambda done, total: display.update(task, completed=done, total=total)
 
