@@ -187,7 +187,7 @@ def test_the_picture_says_what_the_census_says(write: Write, tmp_path: Path) -> 
     found = check(corpora.get("savee"), tmp_path / "corpus")
     census_views.draw(found, tmp_path / "picture.svg")
     drawn = (tmp_path / "picture.svg").read_text()
-    assert "SAVEE: 1 of 480 clips, 1 speakers, 0 min — 479 missing" in drawn
+    assert "SAVEE: 1 of 480 clips, 1 speaker, 0 min — 479 missing" in drawn
     with pytest.raises(CorpusError, match="was not drawn"):
         census_views.draw(found, tmp_path / "picture.doc")
 

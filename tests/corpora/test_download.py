@@ -75,6 +75,26 @@ def test_patience_ends_where_nothing_comes(tmp_path: Path) -> None:
     assert len(server.requests) == HURRY.attempts
 
 
+def test_patience_ends_where_it_always_starts_again(tmp_path: Path) -> None:
+    """Without an ETag and cut now here, now there, no attempt comes further than the second did."""
+    here, there = (Answer(BYTES, etag=None, sends=n) for n in (40_000, 60_000))
+    with (
+        serving(here, there, here, there, here, there) as server,
+        pytest.raises(CorpusError, match="goes on from byte 0"),
+    ):
+        download(archive(server.url), tmp_path / "archive.zip", patience=HURRY)
+    assert len(server.requests) == 2 + HURRY.attempts
+
+
+def test_a_part_that_is_too_long_is_no_part(tmp_path: Path) -> None:
+    (tmp_path / "archive.zip.part").write_bytes(BYTES + b"more")
+    (tmp_path / "archive.zip.part.etag").write_text('"v1"')
+    with serving(Answer(BYTES)) as server:
+        download(archive(server.url), tmp_path / "archive.zip", patience=HURRY)
+    assert (tmp_path / "archive.zip").read_bytes() == BYTES
+    assert server.ranges() == [None]
+
+
 def test_waits_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)

@@ -5,6 +5,7 @@ import stat
 import struct
 import warnings
 import zipfile
+import zlib
 from collections import namedtuple
 from pathlib import Path
 
@@ -93,13 +94,23 @@ def test_bombs_are_refused_by_what_they_claim(tmp_path: Path) -> None:
     assert (folder / "zeros.wav").stat().st_size == 10_000_000
 
 
-def test_bombs_are_refused_by_what_they_hold(tmp_path: Path) -> None:
-    """Claims ten bytes in every header and holds a million."""
-    data = zip_bytes({"zeros.wav": bytes(1_000_000)})
-    archive, folder = place(tmp_path, data.replace(struct.pack("<I", 1_000_000), struct.pack("<I", 10)))
-    with pytest.raises(CorpusError, match="not unpacked"):
+@pytest.mark.parametrize("mends_checksum", [False, True])
+def test_a_bomb_that_hides_its_size_writes_no_more_than_it_claims(
+    tmp_path: Path, mends_checksum: bool
+) -> None:
+    """Claims ten bytes in every header and holds a million; perhaps with the checksum of ten."""
+    whole, ten = bytes(1_000_000), bytes(10)
+    data = zip_bytes({"zeros.wav": whole}).replace(struct.pack("<I", len(whole)), struct.pack("<I", len(ten)))
+    if mends_checksum:
+        data = data.replace(struct.pack("<I", zlib.crc32(whole)), struct.pack("<I", zlib.crc32(ten)))
+    archive, folder = place(tmp_path, data)
+    if mends_checksum:
         unpack(archive, folder)
-    assert everything(tmp_path) == ["home", "home/a.zip"]
+        assert (folder / "zeros.wav").read_bytes() == ten
+    else:
+        with pytest.raises(CorpusError, match="not unpacked"):
+            unpack(archive, folder)
+        assert everything(tmp_path) == ["home", "home/a.zip"]
 
 
 def test_less_than_claimed_is_refused(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def _speaker_table(census: Census) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=f"{_n_speakers(census)} speakers", title_justify="left", box=SIMPLE_HEAD, padding=0)
+    table = Table(title=_n_speakers(census), title_justify="left", box=SIMPLE_HEAD, padding=0)
     table.add_column("speakers", min_width=9)
     table.add_column(" clips", justify="right", no_wrap=True)
     for label in census.labels:
@@ -159,7 +159,7 @@ def _headline(census: Census) -> str:
     verdict = ", ".join(f"{n} {name}" for name, n in differences.items() if n) or "as published"
     return (
         f"{census.corpus.title}: {len(census.clips)} of {census.corpus.n_clips} clips, "
-        f"{_n_speakers(census)} speakers, {census.seconds / 60:.0f} min — {verdict}"
+        f"{_n_speakers(census)}, {census.seconds / 60:.0f} min — {verdict}"
     )
 
 
@@ -267,8 +267,9 @@ def _sexes(census: Census) -> Mapping[str, str]:
     return {clip.speaker: clip.sex for clip in census.clips}
 
 
-def _n_speakers(census: Census) -> int:
-    return len(_sexes(census))
+def _n_speakers(census: Census) -> str:
+    n_speakers = len(_sexes(census))
+    return f"{n_speakers} speaker{'s' if n_speakers != 1 else ''}"
 
 
 def _printable(text: str) -> str:

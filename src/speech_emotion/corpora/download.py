@@ -43,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a bad line is put up with. An attempt that brings a hundredth of the archive costs nothing."""
+    """How long a bad line is put up with. An attempt that comes a hundredth further costs nothing."""
 
     attempts: int = 8
     first_wait_seconds: float = 1.0
@@ -117,21 +117,24 @@ def download(
         verify(path, archive)
         return
     part = path.with_name(f"{path.name}.part")
+    if _size(part) > archive.size_bytes:
+        _forget(part)
     _require_space(path.parent, archive.size_bytes - _size(part))
     attempts_left, wait_seconds = patience.attempts, patience.first_wait_seconds
+    n_most = _size(part)  # the furthest that any attempt came
     while _size(part) != archive.size_bytes:
-        n_before = _size(part)
         try:
             _attempt(archive, part, progress, patience.timeout_seconds)
         except _CutError as error:
-            if _size(part) - n_before >= archive.size_bytes / 100:
+            if _size(part) - n_most >= archive.size_bytes / 100:
                 attempts_left, wait_seconds = patience.attempts, patience.first_wait_seconds
+                n_most = _size(part)
                 continue
             attempts_left -= 1
             if not attempts_left:
                 raise CorpusError(
                     f"{archive.url} did not come through: {error}. Run it again later: it goes on from "
-                    f"byte {_size(part)}. Or download it by hand, put it at {path} and run it again."
+                    f"byte {_resumable(part)[0]}. Or download it by hand, put it at {path} and run it again."
                 ) from error
             time.sleep(wait_seconds)
             wait_seconds = min(2 * wait_seconds, patience.longest_wait_seconds)
@@ -328,15 +331,8 @@ def _check_member(member: zipfile.ZipInfo) -> None:
 
 
 def _extract(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    """Write one file, and never more of it than it claimed; zipfile compares its checksum at the end."""
+    """Write one file. zipfile hands out no byte more than was claimed and compares the checksum at the end."""
     target = folder / member.filename
     target.parent.mkdir(parents=True, exist_ok=True)
-    n_bytes = 0
     with zipped.open(member) as source, target.open("xb") as out:
-        while chunk := source.read(CHUNK_BYTES):
-            n_bytes += len(chunk)
-            if n_bytes > member.file_size:
-                raise zipfile.BadZipFile(f"{member.filename!r} holds more than it claims")
-            out.write(chunk)
-    if n_bytes != member.file_size:
-        raise zipfile.BadZipFile(f"{member.filename!r} holds less than it claims")
+        shutil.copyfileobj(source, out, CHUNK_BYTES)
