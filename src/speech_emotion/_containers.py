@@ -11,7 +11,7 @@ from typing import Protocol
 from speech_emotion.errors import AudioDecodeError
 
 HEAD_BYTES = 512
-TAIL_BYTES = 65_536  # one Ogg page has at most 65 307 bytes
+TAIL_BYTES = 65_536  # an Ogg page has at most 65 307 bytes, an AAC frame 8 191
 UNKNOWN_SIZE = 0x7FFF_0000  # writers to a pipe leave 0x7FFFxxxx or 0xFFFFFFFF where the size should be
 MAX_CHUNKS = 100_000  # 0.2 s; a file of empty chunks is not worth more
 
@@ -52,6 +52,8 @@ _FORMS = {  # the first four bytes, and the four after the size
 }
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
+_SOUND_CHUNKS = (b"data", b"SSND")
+
 _STRANGERS = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -79,7 +81,7 @@ def sniff(file: SeekableFile) -> Container:
 
 
 def is_cut_short(file: SeekableFile, container: Container) -> bool:
-    """Whether `file` ends before its own structure says that it ends (MP3, FLAC and AAC do not say)."""
+    """Whether `file` ends before its own structure says that it ends (MP3 and FLAC do not say)."""
     size = file.seek(0, 2)
     if container in (WAV, AVI):
         return any(end > size for end in _chunk_ends(file, 12, "<I"))
@@ -98,9 +100,10 @@ def is_cut_short(file: SeekableFile, container: Container) -> bool:
         return _wma_size(file) > size
     if container is MATROSKA:
         return _end_of_matroska_segment(file) > size
+    tail = _read_at(file, max(0, size - TAIL_BYTES), TAIL_BYTES)
     if container is OGG:
-        return not _ends_with_last_ogg_page(_read_at(file, max(0, size - TAIL_BYTES), TAIL_BYTES))
-    return False
+        return not _ends_with_last_ogg_page(tail)
+    return container is AAC and not _ends_with_aac_frame(tail)
 
 
 def _read_at(file: SeekableFile, offset: int, n_bytes: int) -> bytes:
@@ -165,10 +168,13 @@ def _chunk_ends(file: SeekableFile, start: int, form: str) -> Iterator[int]:
     """Where each chunk ends by its own words: 4 bytes of name, a size, the data, a pad byte if odd."""
     n_header = 4 + struct.calcsize(form)
     for _ in range(MAX_CHUNKS):
+        header = _read_at(file, start, n_header)
         n_bytes = _number_at(file, start + 4, form)
-        if n_bytes >= UNKNOWN_SIZE or len(_read_at(file, start, n_header)) < n_header:
+        if n_bytes >= UNKNOWN_SIZE or len(header) < n_header:
             return
         yield start + n_header + n_bytes
+        if header.startswith(_SOUND_CHUNKS):
+            return
         start += n_header + n_bytes + n_bytes % 2
 
 
@@ -212,3 +218,10 @@ def _ends_with_last_ogg_page(tail: bytes) -> bool:
     is_last = len(page) > 26 and page[5] & 4
     n_segments = page[26] if is_last else 0
     return bool(is_last) and len(page) >= 27 + n_segments + sum(page[27 : 27 + n_segments])
+
+
+def _ends_with_aac_frame(tail: bytes) -> bool:
+    """The 13 bits of a frame's size lie across its fourth to sixth byte."""
+    starts = (at for at in range(len(tail) - 6) if tail[at] == 0xFF and tail[at + 1] & 0xF6 == 0xF0)
+    sizes = ((at, (tail[at + 3] & 3) << 11 | tail[at + 4] << 3 | tail[at + 5] >> 5) for at in starts)
+    return any(at + n_bytes == len(tail) for at, n_bytes in sizes)

@@ -254,7 +254,7 @@ def _array_decoder(samples: Chunk, sample_rate: int | None) -> ArrayDecoder:
 
 def _checked_array(samples: Chunk) -> Chunk:
     """`samples` as (n_samples, n_channels)."""
-    if samples.dtype.kind != "f" and samples.dtype not in (np.int16, np.int32):
+    if samples.dtype.kind != "f" and samples.dtype.newbyteorder("=") not in (np.int16, np.int32):
         raise InvalidWaveformError(
             f"samples must be int16, int32 or float, not {samples.dtype}; convert them first"
         )
@@ -263,7 +263,7 @@ def _checked_array(samples: Chunk) -> Chunk:
             f"the shape must be (n_samples,) or (n_samples, n_channels), not {samples.shape}; "
             "pass one recording at a time"
         )
-    return samples.reshape(len(samples), -1) if samples.ndim == 1 else samples
+    return samples[:, np.newaxis] if samples.ndim == 1 else samples
 
 
 def _check_rate(sample_rate: int, limits: Limits) -> None:

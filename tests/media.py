@@ -1,0 +1,66 @@
+"""Recordings as cameras, phones and browsers write them, made by PyAV."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+FORMATS = {  # file suffix: (container, codec)
+    "mp4": ("mp4", "aac"),
+    "m4a": ("ipod", "aac"),
+    "mov": ("mov", "pcm_s16le"),
+    "webm": ("webm", "libopus"),
+    "mkv": ("matroska", "pcm_s16le"),
+    "aac": ("adts", "aac"),
+    "wma": ("asf", "wmav2"),
+    "avi": ("avi", "pcm_u8"),
+}
+
+
+def encoded(
+    samples: npt.NDArray[np.float32] | None,
+    sample_rate: int,
+    suffix: str,
+    *,
+    video: bool = False,
+    options: dict[str, str] | None = None,
+) -> bytes:
+    """The bytes of a file of `samples`, (n_samples,) or (n_samples, 2), with a video of ten frames beside them."""
+    container, codec = FORMATS[suffix]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / suffix
+        with av.open(path, "w", format=container, options=options or {}) as file:
+            pictures = file.add_stream("libvpx" if suffix == "webm" else "mpeg4", rate=10) if video else None
+            if samples is not None:
+                layout = "mono" if samples.ndim == 1 else "stereo"
+                sound = file.add_stream(codec, rate=sample_rate, layout=layout)
+            if pictures:
+                _write_video(file, pictures)
+            if samples is not None:
+                _write_sound(file, sound, samples, sample_rate)
+        return path.read_bytes()
+
+
+def _write_video(file: Any, stream: Any) -> None:
+    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+    for index in range(10):
+        picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * index, np.uint8))
+        file.mux(stream.encode(picture))
+    file.mux(stream.encode())
+
+
+def _write_sound(file: Any, stream: Any, samples: npt.NDArray[np.float32], sample_rate: int) -> None:
+    codec = stream.codec_context
+    codec.bit_rate = 64_000
+    codec.open(strict=False)
+    resampler = av.AudioResampler(
+        codec.format, codec.layout, sample_rate, frame_size=codec.frame_size or 1024
+    )
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.reshape(1, -1)), "flt", codec.layout)
+    frame.sample_rate, frame.pts = sample_rate, 0
+    for part in [*resampler.resample(frame), *resampler.resample(None)]:
+        file.mux(stream.encode(part))
+    file.mux(stream.encode())
