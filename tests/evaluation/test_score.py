@@ -105,7 +105,7 @@ def test_a_model_of_one_fold_cannot_answer_for_the_others(
 ) -> None:
     run = fakes.make_run(tmp_path / "run", LUNA5)
     message = refusal([run / "fold-0" / "model.onnx"], corpus, heard)
-    assert "fold 1: 03, 06, 07, 13, 18 on both sides" in message
+    assert "fold 1: the model learned from 03, 06, 07, 13, 18, who are tested. Train and evaluate" in message
 
 
 def test_validation_speakers_were_learned_from(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_validation_speakers_were_learned_from(heard: list[Path], corpus: Path, 
     described = LUNA5.describe(fold) | {"validation": ["02"]}
     run = fakes.make_run(tmp_path / "run", LUNA5)
     fakes.make_model(run / "fold-0" / "model.onnx", protocol=described, split_hash=LUNA5.split_hash)
-    assert "fold 0: 02 on both sides" in refusal([run], corpus, heard)
+    assert "fold 0: the model learned from 02, who are tested" in refusal([run], corpus, heard)
 
 
 def test_the_singers_are_the_speakers(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
@@ -213,6 +213,7 @@ def test_models_of_other_labels_and_names_that_leave_the_folder_are_refused(
     away = fakes.make_model(tmp_path / "away.onnx", corpora=["nemo"], name="../away")
     with pytest.raises(ConfigError, match="Name a model with letters"):
         score_protocol([away], "ravdess", corpus, "luna5")
+    assert heard == []
 
 
 def test_the_table_comes_back_and_gives_the_same_result(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -40,11 +40,12 @@ def write_results_page(results_folder: str | os.PathLike[str], page: str | os.Pa
     write_whole(page, f"{before}{BEGIN}\n\n{generated}\n{END}{after}".encode())
 
 
-def renew_page(results_folder: str | os.PathLike[str], page: str | os.PathLike[str], result: Result) -> None:
-    """Draw the figures of a new result beside the page and write its tables again."""
+def renew_page(results_folder: str | os.PathLike[str], page: str | os.PathLike[str]) -> None:
+    """Write the tables of all result files again, and draw their figures beside the page."""
     from speech_emotion.evaluation import plots
 
-    plots.draw(result, Path(page).parent / FIGURES)
+    for result in read_results(results_folder):
+        plots.draw(result, Path(page).parent / FIGURES)
     write_results_page(results_folder, page)
 
 

@@ -10,7 +10,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,7 +19,7 @@ from speech_emotion import corpora
 from speech_emotion.corpora import Clip
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
-from speech_emotion.evaluation.splits import Fold, Protocol, check_no_leak, protocol
+from speech_emotion.evaluation.splits import Fold, Protocol, protocol
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import ModelInfo
 from speech_emotion.prediction import Prediction
@@ -84,17 +84,8 @@ def score_protocol(
     trainings = [training for run in runs for training in _find_models(Path(run), split)]
     infos = [[_trusted_info(path, split, fold) for path, fold in training] for training in trainings]
     seeds = _seeds(infos)
-    n_clips, done = len(trainings) * sum(map(len, held_out)), 0
-    answers = []
-    for seed, training in zip(seeds, trainings, strict=True):
-        for (path, fold), clips in zip(training, held_out, strict=True):
-            for answer in _answers(path, clips, Path(folder), fold.index, seed):
-                answers.append(answer)
-                done += 1
-                if progress:
-                    progress(done, n_clips)
     every = [info for training in infos for info in training]
-    return Evaluation(
+    facts = Evaluation(
         protocol=split,
         corpus=corpus,
         model=_file_name(_one({info.name for info in every}, "models")),
@@ -102,8 +93,17 @@ def score_protocol(
         size_bytes=max(info.size_bytes for info in every),
         commit=", ".join(sorted({info.commit for info in every if info.commit})) or None,
         recipes_tried=every[0].recipe.get("recipes_tried"),
-        answers=tuple(sorted(answers, key=lambda answer: (answer.seed, answer.fold, answer.file))),
+        answers=(),
     )
+    answers: list[Answer] = []
+    for seed, training in zip(seeds, trainings, strict=True):
+        for (path, fold), clips in zip(training, held_out, strict=True):
+            for answer in _answers(path, clips, Path(folder), fold.index, seed):
+                answers.append(answer)
+                if progress:
+                    progress(len(answers), len(trainings) * sum(map(len, held_out)))
+    answers.sort(key=lambda answer: (answer.seed, answer.fold, answer.file))
+    return replace(facts, answers=tuple(answers))
 
 
 def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
@@ -119,7 +119,10 @@ def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
             f"so nobody of {split.corpus} can test it. {advice}"
         )
     learned_from = {*info.protocol["train"], *info.protocol["validation"]}
-    check_no_leak(learned_from, fold.test, where=where)
+    if heard := sorted(fold.test & learned_from):
+        raise SpeakerLeakError(
+            f"{where}: the model learned from {', '.join(heard)}, who are tested. {advice}"
+        )
     trained = (info.protocol.get("name"), info.protocol.get("fold"), info.split_hash)
     if trained != (split.name, fold.index, split.split_hash):
         raise SpeakerLeakError(
