@@ -36,7 +36,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MODEL: Final = "baseline-lr"
-STRENGTHS: Final = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # C, the inverse of the penalty
+STRENGTHS: Final = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)  # C, the inverse of the penalty
 VOICED: Final = 0.5
 LOWEST_RMS: Final = 1e-5
 
@@ -171,7 +171,7 @@ def main(
     write_answers(evaluation.answers, written.with_suffix(".csv"))
     Console().print(terminal_table(result))
     if page:
-        renew_page(out, page, result)
+        renew_page(out, page)
 
 
 if __name__ == "__main__":
