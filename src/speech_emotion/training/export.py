@@ -4,8 +4,11 @@ The file is written only when ONNX Runtime, reading it as a user would, agrees w
 """
 
 import json
+import logging
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,16 +97,17 @@ def export(
 
 
 def _to_onnx(shipped: _Shipped, metadata: Mapping[str, Any]) -> bytes:
-    program = torch.onnx.export(
-        shipped,
-        (torch.zeros(2, SAMPLE_RATE),),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["waveform"],
-        output_names=["probabilities", "logits", "log_mel"],
-        dynamic_shapes=({0: torch.export.Dim("batch"), 1: torch.export.Dim("n_samples", min=1024)},),
-        verbose=False,
-    )
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            shipped,
+            (torch.zeros(2, SAMPLE_RATE),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["waveform"],
+            output_names=["probabilities", "logits", "log_mel"],
+            dynamic_shapes=({0: torch.export.Dim("batch"), 1: torch.export.Dim("n_samples", min=1024)},),
+            verbose=False,
+        )
     if program is None:
         raise ParityError("torch exported nothing. Install the versions of constraints.txt.")
     graph = program.model_proto
@@ -114,6 +118,20 @@ def _to_onnx(shipped: _Shipped, metadata: Mapping[str, Any]) -> bytes:
         graph, {METADATA_KEY: json.dumps(metadata, sort_keys=True, ensure_ascii=False), SEAL_KEY: UNSEALED}
     )
     return seal(graph.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without torch's notes to its own developers (deprecations, torchvision is not installed)."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def check_parity(shipped: nn.Module, model: EmotionModel, config: TrainConfig) -> float:
