@@ -171,7 +171,7 @@ def train(
     if name != config.corpus:
         raise typer.BadParameter(f"{recipe} trains on {config.corpus}: --corpus {config.corpus}=FOLDER")
     split = splits.protocol(protocol) if protocol else None
-    out = out or Path("runs") / config.name / (protocol or "everybody")
+    out = out or Path("runs") / recipe.stem / (protocol or "everybody")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     with _progress("preparing") as progress:
         dataset = prepare_corpus(corpora.get(name), folder, prepared / name, progress=progress)
