@@ -160,6 +160,7 @@ def train(
 
     require("torch", extra="train", needed_for="Training")
     from speech_emotion import corpora
+    from speech_emotion.corpora.prepare import PreparedDataset
     from speech_emotion.corpora.prepare import prepare as prepare_corpus
     from speech_emotion.evaluation import splits
     from speech_emotion.training import runs
@@ -174,7 +175,8 @@ def train(
     out = out or Path("runs") / recipe.stem / (protocol or "everybody")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     with _progress("preparing") as progress:
-        dataset = prepare_corpus(corpora.get(name), folder, prepared / name, progress=progress)
+        prepare_corpus(corpora.get(name), folder, prepared / name, progress=progress)
+    dataset = PreparedDataset.open(prepared / name, verify=True)  # nothing is learned from a damaged byte
     lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
     models = runs.train(trainings, dataset, split, device=choose_device(device), on_epoch=lines)
     for model in models:
