@@ -1,0 +1,53 @@
+"""What the pages say must be there: files they link to, verbs they call, corpora and protocols in their tables."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from speech_emotion import corpora
+from speech_emotion.cli import app
+from speech_emotion.evaluation import splits
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+ids = [page.name for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if not link.startswith("http")]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_commands_exist(page: Path) -> None:
+    called = set(
+        re.findall(r"^(?:\$ )?speech-emotion ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert called <= get_command(app).commands.keys()  # type: ignore[attr-defined]
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The table rows of a page that begin with a name in backquotes: name → its other cells."""
+    lines = re.findall(r"^\| `([\w-]+)` \|(.*)\|$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: [cell.strip() for cell in cells.split("|")] for name, cells in lines}
+
+
+def test_the_table_of_corpora_is_right() -> None:
+    known = [corpora.get(name) for name in corpora.names()]
+    assert {name: cells[1:] for name, cells in rows("docs/corpora.md").items()} == {
+        corpus.name: [corpus.language, str(corpus.n_clips), str(corpus.n_speakers), corpus.licence]
+        for corpus in known
+    }
+
+
+def test_the_table_of_protocols_is_right() -> None:
+    known = [splits.protocol(name) for name in splits.names()]
+    described = rows("docs/training.md")
+    assert described.keys() == {protocol.name for protocol in known}
+    assert {name for name, cells in described.items() if "LEAKY" in cells[1]} == {
+        protocol.name for protocol in known if protocol.leaky
+    }
