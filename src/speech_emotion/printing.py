@@ -73,7 +73,7 @@ def write_info(info: "ModelInfo", out: TextIO) -> None:
         "sha256": info.sha256,
         "trained on": ", ".join(info.corpora),
         "score": _score(info.metrics),
-        "recipe": json.dumps(info.recipe, ensure_ascii=False),
+        "recipe": f"{info.recipe.get('name', info.name)}; its settings: info --json",
         "commit": info.commit or "unknown",
         "licence": info.licence,
         "citation": info.citation,
