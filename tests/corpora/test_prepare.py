@@ -245,7 +245,11 @@ def test_failed_clips_are_listed_and_the_others_kept(
 
     for path, data in whole.items():
         path.write_bytes(data)
+    decoded: list[str] = []
+    load = audio.load
+    monkeypatch.setattr(audio, "load", lambda path: (decoded.append(path.name), load(path))[1])
     prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
+    assert len(decoded) == 4  # the two shards that each held one of them
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
@@ -296,7 +300,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(corpus: Path, tmp_path: 
         with start(corpus, out) as process:
             process.communicate()
         assert contents(out) == expected
-        assert list(tmp_path.glob(f".out-{round_}.*.partial")) == []
+        assert not sealed.working(out).exists()
 
 
 def test_a_kill_between_the_two_renames_keeps_the_old_state(
@@ -317,6 +321,21 @@ def test_workers_do_not_outlive_a_killed_parent(corpus: Path, tmp_path: Path, st
         children = wait_for(lambda: children_of(process.pid), "workers")
         process.kill()
     wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "their end")
+
+
+def test_ctrl_c_is_the_parents_alone(corpus: Path, tmp_path: Path) -> None:
+    """A terminal sends it to the whole group; workers must not answer with tracebacks of their own."""
+    script = tmp_path / "interrupted.py"
+    stop = "progress=lambda *_: os.killpg(0, signal.SIGINT)"
+    script.write_text(
+        SCRIPT.replace("workers=", f"{stop}, workers=").replace("import sys", "import os, signal, sys")
+    )
+    command = [sys.executable, str(script), str(corpus), str(tmp_path / "out"), "2"]
+    answer = subprocess.run(command, capture_output=True, text=True, start_new_session=True, check=False)
+    assert answer.returncode != 0
+    assert answer.stderr.count("Traceback") == 1
+    assert answer.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert not (tmp_path / "out").exists()
 
 
 def children_of(pid: int) -> list[str]:
@@ -377,8 +396,9 @@ def test_a_shard_damaged_after_a_kill_is_decoded_again(
         patch.setattr(sealed, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
-    (shard,) = tmp_path.glob(".out.*.partial/000002-of-000012.i16")
-    flip(shard, 1_000)
+    shards = list(tmp_path.glob(".out.partial/*.i16"))
+    assert len(shards) == N_CLIPS // 2
+    flip(shards[0], 1_000)
     decoded: list[str] = []
     load = audio.load
     monkeypatch.setattr(audio, "load", lambda path: (decoded.append(path.name), load(path))[1])

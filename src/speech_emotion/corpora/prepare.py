@@ -13,7 +13,6 @@ goes on where it stopped and ends in the same bytes.
 """
 
 import csv
-import glob
 import json
 import os
 import shutil
@@ -60,7 +59,7 @@ class PreparedDataset:
     @classmethod
     def open(cls, folder: str | os.PathLike[str], *, verify: bool = False) -> "PreparedDataset":
         """Map a folder that agrees with its manifest; `verify` compares every byte first (1.5 GB/s)."""
-        folder = Path(folder)
+        folder = Path(folder).resolve()
         manifest = sealed.read(folder, schema=SCHEMA, verify=verify)
         try:
             waveforms, offsets, scales, labels, speakers = (
@@ -104,9 +103,10 @@ def prepare(
     progress: Progress | None = None,
 ) -> PreparedDataset:
     """Decode the clips of `corpus` in `folder` into the folder `out`, unless `out` holds just these."""
-    folder, out = Path(folder), Path(out).absolute()
+    folder, out = Path(folder), Path(out).resolve()
     clips = corpus.scan(folder)
-    corpus_hash = _hash_sources(folder, clips)
+    sources = _hash_sources(folder, clips)
+    corpus_hash = sealed.digest([(path, *sources[path]) for path in sorted(sources)])
     facts = {
         "schema": SCHEMA,
         "corpus": corpus.name,
@@ -121,27 +121,26 @@ def prepare(
             with sealed.locked(out):
                 sealed.recover(out)
                 if not _holds(out, facts):
-                    _make(out, folder, clips, facts, workers, progress)
-                for leftover in _leftovers(out):
-                    shutil.rmtree(leftover)
+                    shards = _decode_all(out, folder, clips, sources, workers, progress)
+                    _assemble(out, clips, shards, facts)
+                shutil.rmtree(sealed.working(out), ignore_errors=True)
     return PreparedDataset.open(out)
 
 
-def _hash_sources(folder: Path, clips: Sequence[Clip]) -> str:
-    """One sha256 over the name, size and sha256 of every source file, in the order of their names."""
-    paths = sorted(clip.path for clip in clips)
+def _hash_sources(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, str]]:
+    """Path → size and sha256 of every source file."""
+    paths = [folder / clip.path for clip in clips]
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            hashes = list(pool.map(lambda path: sealed.sha256(folder / path), paths))
-        return sealed.digest(
-            [(p, (folder / p).stat().st_size, h) for p, h in zip(paths, hashes, strict=True)]
-        )
+            hashes = list(pool.map(sealed.sha256, paths))
+        sizes = [path.stat().st_size for path in paths]
     except OSError as error:
         raise CorpusError(f"{error.filename} cannot be read ({error.strerror}). Make it readable.") from error
+    return {clip.path: found for clip, found in zip(clips, zip(sizes, hashes, strict=True), strict=True)}
 
 
 def _is_done(out: Path, facts: Mapping[str, Any]) -> bool:
-    return _holds(out, facts) and not _leftovers(out)
+    return _holds(out, facts) and not sealed.working(out).exists()
 
 
 def _holds(out: Path, facts: Mapping[str, Any]) -> bool:
@@ -159,38 +158,14 @@ def _holds(out: Path, facts: Mapping[str, Any]) -> bool:
     return bool(present.key == facts["key"])
 
 
-def _make(
-    out: Path,
-    folder: Path,
-    clips: list[Clip],
-    facts: Mapping[str, Any],
-    workers: int | None,
-    progress: Progress | None,
-) -> None:
-    working = out.with_name(f".{out.name}.{facts['key'][:16]}.partial")
-    working.mkdir(exist_ok=True)
-    shards = _decode_all(working, folder, clips, workers, progress)
-    whole = working / "whole"
-    shutil.rmtree(whole, ignore_errors=True)
-    whole.mkdir()
-    _assemble(working, whole, clips, shards)
-    sealed.seal(whole, facts)
-    sealed.put_in_place(whole, out)
-
-
-def _leftovers(out: Path) -> list[Path]:
-    """Working folders of runs that were killed, of this key or another."""
-    return list(out.parent.glob(f".{glob.escape(out.name)}.*.partial"))
-
-
 # Shards: what the workers make, a few clips at a time
 
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """Decoded clips: the file of their int16 samples, its checksum, and what belongs to each clip."""
+    """Decoded clips: the name and the checksum of their int16 samples, and what belongs to each clip."""
 
-    samples: str
+    name: str
     sha256: str
     lengths: list[int]
     scales: list[float]
@@ -199,10 +174,22 @@ class _Shard:
 
 
 def _decode_all(
-    working: Path, folder: Path, clips: list[Clip], workers: int | None, progress: Progress | None
+    out: Path,
+    folder: Path,
+    clips: list[Clip],
+    sources: Mapping[str, tuple[int, str]],
+    workers: int | None,
+    progress: Progress | None,
 ) -> list[_Shard]:
+    """The shards of all clips, in their order. A shard is named after its sources: it is kept for them alone."""
+    working = sealed.working(out)
+    working.mkdir(exist_ok=True)
     parts = [clips[start : start + CLIPS_PER_SHARD] for start in range(0, len(clips), CLIPS_PER_SHARD)]
-    tasks = [(working / f"{i:06d}-of-{len(parts):06d}.i16", folder, part) for i, part in enumerate(parts)]
+    names = [
+        sealed.digest([SCHEMA, SETTINGS, [(clip.path, sources[clip.path]) for clip in part]])
+        for part in parts
+    ]
+    tasks = [(working / f"{name}.i16", folder, part) for name, part in zip(names, parts, strict=True)]
     shards: list[_Shard] = []
     n_done = 0
     for shard in in_parallel(_kept_or_new_shard, tasks, workers):
@@ -212,7 +199,7 @@ def _decode_all(
             progress(n_done, len(clips))
     if failures := sorted(failure for shard in shards for failure in shard.failures):
         raise CorpusError(_cannot_decode(failures, len(clips)))
-    return sorted(shards, key=lambda shard: shard.samples)
+    return sorted(shards, key=lambda shard: names.index(shard.name))
 
 
 def _kept_or_new_shard(task: tuple[Path, Path, list[Clip]]) -> _Shard:
@@ -233,7 +220,7 @@ def _kept_or_new_shard(task: tuple[Path, Path, list[Clip]]) -> _Shard:
 
 def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
     """A new shard. It takes its name when it is whole: a worker of a killed run may be writing it as well."""
-    shard = _Shard(samples.name, "", [], [], [], [])
+    shard = _Shard(samples.stem, "", [], [], [], [])
     partial = samples.with_suffix(f".{os.getpid()}")
     with partial.open("wb") as file:
         for clip in clips:
@@ -282,17 +269,22 @@ def _cannot_decode(failures: list[str], n_clips: int) -> str:
 # The tables of all clips
 
 
-def _assemble(working: Path, whole: Path, clips: list[Clip], shards: list[_Shard]) -> None:
+def _assemble(out: Path, clips: list[Clip], shards: list[_Shard], facts: Mapping[str, Any]) -> None:
+    """Write everything into a folder of its own, seal it, and put it in place."""
     lengths = [length for shard in shards for length in shard.lengths]
     scales = [scale for shard in shards for scale in shard.scales]
     warnings = [warning for shard in shards for warning in shard.warnings]
+    working = sealed.working(out)
+    whole = sealed.empty(working / "whole")
     np.save(whole / "offsets.npy", np.cumsum([0, *lengths], dtype=np.int64))
     np.save(whole / "scales.npy", np.array(scales, np.float32))
     np.save(whole / "labels.npy", np.array([EMOTIONS.index(clip.label) for clip in clips], np.int64))
     np.save(whole / "speakers.npy", np.array([clip.speaker for clip in clips], np.str_))
     _write_clips(whole / "clips.csv", clips, lengths, warnings)
-    parts = [working / shard.samples for shard in shards]
+    parts = [working / f"{shard.name}.i16" for shard in shards]
     sealed.join(parts, whole / "waveforms.npy", dtype="<i2", shape=(sum(lengths),))
+    sealed.seal(whole, facts)
+    sealed.put_in_place(whole, out)
 
 
 def _row(clip: Clip) -> dict[str, str]:

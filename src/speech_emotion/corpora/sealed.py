@@ -90,6 +90,18 @@ def recover(final: Path) -> None:
     shutil.rmtree(_aside(final), ignore_errors=True)
 
 
+def working(final: Path) -> Path:
+    """Where `final` is made, beside it. Work that was stopped stays there, for the next run to take up or to clear."""
+    return final.with_name(f".{final.name}.partial")
+
+
+def empty(folder: Path) -> Path:
+    """`folder`, there and empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def _aside(final: Path) -> Path:
     return final.with_name(f".{final.name}.replaced")
 
@@ -131,9 +143,10 @@ def writing(final: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        reason = error.strerror or error
         next_step = "Free some space" if error.errno == errno.ENOSPC else "Make sure that it can be written"
         raise CorpusError(
-            f"Preparing {final} stopped ({error.strerror}). {next_step} and run it again: it goes on from there."
+            f"Preparing {final} stopped ({reason}). {next_step} and run it again: it goes on from there."
         ) from error
 
 

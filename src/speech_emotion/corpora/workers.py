@@ -5,6 +5,7 @@ inherit a lock that the thread of a progress display holds, and wait for ever.
 """
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -29,7 +30,7 @@ def in_parallel(
     if workers <= 1:
         yield from map(function, tasks)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_follow_parent)
     try:
         for future in as_completed([pool.submit(function, task) for task in tasks]):
             yield future.result()
@@ -41,13 +42,13 @@ def in_parallel(
         pool.shutdown(cancel_futures=True)
 
 
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it is killed: its workers would wait for another task for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
 def _end_with_parent() -> None:
-    """Watch the parent: the workers of a killed process would wait for their next task for ever."""
-    parent = parent_process()
-
-    def watch() -> None:
-        if parent:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)

@@ -125,14 +125,22 @@ class Features:
 def prepare_features(
     dataset: PreparedDataset, *, workers: int | None = None, progress: Progress | None = None
 ) -> Features:
-    """Write the matrices of `dataset` beside it, unless they are there."""
+    """Write the matrices of `dataset` into its folder, unless they are there."""
     folder = dataset.folder / "features"
-    with sealed.writing(folder), sealed.locked(dataset.folder):
-        try:
-            return Features.open(dataset, verify=True)
-        except CorpusError:
-            _make(dataset, folder, workers, progress)
+    with sealed.writing(folder):
+        if not _is_done(dataset):
+            with sealed.locked(dataset.folder):
+                if not _is_done(dataset):
+                    _make(dataset, folder, workers, progress)
     return Features.open(dataset)
+
+
+def _is_done(dataset: PreparedDataset) -> bool:
+    try:
+        Features.open(dataset, verify=True)
+    except CorpusError:
+        return False
+    return True
 
 
 def _key(dataset: PreparedDataset) -> str:
@@ -140,10 +148,8 @@ def _key(dataset: PreparedDataset) -> str:
 
 
 def _make(dataset: PreparedDataset, folder: Path, workers: int | None, progress: Progress | None) -> None:
-    working = dataset.folder.with_name(f".{dataset.folder.name}.features.partial")
-    shutil.rmtree(working, ignore_errors=True)
-    whole = working / "whole"
-    whole.mkdir(parents=True)
+    working = sealed.empty(sealed.working(dataset.folder))
+    whole = sealed.empty(working / "whole")
     tasks = [
         _Part(
             dataset.folder, working / f"{start:06d}", range(start, min(start + CLIPS_PER_PART, len(dataset)))
