@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ from speech_emotion.training.networks import EmotionNet
 
 TOLERANCE = 1e-5  # in probability
 OPSET = 18
+LARGEST_FOLDED = 4096  # values; so the basis of the Fourier transform stays computed: folded it takes 1 MB
 LICENCE = "CC BY-NC-SA 4.0"
 
 
@@ -67,6 +69,7 @@ def export(
     window = config.window
     data = _to_onnx(
         shipped,
+        config,
         {
             "name": config.name,
             "format_version": FORMAT_VERSION,
@@ -96,20 +99,23 @@ def export(
     return EmotionModel.load(path)
 
 
-def _to_onnx(shipped: _Shipped, metadata: Mapping[str, Any]) -> bytes:
+def _to_onnx(shipped: _Shipped, config: TrainConfig, metadata: Mapping[str, Any]) -> bytes:
+    n_samples = torch.export.Dim("n_samples", min=config.frontend.n_fft)
     with _quiet_exporter():
         program = torch.onnx.export(
             shipped,
-            (torch.zeros(2, SAMPLE_RATE),),
+            (torch.zeros(2, round(config.window.seconds * SAMPLE_RATE)),),
             dynamo=True,
             opset_version=OPSET,
             input_names=["waveform"],
             output_names=["probabilities", "logits", "log_mel"],
-            dynamic_shapes=({0: torch.export.Dim("batch"), 1: torch.export.Dim("n_samples", min=1024)},),
+            dynamic_shapes=({0: torch.export.Dim("batch"), 1: n_samples},),
             verbose=False,
+            optimize=False,
         )
     if program is None:
         raise ParityError("torch exported nothing. Install the versions of constraints.txt.")
+    onnxscript.optimizer.optimize(program.model, output_size_limit=LARGEST_FOLDED)
     graph = program.model_proto
     for entry in (*graph.graph.node, *graph.graph.value_info):
         del entry.metadata_props[:]  # stack traces of the exporting machine
