@@ -19,16 +19,16 @@ FRAMES_IN_3_S = 149
 N_FFT = 512
 BAND_EDGES = (4, 16, 32, 64, 96, 128, 192)  # bins: 62, 250, 500, 1000, 1500, 2000 and 3000 Hz
 SHORTEST_LAG, LONGEST_LAG = 17, 110  # the periods of 470 and 73 Hz
+OCTAVE_COST = 0.05  # a period and two of them are equally periodic: take the shorter
 SPAN = 4  # steps of 20 ms over which a pitch glides or stands still
 
 LEVEL_FLOOR_DB = -70.0  # RMS of the loud frames below full scale; the quietest 3 s of RAVDESS have -58
 HEARD_DB = 25.0  # what is further below the loud frames is a pause
 LOUD_DB = 10.0
-# Each threshold stands between two kinds of sound, of which the 1st and 50th percentiles are given.
-MIN_DYNAMICS_DB = (
-    12.0  # in 3 s, in proportion in less: speech 19-28, in noise 10 dB below it 15-18, music 5-11
-)
-MIN_ARTICULATION_DB = 3.5  # speech 8-10, in noise 10 dB below it 4-5, rain 2-3
+# Each threshold stands between two kinds of sound, of which the 1st and 50th percentiles are given; "in noise"
+# is speech 10 dB above it.
+MIN_DYNAMICS_DB = 12.0  # in 3 s, in proportion in less: speech 19-28, in noise 15-18, music 5-11
+MIN_ARTICULATION_DB = 3.5  # speech 8-10, in noise 4-5, rain 2-3
 MIN_PERIODICITY = 0.6
 MIN_VOICED_FRAMES = 7  # 0.14 s: 99 % of single spoken words have as much
 MIN_VOICED_SHARE = 0.3  # of the loud frames: speech 0.5-0.9
@@ -41,8 +41,9 @@ MIN_GLIDING_SHARE = 0.3  # of the spans: speech 0.3-0.8, music 0-0.2
 Array = npt.NDArray[Any]
 
 _WINDOW = np.hanning(FRAME + 2)[1:-1].astype(np.float32)
-_WINDOW_CORRELATION = np.correlate(_WINDOW, _WINDOW, "full")[FRAME - 1 :]
+_WINDOW_CORRELATION = np.correlate(_WINDOW, _WINDOW, "full")[FRAME - 1 :][: LONGEST_LAG + 2]
 _WINDOW_CORRELATION /= _WINDOW_CORRELATION[0]
+_FAVOUR = 1 - OCTAVE_COST * np.log2(np.arange(SHORTEST_LAG, LONGEST_LAG + 1) / SHORTEST_LAG)
 _FULL_SCALE = N_FFT / 2 * np.square(_WINDOW).sum()  # power of a frame whose RMS is 1
 
 
@@ -89,10 +90,10 @@ def _articulates(power: Array) -> bool:
 
 
 def _pitch(power: Array, is_heard: Array) -> Array:
-    """Pitch of each frame in octaves, NaN without one: the highest peak of the autocorrelation."""
-    correlation = np.fft.irfft(power[is_heard], N_FFT, axis=1)[:, : LONGEST_LAG + 2]
-    correlation /= correlation[:, :1] * _WINDOW_CORRELATION[: LONGEST_LAG + 2]
-    lag = SHORTEST_LAG + correlation[:, SHORTEST_LAG : LONGEST_LAG + 1].argmax(axis=1)
+    """Pitch of each frame in octaves, NaN without one: a peak of the autocorrelation."""
+    correlation = np.fft.irfft(power[is_heard], N_FFT, axis=1)[:, : LONGEST_LAG + 2]  # (frame, lag)
+    correlation /= correlation[:, :1] * _WINDOW_CORRELATION
+    lag = SHORTEST_LAG + (correlation[:, SHORTEST_LAG : LONGEST_LAG + 1] * _FAVOUR).argmax(axis=1)
     before, peak, after = (correlation[np.arange(len(lag)), lag + step] for step in (-1, 0, 1))
     is_peak = (peak > MIN_PERIODICITY) & (peak > before) & (peak >= after)
     offset = (
