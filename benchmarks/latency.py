@@ -27,7 +27,7 @@ import speech_emotion
 from speech_emotion.classifier import Classifier, load
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO_VOICE = next((ROOT / "src/speech_emotion/assets").glob("demo-happy.flac"))
+DEMO_VOICE = ROOT / "src/speech_emotion/assets/demo-lively.flac"
 RATE, SECONDS = 48_000, 3.5
 N_PROCESSES, N_WARM = 15, 200
 
