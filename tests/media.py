@@ -17,6 +17,7 @@ FORMATS = {  # file suffix: (container, codec)
     "aac": ("adts", "aac"),
     "wma": ("asf", "wmav2"),
     "avi": ("avi", "pcm_u8"),
+    "mp3": ("mp3", "libmp3lame"),
 }
 
 

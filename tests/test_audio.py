@@ -230,6 +230,11 @@ class TestArrays:
         with pytest.raises(InvalidWaveformError, match=r"at 6\.250 s"):
             load(array, sample_rate=16_000)
 
+    def test_a_matrix_is_an_array_of_one_channel_each(self) -> None:
+        with pytest.warns(PendingDeprecationWarning):
+            matrix = np.matrix(tone(300, 0.1, SAMPLE_RATE)).T
+        assert load(matrix, sample_rate=SAMPLE_RATE).samples.shape == (1_600,)
+
 
 class TestStreaming:
     def test_blocks_are_bounded_and_equal_to_the_whole(self) -> None:
@@ -336,7 +341,7 @@ class TestLimits:
     def test_more_channels_than_32_are_refused_with_a_hint_to_the_transpose(self) -> None:
         with pytest.raises(AudioTooLargeError, match="transpose"):
             load(np.zeros((2, 48_000)), sample_rate=48_000)
-        with pytest.raises(AudioTooLargeError, match="may have 32 channels, not 33"):
+        with pytest.raises(AudioTooLargeError, match="1 to 32 channels, not 33"):
             load(written(np.zeros((100, 33)), 48_000, "WAV"))
 
     def test_a_recording_without_samples_is_too_short(self) -> None:

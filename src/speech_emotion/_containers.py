@@ -13,7 +13,7 @@ from speech_emotion.errors import AudioDecodeError
 HEAD_BYTES = 512
 TAIL_BYTES = 65_536  # an Ogg page has at most 65 307 bytes, an AAC frame 8 191
 UNKNOWN_SIZE = 0x7FFF_0000  # writers to a pipe leave 0x7FFFxxxx or 0xFFFFFFFF where the size should be
-MAX_CHUNKS = 100_000  # 0.2 s; a file of empty chunks is not worth more
+MAX_CHUNKS = 20_000  # 0.1 s; a file of empty chunks is not worth more
 
 
 class SeekableFile(Protocol):
@@ -78,6 +78,12 @@ def sniff(file: SeekableFile) -> Container:
             "Pass a WAV, FLAC, Ogg, Opus, MP3, AIFF, AU or CAF file, or M4A, AAC, WebM, MP4, AVI or WMA"
         )
     return found
+
+
+def promises_length(file: SeekableFile, container: Container) -> bool:
+    """Whether the header knows the number of frames. An MP3 without a Xing or Info frame leaves it to be guessed."""
+    first_frame = _read_at(file, _end_of_id3_tags(file), 48) if container is MP3 else b""
+    return container is not MP3 or b"Xing" in first_frame or b"Info" in first_frame
 
 
 def is_cut_short(file: SeekableFile, container: Container) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from speech_emotion._containers import Container, SeekableFile, is_cut_short, sniff
+from speech_emotion._containers import Container, SeekableFile, is_cut_short, promises_length, sniff
 from speech_emotion.errors import AudioDecodeError
 from speech_emotion.extras import require
 
@@ -56,10 +56,14 @@ def open_decoder(file: SeekableFile) -> Decoder:
     """The decoder for what `file` holds, judged by its content."""
     try:
         container = sniff(file)
-    except OSError as error:
+    except AudioDecodeError:
+        raise
+    except Exception as error:
         raise AudioDecodeError(f"the file cannot be read ({error}); copy it to another place") from error
-    decoder = SoundFileDecoder if container.demuxer is None else MediaDecoder
-    return decoder(_CallableFromC(file), container)
+    source = _CallableFromC(file)
+    return (
+        SoundFileDecoder(source, container) if container.demuxer is None else MediaDecoder(source, container)
+    )
 
 
 class _CallableFromC:
@@ -109,7 +113,9 @@ class SoundFileDecoder:
                 yield chunk
 
     def is_cut_short(self, n_samples: int) -> bool:
-        return n_samples < self._sound.frames < UNKNOWN_LENGTH or is_cut_short(self._file, self._container)
+        if n_samples < self._sound.frames < UNKNOWN_LENGTH and promises_length(self._file, self._container):
+            return True
+        return is_cut_short(self._file, self._container)
 
     def close(self) -> None:
         self._sound.close()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,8 @@ LARGEST_SAMPLE = 100.0  # full scale is 1; what is 40 dB louder is not sound but
 FULL_SCALE = 0.98  # A-law and mu-law end here
 CLIPPED_SHARE = 1e-3
 QUIET_PEAK = 0.005  # 7 of the 16 bits of a recording
-_DO_NOT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files
 CANCELLED_POWER = 0.1  # of the power that channels without anything in common would leave
+_DO_NOT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class Resampler:
             self._refuse_first_bad(chunk)
         return np.array(chunk, np.float32, order="C")
 
-    def _refuse_first_bad(self, chunk: Chunk) -> None:
+    def _refuse_first_bad(self, chunk: Chunk) -> NoReturn:
         row, column = np.argwhere(~(np.abs(chunk) <= LARGEST_SAMPLE))[0]
         seconds = (self._n_samples + row) / self.sample_rate
         raise InvalidWaveformError(
@@ -254,6 +254,7 @@ def _array_decoder(samples: Chunk, sample_rate: int | None) -> ArrayDecoder:
 
 def _checked_array(samples: Chunk) -> Chunk:
     """`samples` as (n_samples, n_channels)."""
+    samples = np.asarray(samples)  # no subclass such as a matrix or a masked array
     if samples.dtype.kind != "f" and samples.dtype.newbyteorder("=") not in (np.int16, np.int32):
         raise InvalidWaveformError(
             f"samples must be int16, int32 or float, not {samples.dtype}; convert them first"
@@ -277,9 +278,9 @@ def _check_rate(sample_rate: int, limits: Limits) -> None:
 
 
 def _check_channels(n_channels: int, limits: Limits) -> None:
-    if n_channels > limits.max_channels:
+    if not 1 <= n_channels <= limits.max_channels:
         raise AudioTooLargeError(
-            f"a recording may have {limits.max_channels} channels, not {n_channels}; mix it down, "
+            f"a recording may have 1 to {limits.max_channels} channels, not {n_channels}; mix it down, "
             "or pass the transpose of an array of shape (n_channels, n_samples)"
         )
 
@@ -296,7 +297,7 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> AbstractContex
         is_binary = False
     if not is_binary:
         raise InvalidWaveformError(
-            f"a sound must be a path, bytes, a seekable binary file or a NumPy array, not {source!r:.80}; "
+            f"a sound must be a path, bytes, a seekable binary file or a NumPy array, not {type(source).__name__}; "
             "open a file with mode 'rb', and pass .read() of a pipe"
         )
     return nullcontext(source)

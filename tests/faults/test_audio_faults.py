@@ -48,12 +48,12 @@ RECORDINGS = {
     "flac": written(VOICE, 16_000, "FLAC"),
     "vorbis": written(VOICE, 16_000, "OGG", "VORBIS"),
     "opus": written(VOICE, 16_000, "OGG", "OPUS"),
-    "mp3": written(VOICE, 16_000, "MP3"),
     "aiff": written(VOICE, 16_000, "AIFF"),
     "au": written(VOICE, 16_000, "AU"),
     "caf": written(VOICE, 16_000, "CAF"),
     **{suffix: media.encoded(VOICE, 16_000, suffix) for suffix in media.FORMATS if suffix != "webm"},
     "webm": media.encoded(voice(SECONDS, 48_000), 48_000, "webm"),
+    "mp3": media.encoded(VOICE, 16_000, "mp3"),
     "mp4 for the web": media.encoded(VOICE, 16_000, "mp4", options={"movflags": "faststart"}),
     "mp4 in pieces": media.encoded(VOICE, 16_000, "mp4", options={"movflags": "frag_keyframe+empty_moov"}),
 }
@@ -107,6 +107,12 @@ class TestCutFiles:
         struct.pack_into("<I", data, 40, size)
         assert load(bytes(data)).warnings == ()
 
+    @pytest.mark.parametrize("rate", [16_000, 44_100])
+    def test_an_mp3_that_does_not_tell_its_length_is_not_a_cut(self, rate: int) -> None:
+        data = media.encoded(voice(SECONDS, rate), rate, "mp3", options={"write_xing": "0"})
+        assert load(data).warnings == ()
+        assert load(data[: len(data) // 2]).seconds < SECONDS * 0.6
+
     def test_what_follows_the_sound_may_be_anything(self) -> None:
         for rest in (b"LIST\xff\xff\0\0INFO", b"\0", b"TAG" + bytes(125)):
             waveform = load(RECORDINGS["wav"] + rest)
@@ -131,6 +137,11 @@ class TestCutFiles:
         waveform = load(data[:start] + bytes(4) + data[start + 4 :])
         assert waveform.warnings == ()
         np.testing.assert_array_equal(waveform.samples, WHOLE["mp4 for the web"].samples)
+
+    def test_a_large_mp4_box_has_a_longer_size(self) -> None:
+        box = struct.pack(">I4sQ", 1, b"mdat", 24) + bytes(8)
+        assert not is_cut_short(io.BytesIO(box), MP4)
+        assert is_cut_short(io.BytesIO(box[:-1]), MP4)
 
     def test_a_rate_that_changes_midway_ends_the_recording(self) -> None:
         data = RECORDINGS["aac"] + media.encoded(voice(1, 48_000), 48_000, "aac")
@@ -253,12 +264,13 @@ class _Failing(io.BytesIO):
 
 
 class TestFileObjects:
+    @pytest.mark.parametrize("n_good_reads", [0, 1, 3])
     @pytest.mark.parametrize("name", ["wav", "mp3", "flac", "mp4"])
     def test_an_error_of_the_callers_file_becomes_ours(
-        self, name: str, capfd: pytest.CaptureFixture[str]
+        self, name: str, n_good_reads: int, capfd: pytest.CaptureFixture[str]
     ) -> None:
         with pytest.raises(AudioDecodeError, match="network is gone") as caught:
-            load(_Failing(RECORDINGS[name], 3))
+            load(_Failing(RECORDINGS[name], n_good_reads))
         assert isinstance(caught.value.__cause__, RuntimeError)
         assert "Traceback" not in capfd.readouterr().err
 
