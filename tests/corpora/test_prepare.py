@@ -3,8 +3,10 @@
 import csv
 import errno
 import json
+import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -257,12 +259,12 @@ def test_failed_clips_are_listed_and_the_others_kept(
 
 
 SCRIPT = """
-import sys
+import os, signal, sys, time
 from speech_emotion.corpora import prepare as module, ravdess
 if __name__ == "__main__":
     module.CLIPS_PER_SHARD = 2
     print("ready", flush=True)
-    dataset = module.prepare(ravdess.SPEECH, sys.argv[1], sys.argv[2], workers=int(sys.argv[3]))
+    dataset = module.prepare(ravdess.SPEECH, sys.argv[1], sys.argv[2], workers=int(sys.argv[3]), EXTRA)
     print(dataset.key)
 """
 
@@ -271,9 +273,11 @@ if __name__ == "__main__":
 def start(tmp_path: Path):  # type: ignore[no-untyped-def]
     """Start `prepare` in a process of its own, at the moment it begins."""
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
 
-    def begin(corpus: Path, out: Path, workers: int = 1, **options: object) -> subprocess.Popen[str]:
+    def begin(
+        corpus: Path, out: Path, workers: int = 1, extra: str = "progress=None", **options: object
+    ) -> subprocess.Popen[str]:
+        script.write_text(SCRIPT.replace("EXTRA", extra))
         command = [sys.executable, str(script), str(corpus), str(out), str(workers)]
         process = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, **options)  # type: ignore[call-overload]
         assert process.stdout.readline() == "ready\n"
@@ -316,31 +320,51 @@ def test_a_kill_between_the_two_renames_keeps_the_old_state(
     assert not sealed._aside(out).exists()
 
 
+AT_WORK = "progress=lambda *_: print('decoded', flush=True) or time.sleep(60)"
+
+
+def at_work(process: subprocess.Popen[str]) -> list[str]:
+    """The process ids of its two workers and of Python's own tracker, once the first clips are decoded."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == "decoded\n"
+    return wait_for(lambda: len(found := children_of(process.pid)) == 3 and found, "workers")  # type: ignore[no-any-return]
+
+
 def test_workers_do_not_outlive_a_killed_parent(corpus: Path, tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
-    with start(corpus, tmp_path / "out", workers=2) as process:
-        children = wait_for(lambda: children_of(process.pid), "workers")
+    with start(corpus, tmp_path / "out", workers=2, extra=AT_WORK) as process:
+        children = at_work(process)
         process.kill()
-    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "their end")
+    wait_for(lambda: not any(is_alive(child) for child in children), "end of theirs")
 
 
-def test_ctrl_c_is_the_parents_alone(corpus: Path, tmp_path: Path) -> None:
+def test_ctrl_c_is_the_parents_alone(corpus: Path, tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
     """A terminal sends it to the whole group; workers must not answer with tracebacks of their own."""
-    script = tmp_path / "interrupted.py"
-    stop = "progress=lambda *_: os.killpg(0, signal.SIGINT)"
-    script.write_text(
-        SCRIPT.replace("workers=", f"{stop}, workers=").replace("import sys", "import os, signal, sys")
-    )
-    command = [sys.executable, str(script), str(corpus), str(tmp_path / "out"), "2"]
-    answer = subprocess.run(command, capture_output=True, text=True, start_new_session=True, check=False)
-    assert answer.returncode != 0
-    assert answer.stderr.count("Traceback") == 1
-    assert answer.stderr.rstrip().endswith("KeyboardInterrupt")
+    with start(corpus, tmp_path / "out", workers=2, extra=AT_WORK, start_new_session=True) as process:
+        assert all(is_deaf_to_ctrl_c(child) for child in at_work(process))
+        os.killpg(process.pid, signal.SIGINT)
+        errors = process.communicate()[1]
+    assert process.returncode != 0
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")
     assert not (tmp_path / "out").exists()
+
+
+def is_deaf_to_ctrl_c(pid: str) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = dict(line.split(":\t") for line in lines if line.startswith(("SigBlk", "SigIgn")))
+    return any(int(mask, 16) & 1 << (signal.SIGINT - 1) for mask in masks.values())
 
 
 def children_of(pid: int) -> list[str]:
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [child for task in tasks for child in task.read_text().split()]
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def wait_for(condition, what: str):  # type: ignore[no-untyped-def]
@@ -357,6 +381,17 @@ def test_two_at_once_make_one_valid_result(corpus: Path, tmp_path: Path, start) 
         keys = {first.communicate()[0], second.communicate()[0]}
     assert (first.returncode, second.returncode) == (0, 0)
     assert keys == {PreparedDataset.open(out, verify=True).key + "\n"}
+
+
+def test_the_second_waits_for_the_first(corpus: Path, tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "out"
+    with sealed.locked(out):
+        process = start(corpus, out)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.5)
+        assert not sealed.working(out).exists()
+    process.communicate()
+    assert len(PreparedDataset.open(out)) == N_CLIPS
 
 
 def test_a_full_disk_leaves_the_old_state(corpus: Path, tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]

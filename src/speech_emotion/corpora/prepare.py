@@ -261,7 +261,7 @@ def _scale(samples: npt.NDArray[np.float32]) -> float:
 def _cannot_decode(failures: list[str], n_clips: int) -> str:
     shown = "; ".join(failures[:10]) + (f"; and {len(failures) - 10} more" if len(failures) > 10 else "")
     return (
-        f"{len(failures)} of {n_clips} clips cannot be decoded. {shown}. Restore or remove these files "
+        f"{len(failures)} of {n_clips} clips cannot be decoded. {shown}. Restore these files "
         "and run it again: the others are kept."
     )
 
