@@ -8,7 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-FORMATS = {  # file suffix: (container, codec)
+FORMATS = {  # name: (container, codec)
     "mp4": ("mp4", "aac"),
     "m4a": ("ipod", "aac"),
     "mov": ("mov", "pcm_s16le"),
@@ -18,6 +18,8 @@ FORMATS = {  # file suffix: (container, codec)
     "wma": ("asf", "wmav2"),
     "avi": ("avi", "pcm_u8"),
     "mp3": ("mp3", "libmp3lame"),
+    "flac.mkv": ("matroska", "flac"),
+    "alac.m4a": ("ipod", "alac"),
 }
 
 

@@ -58,12 +58,12 @@ def open_decoder(file: SeekableFile) -> Decoder:
         container = sniff(file)
     except AudioDecodeError:
         raise
-    except Exception as error:
+    except Exception as error:  # somebody else's file object may raise anything
         raise AudioDecodeError(f"the file cannot be read ({error}); copy it to another place") from error
     source = _CallableFromC(file)
-    return (
-        SoundFileDecoder(source, container) if container.demuxer is None else MediaDecoder(source, container)
-    )
+    if container.demuxer is None:
+        return SoundFileDecoder(source, container)
+    return MediaDecoder(source, container)
 
 
 class _CallableFromC:
@@ -77,7 +77,7 @@ class _CallableFromC:
     def read(self, n_bytes: int, /) -> bytes:
         try:
             return (self._file.read(n_bytes) or b"")[:n_bytes]
-        except Exception as error:  # noqa: BLE001 - somebody else's file object may raise anything
+        except Exception as error:  # noqa: BLE001 - as above
             self.error = error
             return b""
 
@@ -165,6 +165,8 @@ class MediaDecoder:
     def _samples(self, frame: Any) -> Chunk:
         if (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.n_channels):
             raise _damaged(self._container, "its rate or channels change midway")
+        if frame.format.name.startswith("s64"):
+            raise _damaged(self._container, "64-bit integers")
         samples: Chunk = frame.to_ndarray()
         if samples.dtype == np.uint8:
             samples = (samples.astype(np.int16) - 128) << 8
