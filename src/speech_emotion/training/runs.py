@@ -12,11 +12,13 @@ Without a protocol every speaker is learned from and the training stands in OUT/
 """
 
 import dataclasses
+import errno
 import json
+import math
 import platform
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,10 @@ from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.curves import draw_curves
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.export import Provenance, export
-from speech_emotion.training.fit import Epoch, Sides, build, fit, part
+from speech_emotion.training.fit import Epoch, Sides, build, fit, part, resumable
 from speech_emotion.training.frontend import LogMel
+
+RUN_FACTS = {"corpora", "protocol", "split_hash", "temperature", "commit"}  # what export needs of run.json
 
 OnEpoch = Callable[[str, Epoch], None]
 
@@ -91,13 +95,16 @@ def train(
     on_epoch: OnEpoch = lambda *_: None,
 ) -> list[Path]:
     """Carry out what `plan` planned; finished trainings are kept, a killed one goes on. Returns the model files."""
+    for training in trainings:  # before hours of work
+        resumable(training.config, dataset, _sides(training, dataset, protocol), training.folder)
     todo = [training for training in trainings if not (training.folder / "model.onnx").exists()]
     if todo:
         config = todo[0].config
         frontend = LogMel(**dataclasses.asdict(config.frontend))
         bank = FrameBank(dataset, frontend, config.augment.speeds)
         for training in todo:
-            _train_one(training, dataset, bank, protocol, device, on_epoch)
+            with _writing(training.folder):
+                _train_one(training, dataset, bank, protocol, device, on_epoch)
     return [training.folder / "model.onnx" for training in trainings]
 
 
@@ -111,7 +118,6 @@ def _train_one(
 ) -> None:
     config, folder = training.config, training.folder
     folder.mkdir(parents=True, exist_ok=True)
-    started = time.time()
     temperature = fit(
         config,
         dataset,
@@ -121,6 +127,7 @@ def _train_one(
         device=device,
         on_epoch=lambda epoch: on_epoch(str(training), epoch),
     )
+    _, state = checkpoint.load(folder)
     run = {
         "corpora": [dataset.corpus],
         "corpus_hash": dataset.corpus_hash,
@@ -128,10 +135,10 @@ def _train_one(
         "split_hash": None if protocol is None else protocol.split_hash,
         "seed": config.fit.seed,
         "temperature": temperature,
-        "commit": commit(),
+        "commit": code,
         "device": device,
         "threads": torch.get_num_threads(),
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(sum(epoch["seconds"] for epoch in state["log"]), 1),
         "versions": {
             "speech-emotion": speech_emotion.__version__,
             "torch": torch.__version__,
@@ -148,11 +155,15 @@ def _train_one(
 
 def _sides(training: Training, dataset: PreparedDataset, protocol: Protocol | None) -> Sides:
     if protocol is None or training.fold is None:
-        return Sides(np.arange(len(dataset.clips)), np.zeros(0, dtype=np.int64))
-    train = protocol.indices(dataset.clips, training.fold.train)
-    if not len(train):
-        raise ConfigError(f"{dataset.folder}: holds no clip of the speakers that {protocol.name} trains on.")
-    return Sides(train, protocol.indices(dataset.clips, training.fold.validation))
+        train, validation = np.arange(len(dataset.clips)), np.zeros(0, dtype=np.int64)
+    else:
+        train = protocol.indices(dataset.clips, training.fold.train)
+        validation = protocol.indices(dataset.clips, training.fold.validation)
+    if len(train) < 2:
+        raise ConfigError(
+            f"{dataset.folder}: holds too few clips of the speakers that {training} learns from."
+        )
+    return Sides(train, validation)
 
 
 def export_run(
@@ -160,29 +171,36 @@ def export_run(
     path: Path,
     *,
     temperature: float | None = None,
-    metrics: dict[str, Any] | None = None,
+    result: Result | None = None,
 ) -> EmotionModel:
-    """Export a finished run; `temperature` in place of its own, `metrics` for the model's card."""
+    """Export a finished run; `temperature` in place of its own, the score of `result` for the model's card."""
     tensors, state = checkpoint.load(folder)
+    run = _read_run(folder)
+    config = TrainConfig.from_dict(state["recipe"], where=str(folder))
+    provenance = Provenance(
+        corpora=tuple(run["corpora"]),
+        citation=" ".join(corpora.get(name).citation for name in run["corpora"]),
+        commit=run["commit"],
+        protocol=run["protocol"],
+        split_hash=run["split_hash"],
+        metrics=honest_score(result, config.name) if result else None,
+    )
+    network = build(config)
+    network.load_state_dict(part(tensors, "average"))
+    return export(network, config, temperature or run["temperature"], provenance, path)
+
+
+def _read_run(folder: Path) -> dict[str, Any]:
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        config = TrainConfig.from_dict(state["recipe"], where=str(folder))
-        own_temperature = float(run["temperature"])
-        provenance = Provenance(
-            corpora=tuple(run["corpora"]),
-            citation=" ".join(corpora.get(name).citation for name in run["corpora"]),
-            commit=run["commit"],
-            protocol=run["protocol"],
-            split_hash=run["split_hash"],
-            metrics=metrics,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        run = json.loads((folder / "run.json").read_bytes())
+        if not (RUN_FACTS <= run.keys() and run["temperature"] > 0):
+            raise ValueError("run.json does not hold what a training writes")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ModelFormatError(
             f"{folder}: not a finished run ({error}). Train it to its end first."
         ) from error
-    network = build(config)
-    network.load_state_dict(part(tensors, "average"))
-    return export(network, config, temperature or own_temperature, provenance, path)
+    facts: dict[str, Any] = run
+    return facts
 
 
 def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None) -> ModelInfo:
@@ -191,16 +209,21 @@ def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None
     A model of everybody has no validation speakers: its temperature is the mean of `calibration`'s trainings, and
     the score on its card is that of `result`, the same recipe tested on speakers it had not heard.
     """
-    metrics = honest_score(read_result(result)) if result else None
+    score = read_result(result) if result else None
     temperature = mean_temperature(calibration) if calibration else None
-    info = export_run(run, path, temperature=temperature, metrics=metrics).info
-    write_whole(path.with_suffix(".sha256"), f"{info.sha256}  {path.name}\n".encode())
-    write_whole(path.with_suffix(".md"), model_card(info).encode())
+    with _writing(path):
+        info = export_run(run, path, temperature=temperature, result=score).info
+        write_whole(path.with_suffix(".sha256"), f"{info.sha256}  {path.name}\n".encode())
+        write_whole(path.with_suffix(".md"), model_card(info).encode())
     return info
 
 
-def honest_score(result: Result) -> dict[str, Any]:
-    """What of a result goes into a model's metadata: fractions, with their company."""
+def honest_score(result: Result, name: str) -> dict[str, Any]:
+    """What of a result goes into the metadata of the model `name`: fractions, with their company."""
+    if result.leaky:
+        raise ConfigError(f"{result.stem}: measured on speakers it had heard. Give a result without a leak.")
+    if result.model != name:
+        raise ConfigError(f"{result.stem}: the score of {result.model}, not of {name}. Give its own result.")
     headline = {name: dataclasses.asdict(getattr(result, name)) for name in ("uar", "accuracy", "ece")}
     recalls = {label: round(recall.mean, 4) for label, recall in result.per_class.items()}
     facts = ("protocol", "leaky", "n_clips", "n_speakers", "seeds", "command", "commit")
@@ -212,8 +235,7 @@ def mean_temperature(run: Path) -> float:
     found = sorted(run.glob("**/run.json"))
     if not found:
         raise ConfigError(f"{run}: holds no finished training. Give the run folder of a protocol.")
-    temperatures = [json.loads(path.read_text(encoding="utf-8"))["temperature"] for path in found]
-    return float(np.exp(np.mean(np.log(temperatures))))
+    return float(np.exp(np.mean([math.log(_read_run(path.parent)["temperature"]) for path in found])))
 
 
 def commit() -> str | None:
@@ -229,6 +251,21 @@ def commit() -> str | None:
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Translate what the system refuses while `path` is made."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever read our lines has gone: not this folder's fault
+        raise
+    except OSError as error:
+        next_step = "Free some space" if error.errno == errno.ENOSPC else "Choose another --out"
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}). {next_step} and run it again: "
+            "what was trained so far is kept."
+        ) from error
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
