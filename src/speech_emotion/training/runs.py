@@ -118,6 +118,7 @@ def _train_one(
 ) -> None:
     config, folder = training.config, training.folder
     folder.mkdir(parents=True, exist_ok=True)
+    code = commit()  # of what was imported, not of what the checkout holds hours later
     temperature = fit(
         config,
         dataset,
