@@ -95,7 +95,8 @@ def train(
     on_epoch: OnEpoch = lambda *_: None,
 ) -> list[Path]:
     """Carry out what `plan` planned; finished trainings are kept, a killed one goes on. Returns the model files."""
-    for training in trainings:  # before hours of work
+    started_from = commit()  # what runs, whatever is committed in the hours that follow
+    for training in trainings:
         resumable(training.config, dataset, _sides(training, dataset, protocol), training.folder)
     todo = [training for training in trainings if not (training.folder / "model.onnx").exists()]
     if todo:
@@ -104,7 +105,7 @@ def train(
         bank = FrameBank(dataset, frontend, config.augment.speeds)
         for training in todo:
             with _writing(training.folder):
-                _train_one(training, dataset, bank, protocol, device, on_epoch)
+                _train_one(training, dataset, bank, protocol, device, on_epoch, started_from)
     return [training.folder / "model.onnx" for training in trainings]
 
 
@@ -115,6 +116,7 @@ def _train_one(
     protocol: Protocol | None,
     device: str,
     on_epoch: OnEpoch,
+    started_from: str | None,
 ) -> None:
     config, folder = training.config, training.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,7 @@ def _train_one(
         "split_hash": None if protocol is None else protocol.split_hash,
         "seed": config.fit.seed,
         "temperature": temperature,
-        "commit": code,
+        "commit": started_from,
         "device": device,
         "threads": torch.get_num_threads(),
         "seconds": round(sum(epoch["seconds"] for epoch in state["log"]), 1),
@@ -194,7 +196,7 @@ def export_run(
 def _read_run(folder: Path) -> dict[str, Any]:
     try:
         run = json.loads((folder / "run.json").read_bytes())
-        if not (RUN_FACTS <= run.keys() and run["temperature"] > 0):
+        if not (run.keys() >= RUN_FACTS and run["temperature"] > 0):
             raise ValueError("run.json does not hold what a training writes")
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ModelFormatError(
@@ -227,7 +229,7 @@ def honest_score(result: Result, name: str) -> dict[str, Any]:
         raise ConfigError(f"{result.stem}: the score of {result.model}, not of {name}. Give its own result.")
     headline = {name: dataclasses.asdict(getattr(result, name)) for name in ("uar", "accuracy", "ece")}
     recalls = {label: round(recall.mean, 4) for label, recall in result.per_class.items()}
-    facts = ("protocol", "leaky", "n_clips", "n_speakers", "seeds", "command", "commit")
+    facts = ("corpus", "protocol", "leaky", "n_clips", "n_speakers", "seeds", "command", "commit")
     return {**{name: getattr(result, name) for name in facts}, **headline, "per_class": recalls}
 
 
