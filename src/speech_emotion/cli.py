@@ -174,11 +174,12 @@ def train(
     split = splits.protocol(protocol) if protocol else None
     out = out or Path("runs") / recipe.stem / (protocol or "everybody")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
+    device = choose_device(device)
+    lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
     with _progress("preparing") as progress:
         prepare_corpus(corpora.get(name), folder, prepared / name, progress=progress)
     dataset = PreparedDataset.open(prepared / name, verify=True)  # nothing is learned from a damaged byte
-    lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
-    models = runs.train(trainings, dataset, split, device=choose_device(device), on_epoch=lines)
+    models = runs.train(trainings, dataset, split, device=device, on_epoch=lines)
     for model in models:
         typer.echo(str(model))
     if split:

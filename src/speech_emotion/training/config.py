@@ -4,8 +4,9 @@ A recipe is a difference to the defaults below; the resolved one is saved beside
 """
 
 import dataclasses
+import math
+import re
 import tomllib
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -132,40 +133,51 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: must be a list, got {value!r}.")
         return tuple(_convert(get_args(kind)[0], item, where) for item in value)
-    if isinstance(kind, types.GenericAlias):
-        raise ConfigError(f"{where}: unsupported type {kind}.")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise ConfigError(f"{where}: must be {kind.__name__}, got {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: must be a finite number, got {value!r}.")
     return value
 
 
 def _check(config: TrainConfig, where: str) -> TrainConfig:
-    window, augment, fit = config.window, config.augment, config.fit
-    rules = {
-        "window: 0 < min_seconds ≤ seconds and 0 < hop_seconds ≤ seconds": 0
-        < window.min_seconds
-        <= window.seconds
-        and 0 < window.hop_seconds <= window.seconds,
-        "window: min_seconds must hold at least one frame (n_fft samples)": window.min_seconds * 16_000
-        >= config.frontend.n_fft,
-        "frontend: n_mels, n_fft and hop must be positive": min(dataclasses.astuple(config.frontend)) > 0,
-        "network: four channel counts, each a multiple of 8": len(config.network.channels) == 4
-        and all(c > 0 and c % 8 == 0 for c in config.network.channels),
-        "network: 0 ≤ dropout < 1": 0 <= config.network.dropout < 1,
-        "augment: speeds between 0.5 and 2, with 1.0 among them": 1.0 in augment.speeds
-        and all(0.5 <= speed <= 2 for speed in augment.speeds),
-        "augment: noise_snr_db is two numbers, low and high": len(augment.noise_snr_db) == 2
-        and augment.noise_snr_db[0] <= augment.noise_snr_db[1],
-        "fit: epochs and batch_size ≥ 1 (a batch of 1 has no statistics: ≥ 2)": fit.epochs >= 1
-        and fit.batch_size >= 2,
-        "fit: learning_rate > 0": fit.learning_rate > 0,
-        "fit: 0 ≤ label_smoothing < 1, 0 ≤ ema_decay < 1, 0 ≤ warmup < 1": all(
-            0 <= share < 1 for share in (fit.label_smoothing, fit.ema_decay, fit.warmup)
-        ),
-    }
-    for rule, kept in rules.items():
+    window, frontend, network = config.window, config.frontend, config.network
+    augment, fit = config.augment, config.fit
+    snr = augment.noise_snr_db
+    amounts = (
+        augment.tilt_db,
+        augment.mixup_alpha,
+        augment.frequency_mask,
+        augment.time_mask,
+        augment.n_masks,
+    )
+    rules = (
+        (re.fullmatch(r"[\w-][\w.-]*", config.name), "name: letters, digits, '-', '_' and '.' only"),
+        (config.recipes_tried >= 1, "recipes_tried ≥ 1"),
+        (0 < window.min_seconds <= window.seconds, "window: 0 < min_seconds ≤ seconds"),
+        (0 < window.hop_seconds <= window.seconds, "window: 0 < hop_seconds ≤ seconds"),
+        (min(dataclasses.astuple(frontend)) > 0, "frontend: n_mels, n_fft and hop must be positive"),
+        (window.min_seconds * 16_000 >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
+        (len(network.channels) == 4, "network: four channel counts"),
+        (all(c > 0 and c % 8 == 0 for c in network.channels), "network: channels are multiples of 8"),
+        (0 <= network.dropout < 1, "network: 0 ≤ dropout < 1"),
+        (1.0 in augment.speeds, "augment: 1.0 must be among the speeds"),
+        (all(0.5 <= speed <= 2 for speed in augment.speeds), "augment: speeds between 0.5 and 2"),
+        (0 <= augment.warp_frequency < 1, "augment: 0 ≤ warp_frequency < 1"),
+        (0 <= augment.noise_probability <= 1, "augment: 0 ≤ noise_probability ≤ 1"),
+        (len(snr) == 2 and snr[0] <= snr[1], "augment: noise_snr_db is two numbers, low and high"),
+        (min(amounts) >= 0, "augment: tilt_db, mixup_alpha and the masks must not be negative"),
+        (fit.epochs >= 1, "fit: epochs ≥ 1"),
+        (fit.batch_size >= 2, "fit: batch_size ≥ 2 (a batch of 1 has no statistics)"),
+        (fit.learning_rate > 0, "fit: learning_rate > 0"),
+        (fit.weight_decay >= 0, "fit: weight_decay ≥ 0"),
+        (0 <= fit.warmup < 1, "fit: 0 ≤ warmup < 1"),
+        (0 <= fit.label_smoothing < 1, "fit: 0 ≤ label_smoothing < 1"),
+        (0 <= fit.ema_decay < 1, "fit: 0 ≤ ema_decay < 1"),
+    )
+    for kept, rule in rules:
         if not kept:
             raise ConfigError(f"{where}: {rule}.")
     return config

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.errors import CorpusError
 from speech_emotion.training.frontend import SAMPLE_RATE, LogMel
 
 
@@ -25,7 +26,13 @@ class FrameBank:
         self._clips: list[list[Tensor]] = []  # [clip][speed] → (n_frames, n_mels)
 
         def frames(clip: int) -> list[Tensor]:
-            return [_log_mel(dataset.waveform(clip), frontend, speed) for speed in speeds]
+            waveform = dataset.waveform(clip)
+            if len(waveform) < frontend.spectrum.n_fft * max(speeds):
+                raise CorpusError(
+                    f"{dataset.clips[clip].path} is {dataset.seconds(clip):.3f} s short: too little for one frame "
+                    "of sound. Take it out of the corpus folder, or lower frontend.n_fft."
+                )
+            return [_log_mel(waveform, frontend, speed) for speed in speeds]
 
         with ThreadPoolExecutor(2) as pool:  # soxr and torch both let go of the interpreter lock
             self._clips.extend(pool.map(frames, range(len(dataset.labels))))

@@ -1,8 +1,8 @@
 """The training loop. In: a recipe, a prepared dataset, who to learn from. Out: a run folder with a checkpoint.
 
-One loop for CPU and CUDA: AdamW, one cosine cycle with warm-up, an exponential moving average of the weights (which
-is what is kept), bf16 autocast, channels_last. Every random draw is derived from (seed, epoch), so that a run that
-was killed and resumed ends with the weights of one that was not.
+One loop for CPU and CUDA: AdamW, linear warm-up and half a cosine, bf16 autocast, channels_last. Validated and
+exported is an exponential moving average of the weights. The first weights are drawn from the seed and all else
+from (seed, epoch): a run that was killed and resumed ends, on one machine, with the weights of one that was not.
 """
 
 import copy
@@ -83,21 +83,15 @@ def fit(
     device: str = "cpu",
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> float:
-    """Train to the end, or on from the run folder's checkpoint, and return the temperature of the result.
-
-    Raises ConfigError where the folder holds a run of another recipe, corpus or split.
-    """
+    """Train to the end, or on from the run folder's checkpoint, and return the temperature of the result."""
     _keep_freed_memory()
-    fingerprint = _fingerprint(config, dataset, sides)
     trainer = _Trainer(config, bank, torch.from_numpy(sides.train), torch.device(device))
     validation = _ValidationSet(config, dataset, sides.validation, trainer.average)
     log: list[dict[str, Any]] = []
-    if checkpoint.exists(out):
-        tensors, state = checkpoint.load(out)
-        if state["fingerprint"] != fingerprint:
-            raise ConfigError(f"{out}: holds a run of another recipe, corpus or split. Choose another --out.")
+    if kept := resumable(config, dataset, sides, out):
+        tensors, log = kept
         trainer.restore(tensors)
-        log = state["log"]
+    state = {"fingerprint": _fingerprint(config, dataset, sides), "recipe": config.to_dict(), "log": log}
     for epoch in range(len(log), config.fit.epochs):
         started = time.perf_counter()
         loss = trainer.run_epoch(epoch)
@@ -113,12 +107,25 @@ def fit(
             round(seconds, 2),
         )
         log.append(dataclasses.asdict(line))
-        checkpoint.save(
-            out, trainer.tensors(), {"fingerprint": fingerprint, "log": log, "recipe": config.to_dict()}
-        )
+        checkpoint.save(out, trainer.tensors(), state)
         write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
         on_epoch(line)
     return validation.temperature(trainer.average)
+
+
+def resumable(
+    config: TrainConfig, dataset: PreparedDataset, sides: Sides, out: Path
+) -> tuple[dict[str, Tensor], list[dict[str, Any]]] | None:
+    """The tensors and the log of the run in `out`, if there is one.
+
+    Raises ConfigError where it is a run of another recipe, corpus or split.
+    """
+    if not checkpoint.exists(out):
+        return None
+    tensors, state = checkpoint.load(out)
+    if state.get("fingerprint") != _fingerprint(config, dataset, sides):
+        raise ConfigError(f"{out}: holds a run of another recipe, corpus or split. Choose another --out.")
+    return tensors, state["log"]
 
 
 class _Trainer:
@@ -153,7 +160,10 @@ class _Trainer:
             self._set_learning_rate(step / (len(order) * fit.epochs))
             losses.append(self._step(clips, generator))
             self._update_average(step)
-        return float(np.mean(losses))
+        loss = float(np.mean(losses))
+        if not math.isfinite(loss):
+            raise ConfigError(f"The loss became {loss} in epoch {epoch + 1}. Lower fit.learning_rate.")
+        return loss
 
     def _step(self, clips: Tensor, generator: Generator) -> float:
         log_mel = self.bank.windows(clips, self.n_frames, generator).to(self.device)
@@ -209,8 +219,13 @@ class _Trainer:
         self.network.load_state_dict(part(tensors, "network"))
         self.average.load_state_dict(part(tensors, "average"))
         states: dict[int, dict[str, Tensor]] = {}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for name, tensor in part(tensors, "optimizer").items():
             index, _, key = name.partition(".")
+            if (
+                tensor.ndim
+            ):  # in the memory layout of its parameter, as before: the same kernels, the same bits
+                tensor = torch.empty_like(parameters[int(index)], device="cpu").copy_(tensor)
             states.setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
 
@@ -245,10 +260,12 @@ class _ValidationSet:
     def __init__(
         self, config: TrainConfig, dataset: PreparedDataset, clips: npt.NDArray[np.int64], network: EmotionNet
     ) -> None:
-        self.labels = np.asarray(dataset.labels)[clips]
+        windows = {clip: frame(config, dataset.waveform(clip)) for clip in clips.tolist()}
+        scored = [clip for clip in windows if windows[clip]]  # a recording shorter than min_seconds has none
+        self.labels = np.asarray(dataset.labels)[scored]
         by_length: dict[int, list[tuple[int, npt.NDArray[np.float32]]]] = {}
-        for recording, clip in enumerate(clips.tolist()):
-            for window in frame(config, dataset.waveform(clip)):
+        for recording, clip in enumerate(scored):
+            for window in windows[clip]:
                 by_length.setdefault(len(window), []).append((recording, window))
         self.recordings = np.array([r for group in by_length.values() for r, _ in group], dtype=np.int64)
         device = next(network.parameters()).device

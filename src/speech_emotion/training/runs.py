@@ -20,6 +20,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,7 @@ def train(
     on_epoch: OnEpoch = lambda *_: None,
 ) -> list[Path]:
     """Carry out what `plan` planned; finished trainings are kept, a killed one goes on. Returns the model files."""
-    started_from = commit()  # what runs, whatever is committed in the hours that follow
-    for training in trainings:
+    for training in trainings:  # before hours of work
         resumable(training.config, dataset, _sides(training, dataset, protocol), training.folder)
     todo = [training for training in trainings if not (training.folder / "model.onnx").exists()]
     if todo:
@@ -105,7 +105,7 @@ def train(
         bank = FrameBank(dataset, frontend, config.augment.speeds)
         for training in todo:
             with _writing(training.folder):
-                _train_one(training, dataset, bank, protocol, device, on_epoch, started_from)
+                _train_one(training, dataset, bank, protocol, device, on_epoch)
     return [training.folder / "model.onnx" for training in trainings]
 
 
@@ -116,7 +116,6 @@ def _train_one(
     protocol: Protocol | None,
     device: str,
     on_epoch: OnEpoch,
-    started_from: str | None,
 ) -> None:
     config, folder = training.config, training.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +137,7 @@ def _train_one(
         "split_hash": None if protocol is None else protocol.split_hash,
         "seed": config.fit.seed,
         "temperature": temperature,
-        "commit": started_from,
+        "commit": code,
         "device": device,
         "threads": torch.get_num_threads(),
         "seconds": round(sum(epoch["seconds"] for epoch in state["log"]), 1),
@@ -241,6 +240,7 @@ def mean_temperature(run: Path) -> float:
     return float(np.exp(np.mean([math.log(_read_run(path.parent)["temperature"]) for path in found])))
 
 
+@cache
 def commit() -> str | None:
     """The commit of this source tree, with "+changes" where files differ from it; None outside of a checkout."""
     here = Path(__file__).parent
