@@ -96,9 +96,8 @@ def _pitch(power: Array, is_heard: Array) -> Array:
     lag = SHORTEST_LAG + (correlation[:, SHORTEST_LAG : LONGEST_LAG + 1] * _FAVOUR).argmax(axis=1)
     before, peak, after = (correlation[np.arange(len(lag)), lag + step] for step in (-1, 0, 1))
     is_peak = (peak > MIN_PERIODICITY) & (peak > before) & (peak >= after)
-    offset = (
-        0.5 * (before - after) / np.where(is_peak, before - 2 * peak + after, -1)
-    )  # of the parabola's top
+    curvature = np.where(is_peak, before - 2 * peak + after, -1)
+    offset = (before - after) / curvature / 2  # of the top of the parabola through the three
     pitch = np.full(len(power), np.nan)
     pitch[is_heard] = np.where(is_peak, np.log2(RATE / (lag + np.clip(offset, -0.5, 0.5))), np.nan)
     return pitch
