@@ -1,14 +1,16 @@
-"""What the pages say must be there: files they link to, verbs they call, corpora and protocols in their tables."""
+"""What the pages say must be so: files they link to, verbs they call, their tables, scores and outputs."""
 
 import re
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from speech_emotion import corpora
 from speech_emotion.cli import app
 from speech_emotion.evaluation import splits
+from speech_emotion.evaluation.result import read_result
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -51,3 +53,26 @@ def test_the_table_of_protocols_is_right() -> None:
     assert {name for name, cells in described.items() if "LEAKY" in cells[1]} == {
         protocol.name for protocol in known if protocol.leaky
     }
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", ["cnn", "baseline-lr"])
+def test_the_readme_states_the_score_of_the_result_file(model: str) -> None:
+    result = read_result(ROOT / f"results/ravdess-luna5-{model}.json")
+    assert f"**{result.uar}**" in README
+
+
+def test_the_readme_states_the_headline_and_the_gap_between_the_sexes() -> None:
+    result = read_result(ROOT / "results/ravdess-luna5-cnn.json")
+    women, men = (f"{result.per_sex[sex].mean * 100:.1f}" for sex in ("female", "male"))
+    assert f"**{result.uar} %**" in README
+    assert f"women's voices ({women} %) than on men's ({men} %)" in " ".join(README.split())
+    assert f"UAR {women} against {men} %" in (ROOT / "docs/limits.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_what_the_demo_prints() -> None:
+    printed = CliRunner().invoke(app, ["predict", "--demo"]).stdout.splitlines()
+    assert len(printed) == 3
+    assert [line.rstrip() for line in printed if line.rstrip() not in README] == []
