@@ -1,6 +1,6 @@
 """How long a person waits: an import, the help, one file as a whole process, one file when warm.
 
-    python benchmarks/latency.py [--model FILE] [--out results/latency.json]
+    python benchmarks/latency.py [--model FILE] [--out results/benchmarks/latency.json]
 
 In: the installed package and a model. Out: for each wait its minimum and median over n runs and its goal, as a
 table and as JSON. Processes run with bytecode compiled and on one core, as does the warm prediction.
@@ -35,7 +35,7 @@ N_PROCESSES, N_WARM = 15, 200
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how long a person waits.")
     parser.add_argument("--model", type=Path, help="an exported .onnx instead of the shipped one")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "latency.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "latency.json")
     arguments = parser.parse_args()
     compileall.compile_dir(Path(speech_emotion.__file__).parent, quiet=2)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # what this process starts stays there too

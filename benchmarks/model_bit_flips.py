@@ -1,6 +1,7 @@
 """Flip bits of the model file, one at a time: is every one refused before a session exists?
 
-    python benchmarks/model_bit_flips.py [--model FILE] [--flips 10000] [--seed 0] [--out results/model-bit-flips.json]
+    python benchmarks/model_bit_flips.py [--model FILE] [--flips 10000] [--seed 0] \
+        [--out results/benchmarks/model-bit-flips.json]
 
 In: a sealed .onnx. Out: how many single-bit flips, spread evenly over the file, were refused, and with what.
 """
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--flips", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "model-bit-flips.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "model-bit-flips.json")
     arguments = parser.parse_args()
     data = bytearray(arguments.model.read_bytes())
     verify(bytes(data))

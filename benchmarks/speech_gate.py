@@ -1,6 +1,7 @@
 """How often the speech gate is right. In: folders of speech and of other sounds. Out: a table, and JSON.
 
-    python benchmarks/speech_gate.py --speech RAVDESS=FOLDER … --other ESC-10=FOLDER … [--out results/speech-gate.json]
+    python benchmarks/speech_gate.py --speech RAVDESS=FOLDER … --other ESC-10=FOLDER … \
+        [--out results/benchmarks/speech-gate.json]
 
 All recordings below a folder are judged, whole and in windows of 3 s as a classifier hears them; speech also in
 windows with pink noise 10 dB below the voice. Silence, noise and tones are made here, 500 windows of each.
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how often the speech gate is right.")
     parser.add_argument("--speech", nargs="*", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--other", nargs="*", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "speech-gate.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "speech-gate.json")
     arguments = parser.parse_args()
     report = {
         "false_abstention_percent": {name: not_speech(of_folder(at)) for name, at in named(arguments.speech)},

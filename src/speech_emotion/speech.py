@@ -2,7 +2,7 @@
 
 A voice varies in level, moves its spectrum as the mouth moves, has a pitch in its loud moments, and glides. Each
 test compares the sound with itself, so gain changes nothing above LEVEL_FLOOR_DB. The thresholds were chosen on half
-of the recordings that benchmarks/speech_gate.py measures; results/speech-gate.json says what they achieve on all.
+of the recordings that benchmarks/speech_gate.py measures; results/benchmarks/speech-gate.json says what they achieve on all.
 """
 
 from typing import Any
