@@ -1,8 +1,9 @@
 """Is anybody speaking? In: (n_samples,) float32 at 16 kHz. Out: yes or no, so that silence is not called an emotion.
 
 A voice varies in level, moves its spectrum as the mouth moves, has a pitch in its loud moments, and glides. Each
-test compares the sound with itself, so gain changes nothing above LEVEL_FLOOR_DB. The thresholds were chosen on half
-of the recordings that benchmarks/speech_gate.py measures; results/benchmarks/speech-gate.json says what they achieve on all.
+test compares the sound with itself, so gain changes nothing above LEVEL_FLOOR_DB. The thresholds were chosen on
+half of the recordings that benchmarks/speech_gate.py measures; results/benchmarks/speech-gate.json says what they
+achieve on all of them.
 """
 
 from typing import Any
