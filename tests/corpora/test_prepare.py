@@ -23,6 +23,7 @@ from speech_emotion.cli import app
 from speech_emotion.corpora import prepare as module
 from speech_emotion.corpora import ravdess, sealed
 from speech_emotion.corpora.prepare import PreparedDataset, prepare
+from speech_emotion.corpora.workers import in_parallel
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
 
@@ -255,7 +256,23 @@ def test_failed_clips_are_listed_and_the_others_kept(
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
+def test_a_source_that_cannot_be_read_is_named(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(sealed, "sha256", refuse)
+    with pytest.raises(CorpusError, match=r"03-01-01-01-01-01-01\.wav cannot be read \(Permission denied\)"):
+        prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
+
+
 # Killed, crowded, full
+
+
+def test_a_killed_worker_is_an_error_with_a_next_step() -> None:
+    with pytest.raises(CorpusError, match=r"A worker process was killed.*Run it again"):
+        list(in_parallel(os._exit, [9, 9], 2))
 
 
 SCRIPT = """
