@@ -160,7 +160,6 @@ def train(
 
     require("torch", extra="train", needed_for="Training")
     from speech_emotion import corpora
-    from speech_emotion.corpora.prepare import PreparedDataset
     from speech_emotion.corpora.prepare import prepare as prepare_corpus
     from speech_emotion.evaluation import splits
     from speech_emotion.training import runs
@@ -177,8 +176,7 @@ def train(
     device = choose_device(device)
     lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
     with _progress("preparing") as progress:
-        prepare_corpus(corpora.get(name), folder, prepared / name, progress=progress)
-    dataset = PreparedDataset.open(prepared / name, verify=True)  # nothing is learned from a damaged byte
+        dataset = prepare_corpus(corpora.get(name), folder, prepared / name, progress=progress)
     models = runs.train(trainings, dataset, split, device=device, on_epoch=lines)
     for model in models:
         typer.echo(str(model))
