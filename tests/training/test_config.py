@@ -1,0 +1,135 @@
+"""Recipes: read in full, or refused with the setting named."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from speech_emotion.errors import ConfigError
+from speech_emotion.training.config import TrainConfig
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+def test_a_recipe_is_a_difference_to_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[fit]\nepochs = 3\nlearning_rate = 1\n[augment]\nspeeds = [1.0]\n")
+    config = TrainConfig.load(path)
+    default = TrainConfig("mine")
+    assert config == dataclasses.replace(
+        default,
+        fit=dataclasses.replace(default.fit, epochs=3, learning_rate=1.0),
+        augment=dataclasses.replace(default.augment, speeds=(1.0,)),
+    )
+    assert isinstance(config.fit.learning_rate, float)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_our_recipes_load(path: Path) -> None:
+    config = TrainConfig.load(path)
+    assert config.corpus == "ravdess"
+    assert config.recipes_tried >= 1
+
+
+def test_there_are_recipes() -> None:
+    assert RECIPES
+
+
+def test_the_resolved_recipe_survives_json() -> None:
+    config = TrainConfig.load(RECIPES[0]).with_seed(7)
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config.fit.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"epoch": 3}, "there is no setting 'epoch'. Choose from: name, corpus"),
+        ({"fits": {}}, "there is no setting 'fits'. Did you mean fit?"),
+        ({"fit": {"epoch": 3}}, "fit: there is no setting 'epoch'. Did you mean epochs?"),
+        (
+            {"augment": {"noise_prob": 1}},
+            "augment: there is no setting 'noise_prob'. Did you mean noise_prob",
+        ),
+        ({"fit": 3}, "fit: must be a section of settings, got 3"),
+        ({"fit": {"epochs": 2.5}}, "epochs: must be int, got 2.5"),
+        ({"fit": {"epochs": True}}, "epochs: must be int, got True"),
+        ({"fit": {"learning_rate": "fast"}}, "learning_rate: must be float, got 'fast'"),
+        ({"fit": {"learning_rate": True}}, "learning_rate: must be float, got True"),
+        ({"fit": {"learning_rate": float("nan")}}, "learning_rate: must be a finite number, got nan"),
+        ({"network": {"channels": 32}}, "channels: must be a list, got 32"),
+        ({"network": {"channels": [8, 8, 8, "8"]}}, "channels: must be int, got '8'"),
+        ({"name": 3}, "name: must be str, got 3"),
+    ],
+)
+def test_what_does_not_exist_or_has_another_type_is_refused(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        TrainConfig.from_dict({"name": "x"} | settings, where="x.toml")
+    assert str(refused.value).startswith("x.toml: ")
+    assert complaint in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "settings", "rule"),
+    [
+        ("window", {"min_seconds": 0.0}, "0 < min_seconds"),
+        ("window", {"min_seconds": 4.0}, "min_seconds ≤ seconds"),
+        ("window", {"hop_seconds": 0.0}, "0 < hop_seconds"),
+        ("window", {"hop_seconds": 3.5}, "hop_seconds ≤ seconds"),
+        ("window", {"min_seconds": 0.03}, "min_seconds must hold n_fft samples"),
+        ("frontend", {"hop": 0}, "hop must be positive"),
+        ("frontend", {"n_mels": -1}, "n_mels, n_fft and hop must be positive"),
+        ("frontend", {"n_fft": 16_384}, "min_seconds must hold n_fft samples"),
+        ("network", {"channels": [8, 8, 8]}, "four channel counts"),
+        ("network", {"channels": [8, 8, 8, 12]}, "channels are multiples of 8"),
+        ("network", {"channels": [8, 8, 8, 0]}, "channels are multiples of 8"),
+        ("network", {"dropout": 1.0}, "0 ≤ dropout < 1"),
+        ("augment", {"speeds": [0.9, 1.1]}, "1.0 must be among the speeds"),
+        ("augment", {"speeds": []}, "1.0 must be among the speeds"),
+        ("augment", {"speeds": [1.0, 2.5]}, "speeds between 0.5 and 2"),
+        ("augment", {"warp_frequency": 1.0}, "warp_frequency < 1"),
+        ("augment", {"noise_probability": 1.1}, "noise_probability ≤ 1"),
+        ("augment", {"noise_snr_db": [5.0]}, "noise_snr_db is two numbers"),
+        ("augment", {"noise_snr_db": [20.0, 5.0]}, "low and high"),
+        ("augment", {"tilt_db": -1.0}, "must not be negative"),
+        ("augment", {"mixup_alpha": -0.1}, "must not be negative"),
+        ("augment", {"frequency_mask": -1}, "must not be negative"),
+        ("augment", {"time_mask": -1}, "must not be negative"),
+        ("augment", {"n_masks": -1}, "must not be negative"),
+        ("fit", {"epochs": 0}, "epochs ≥ 1"),
+        ("fit", {"batch_size": 1}, "batch_size ≥ 2"),
+        ("fit", {"learning_rate": 0.0}, "learning_rate > 0"),
+        ("fit", {"weight_decay": -0.1}, "weight_decay ≥ 0"),
+        ("fit", {"warmup": 1.0}, "warmup < 1"),
+        ("fit", {"label_smoothing": -0.1}, "0 ≤ label_smoothing"),
+        ("fit", {"ema_decay": 1.0}, "ema_decay < 1"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(section: str, settings: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        TrainConfig.from_dict({"name": "x", section: settings})
+    assert rule in str(refused.value)
+
+
+@pytest.mark.parametrize("settings", [{"name": "a/b"}, {"name": ""}, {"name": ".."}, {"recipes_tried": 0}])
+def test_a_name_is_a_file_name_and_somebody_tried(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        TrainConfig.from_dict({"name": "x"} | settings)
+
+
+def test_a_recipe_without_a_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="name"):
+        TrainConfig.from_dict({})
+
+
+def test_a_recipe_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none.toml: cannot be read \(No such file"):
+        TrainConfig.load(tmp_path / "none.toml")
+    (tmp_path / "torn.toml").write_text("[fit\n")
+    with pytest.raises(ConfigError, match="torn.toml: not valid TOML"):
+        TrainConfig.load(tmp_path / "torn.toml")
+    (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
+    with pytest.raises(ConfigError, match="latin.toml: not valid TOML"):
+        TrainConfig.load(tmp_path / "latin.toml")

@@ -1,0 +1,103 @@
+"""Training windows: the frames of the right clip, at the right speed, drawn from the generator alone."""
+
+import numpy as np
+import pytest
+import torch
+from miniature import clips, dataset, sound
+from torch import Generator
+
+from speech_emotion.errors import CorpusError
+from speech_emotion.labels import EMOTIONS
+from speech_emotion.training.dataset import FrameBank, batches
+from speech_emotion.training.frontend import LogMel
+
+CLIPS = clips([1, 2], ["calm", "angry"])
+FRONTEND = LogMel(n_mels=32)
+
+
+def generator(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def log_mel(index: int) -> torch.Tensor:
+    return FRONTEND(torch.from_numpy(dataset(CLIPS).waveform(index)).unsqueeze(0))[0]
+
+
+def test_windows_are_cut_from_the_clip_s_own_frames() -> None:
+    bank = FrameBank(dataset(CLIPS), FRONTEND, (1.0,))
+    windows = bank.windows(torch.tensor([3, 0, 3]), 20, generator())
+    assert windows.shape == (3, 32, 20)
+    for window, index in zip(windows, (3, 0, 3), strict=True):
+        places = log_mel(index).unfold(1, 20, 1).transpose(0, 1)  # (place, band, frame)
+        distances = (places - window).abs().amax(dim=(1, 2))
+        assert distances.min() < 1e-3
+        assert distances.max() > 0.5
+    assert bank.labels.tolist() == [EMOTIONS.index(clip.label) for clip in CLIPS]
+
+
+def test_a_window_begins_anywhere() -> None:
+    n_frames = log_mel(0).shape[1]
+    bank = FrameBank(dataset(CLIPS), FRONTEND, (1.0,))
+    whole = bank.windows(torch.tensor([0]), n_frames, generator())[0]
+    windows = bank.windows(torch.zeros(60, dtype=torch.int64), n_frames - 2, generator())
+    starts = {s for w in windows for s in range(3) if torch.equal(w, whole[:, s : s + n_frames - 2])}
+    assert starts == {0, 1, 2}
+
+
+def test_a_short_clip_starts_again_at_its_beginning() -> None:
+    bank = FrameBank(dataset(CLIPS), FRONTEND, (1.0,))
+    n_frames = log_mel(1).shape[1]
+    window = bank.windows(torch.tensor([1]), 2 * n_frames + 5, generator())[0]
+    assert torch.equal(window[:, :n_frames], window[:, n_frames : 2 * n_frames])
+    assert torch.equal(window[:, :5], window[:, -5:])
+    torch.testing.assert_close(window[:, :n_frames], log_mel(1), rtol=0, atol=1e-3)
+
+
+def test_speed_moves_tempo_and_pitch_together() -> None:
+    seconds = np.arange(32_000) / 16_000
+    tone = (0.3 * np.sin(2 * np.pi * 1000 * seconds)).astype(np.float32)
+    frontend = LogMel(n_mels=64, n_fft=1024)
+    bank = FrameBank(dataset(CLIPS[:1], waveforms=[tone]), frontend, (0.8, 1.0, 1.25))
+    peaks = {}
+    for frames in bank._clips[0]:  # (n_frames, n_mels)
+        peaks[len(frames)] = int(frames.mean(dim=0).argmax())
+    for speed in (0.8, 1.0, 1.25):
+        n_samples = round(32_000 / speed)
+        expected = np.sin(2 * np.pi * 1000 * speed * np.arange(n_samples) / 16_000).astype(np.float32)
+        frames = frontend(torch.from_numpy(expected).unsqueeze(0))[0]
+        assert peaks[frames.shape[1]] == int(frames.mean(dim=1).argmax())
+    assert len(set(peaks.values())) == 3
+
+
+def test_speeds_are_all_drawn() -> None:
+    bank = FrameBank(dataset(CLIPS), FRONTEND, (0.9, 1.0, 1.1))
+    windows = bank.windows(torch.zeros(40, dtype=torch.int64), 20, generator())
+    rows = {window.sum().item() for window in windows}
+    assert len(rows) > 20
+    assert torch.equal(bank.windows(torch.zeros(40, dtype=torch.int64), 20, generator()), windows)
+    assert not torch.equal(bank.windows(torch.zeros(40, dtype=torch.int64), 20, generator(1)), windows)
+
+
+def test_a_clip_too_short_for_one_frame_is_refused_by_name() -> None:
+    tiny = dataset(CLIPS[:2], waveforms=[sound(CLIPS[0]), np.zeros(512, np.float32)])
+    assert FrameBank(tiny, FRONTEND, (1.0,)).windows(torch.tensor([1]), 3, generator()).shape == (1, 32, 3)
+    with pytest.raises(CorpusError, match=rf"{CLIPS[1].path} is 0.032 s short"):
+        FrameBank(tiny, FRONTEND, (1.0, 1.1))
+
+
+def test_batches_are_a_shuffle_in_equal_parts() -> None:
+    indices = torch.arange(100, 125)
+    order = batches(indices, 8, generator())
+    assert [len(part) for part in order] == [8, 8, 8]
+    seen = torch.cat(order).tolist()
+    assert len(set(seen)) == 24
+    assert set(seen) < set(indices.tolist())
+    assert seen != sorted(seen)
+    assert torch.cat(batches(indices, 8, generator())).tolist() == seen
+    assert torch.cat(batches(indices, 8, generator(1))).tolist() != seen
+
+
+def test_fewer_clips_than_a_batch_are_one_batch() -> None:
+    (only,) = batches(torch.arange(5), 8, generator())
+    assert sorted(only.tolist()) == [0, 1, 2, 3, 4]
+    assert [len(part) for part in batches(torch.arange(8), 8, generator())] == [8]
