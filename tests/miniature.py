@@ -116,7 +116,9 @@ def lively_network() -> EmotionNet:
     return network.eval()
 
 
-PROVENANCE = Provenance(corpora=("ravdess",), citation="somebody (2018)", commit="abc123")
+PROVENANCE = Provenance(
+    corpora=("ravdess",), licence="CC BY-NC-SA 4.0", citation="somebody (2018)", commit="abc123"
+)
 TEMPERATURE = 1.3
 
 

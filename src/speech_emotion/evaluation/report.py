@@ -139,7 +139,7 @@ def _our_row(result: Result) -> tuple[str, ...]:
         str(result.ece),
         result.company,
         _recipes(result),
-        "no" if result.leaky else "yes",
+        "no" if result.leaky else "yes" if result.recipes_tried else "?",
     )
 
 

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import splits
@@ -29,7 +30,6 @@ from speech_emotion.evaluation.score import Answer, Evaluation, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol, check_no_leak
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.features import COLUMNS, HOP, Features, prepare_features
-from speech_emotion.training.frontend import SAMPLE_RATE
 from speech_emotion.training.runs import commit
 
 FloatArray = npt.NDArray[np.float64]

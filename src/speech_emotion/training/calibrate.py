@@ -1,6 +1,7 @@
 """Temperature scaling (Guo et al. 2017, arXiv 1706.04599). In: validation logits. Out: one positive number.
 
-What is calibrated is what a user gets: the mean of the windows' probabilities over a recording.
+What is calibrated is what a user gets: the mean of the windows' probabilities over a recording. Only the speech gate is
+left out: it rejects less than one in a hundred windows of acted speech.
 """
 
 import math

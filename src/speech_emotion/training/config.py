@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
 
 
@@ -159,7 +160,7 @@ def _check(config: TrainConfig, where: str) -> TrainConfig:
         (0 < window.min_seconds <= window.seconds, "window: 0 < min_seconds ≤ seconds"),
         (0 < window.hop_seconds <= window.seconds, "window: 0 < hop_seconds ≤ seconds"),
         (min(dataclasses.astuple(frontend)) > 0, "frontend: n_mels, n_fft and hop must be positive"),
-        (window.min_seconds * 16_000 >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
+        (window.min_seconds * SAMPLE_RATE >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
         (len(network.channels) == 4, "network: four channel counts"),
         (all(c > 0 and c % 8 == 0 for c in network.channels), "network: channels are multiples of 8"),
         (0 <= network.dropout < 1, "network: 0 ≤ dropout < 1"),

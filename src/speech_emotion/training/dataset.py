@@ -13,9 +13,10 @@ import soxr
 import torch
 from torch import Generator, Tensor
 
+from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import CorpusError
-from speech_emotion.training.frontend import SAMPLE_RATE, LogMel
+from speech_emotion.training.frontend import LogMel
 
 
 class FrameBank:

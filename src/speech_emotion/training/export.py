@@ -19,25 +19,25 @@ import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 
+from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ParityError
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import FORMAT_VERSION, METADATA_KEY, SEAL_KEY, UNSEALED, EmotionModel, seal
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.frontend import SAMPLE_RATE
 from speech_emotion.training.networks import EmotionNet
 
 TOLERANCE = 1e-5  # in probability
 OPSET = 18
 LARGEST_FOLDED = 4096  # values; so the basis of the Fourier transform stays computed: folded it takes 1 MB
-LICENCE = "CC BY-NC-SA 4.0"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a model comes from, as its metadata says it. `citation` names what its licence asks to name."""
+    """Where a model comes from, as its metadata says it. Licence and citation are those of its corpora."""
 
     corpora: tuple[str, ...]
+    licence: str
     citation: str
     commit: str | None
     protocol: Mapping[str, Any] | None = None
@@ -86,7 +86,7 @@ def export(
             "split_hash": provenance.split_hash,
             "commit": provenance.commit,
             "metrics": provenance.metrics or {},
-            "licence": LICENCE,
+            "licence": provenance.licence,
             "citation": provenance.citation,
         },
     )

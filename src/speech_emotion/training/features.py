@@ -28,11 +28,12 @@ import numpy.typing as npt
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
+from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora import sealed
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.corpora.workers import Progress, in_parallel
 from speech_emotion.errors import CorpusError
-from speech_emotion.training.frontend import SAMPLE_RATE, LogMel, Mfcc
+from speech_emotion.training.frontend import LogMel, Mfcc
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor, nn
 
+from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError
@@ -31,7 +32,6 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import augment, calibrate, checkpoint
 from speech_emotion.training.config import AugmentConfig, TrainConfig
 from speech_emotion.training.dataset import FrameBank, batches
-from speech_emotion.training.frontend import SAMPLE_RATE
 from speech_emotion.training.networks import EmotionNet
 from speech_emotion.windows import Framer
 
@@ -107,8 +107,8 @@ def fit(
             round(seconds, 2),
         )
         log.append(dataclasses.asdict(line))
-        checkpoint.save(out, trainer.tensors(), state)
         write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
+        checkpoint.save(out, trainer.tensors(), state)  # last: what it holds need not be written again
         on_epoch(line)
     return validation.temperature(trainer.average)
 

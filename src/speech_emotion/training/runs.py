@@ -98,7 +98,7 @@ def train(
     """Carry out what `plan` planned; finished trainings are kept, a killed one goes on. Returns the model files."""
     for training in trainings:  # before hours of work
         resumable(training.config, dataset, _sides(training, dataset, protocol), training.folder)
-    todo = [training for training in trainings if not (training.folder / "model.onnx").exists()]
+    todo = [training for training in trainings if not _is_finished(training.folder)]
     if todo:
         config = todo[0].config
         frontend = LogMel(**dataclasses.asdict(config.frontend))
@@ -107,6 +107,10 @@ def train(
             with _writing(training.folder):
                 _train_one(training, dataset, bank, protocol, device, on_epoch)
     return [training.folder / "model.onnx" for training in trainings]
+
+
+def _is_finished(folder: Path) -> bool:
+    return checkpoint.exists(folder) and (folder / "model.onnx").exists()
 
 
 def _train_one(
@@ -181,6 +185,7 @@ def export_run(
     config = TrainConfig.from_dict(state["recipe"], where=str(folder))
     provenance = Provenance(
         corpora=tuple(run["corpora"]),
+        licence="; ".join(dict.fromkeys(corpora.get(name).licence for name in run["corpora"])),
         citation=" ".join(corpora.get(name).citation for name in run["corpora"]),
         commit=run["commit"],
         protocol=run["protocol"],
@@ -250,6 +255,7 @@ def commit() -> str | None:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # not somebody else's repository around us
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
