@@ -11,11 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speech_emotion.errors import SpeechEmotionError
+
+if TYPE_CHECKING:
+    from speech_emotion.corpora.prepare import PreparedDataset
 
 app = typer.Typer(
     help="Which emotion a voice expresses, from the sound alone.",
@@ -159,8 +162,6 @@ def train(
     from speech_emotion.extras import require
 
     require("torch", extra="train", needed_for="Training")
-    from speech_emotion import corpora
-    from speech_emotion.corpora.prepare import prepare as prepare_corpus
     from speech_emotion.evaluation import splits
     from speech_emotion.training import runs
     from speech_emotion.training.config import TrainConfig
@@ -175,8 +176,7 @@ def train(
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     device = choose_device(device)
     lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
-    with _progress("preparing") as progress:
-        dataset = prepare_corpus(corpora.get(name), folder, prepared / name, progress=progress)
+    dataset = _prepared(name, folder, prepared / name)
     models = runs.train(trainings, dataset, split, device=device, on_epoch=lines)
     for model in models:
         typer.echo(str(model))
@@ -278,6 +278,8 @@ def check(
     from speech_emotion import corpora
     from speech_emotion.corpora import census, census_views
 
+    if picture:
+        census_views.require_picture()
     corpus = corpora.get(name)
     with _progress("listening") as progress:
         found = census.check(corpus, folder, progress=progress)
@@ -317,19 +319,17 @@ def prepare(
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.", min=1)] = None,
 ) -> None:
     """Decode FOLDER once, into memory-mapped .npy files; a run that was stopped goes on where it was."""
-    from speech_emotion import corpora
-    from speech_emotion.corpora.prepare import prepare as prepare_corpus
     from speech_emotion.extras import require
 
     if features:
         require("torch", extra="train", needed_for="Computing features")
     out = out or Path("prepared") / name
-    with _progress("decoding") as progress:
-        dataset = prepare_corpus(corpora.get(name), folder, out, workers=workers, progress=progress)
+    dataset = _prepared(name, folder, out, workers=workers)
     minutes = sum(map(dataset.seconds, range(len(dataset)))) / 60
-    typer.echo(
-        f"{out}: {len(dataset)} clips, {len(set(dataset.speakers.tolist()))} speakers, {minutes:.1f} min"
-    )
+    n_speakers = len(set(dataset.speakers.tolist()))
+    speakers = "1 speaker" if n_speakers == 1 else f"{n_speakers} speakers"
+    state = "" if dataset.is_new else " (up to date)"
+    typer.echo(f"{out}: {len(dataset)} clips, {speakers}, {minutes:.1f} min{state}")
     if features:
         from speech_emotion.training.features import COLUMNS, prepare_features
 
@@ -337,6 +337,20 @@ def prepare(
             made = prepare_features(dataset, workers=workers, progress=progress)
         n_columns = sum(map(len, COLUMNS.values()))
         typer.echo(f"{out / 'features'}: {n_columns} columns, {made.offsets[-1]} frames")
+
+
+def _prepared(name: str, folder: Path, out: Path, *, workers: int | None = None) -> "PreparedDataset":
+    """Prepare the corpus, and say on stderr where it is not all that was published."""
+    from speech_emotion import corpora
+    from speech_emotion.corpora.prepare import prepare as prepare_corpus
+
+    corpus = corpora.get(name)
+    with _progress("preparing") as progress:
+        dataset = prepare_corpus(corpus, folder, out, workers=workers, progress=progress)
+    if (n_missing := corpus.n_clips - len(dataset)) > 0:
+        advice = shlex.join(["speech-emotion", "corpora", "check", name, str(folder)])
+        typer.echo(f"{n_missing} of {corpus.n_clips} published clips are missing; see: {advice}", err=True)
+    return dataset
 
 
 def _corpus_folder(text: str) -> tuple[str, Path]:

@@ -1,6 +1,8 @@
 """The check of a corpus folder: what is there, what is not, and what is there twice."""
 
 import json
+import re
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -203,10 +205,29 @@ def test_the_command_fails_on_gaps_unless_they_are_allowed(write: Write, tmp_pat
     code, output = run("check", "savee", tmp_path / "corpus")
     assert code == 1
     assert "479 missing: DC_a02, DC_a03, DC_a04 and 476 more" in output
+    assert "--allow-missing" in output
     picture = tmp_path / "picture.png"
     code, output = run("check", "savee", tmp_path / "corpus", "--allow-missing", "--picture", picture)
     assert code == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_clips_worth_a_look_are_named(folder: Path) -> None:
+    quiet = folder / "Actor_01/03-01-03-01-01-01-01.wav"
+    soundfile.write(quiet, np.random.default_rng(0).normal(0, 1e-4, N_SAMPLES), 16_000)
+    found = check(ravdess.SPEECH, folder)
+    assert found.to_dict()["flagged"] == {"quiet": ["Actor_01/03-01-03-01-01-01-01.wav"]}
+    assert "worth a look, quiet: 1\n  Actor_01/03-01-03-01-01-01-01.wav" in re.sub(r" +\n", "\n", text(found))
+
+
+def test_without_matplotlib_the_picture_fails_before_a_clip_is_heard(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(census, "check", lambda *_, **__: pytest.fail("listened first"))
+    code, output = run("check", "ravdess", folder, "--picture", tmp_path / "picture.png")
+    assert code == 1
+    assert "[train]" in output
 
 
 def test_the_command_gives_json(folder: Path) -> None:
@@ -221,6 +242,8 @@ def test_the_list_names_every_corpus_with_its_licence() -> None:
     code, output = run("list")
     assert code == 0
     assert "ravdess       English    1440        24         8  CC BY-NC-SA 4.0   download" in output
+    assert all(f"{corpora.get(name).homepage}\n" in output for name in corpora.names())
+    assert max(map(len, output.splitlines())) <= 80
     data = json.loads(CliRunner().invoke(app, ["corpora", "list", "--json"]).stdout)
     assert [corpus["name"] for corpus in data] == list(corpora.names())
     assert data[0]["archive"]["md5"] == "bc696df654c87fed845eb13823edef8a"

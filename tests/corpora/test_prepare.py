@@ -458,3 +458,17 @@ def test_a_shard_damaged_after_a_kill_is_decoded_again(
     assert len(decoded) == 2
     prepare(ravdess.SPEECH, corpus, tmp_path / "undisturbed", workers=1)
     assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
+
+
+def test_the_command_says_what_is_missing_and_when_nothing_was_to_do(corpus: Path, tmp_path: Path) -> None:
+    folder = corpus / "Actor_01"
+    prepare_again = ["corpora", "prepare", "ravdess", str(folder), str(tmp_path / "out")]
+    first, second = (CliRunner().invoke(app, prepare_again) for _ in range(2))
+    n = 8
+    hint = (
+        f"{1440 - n} of 1440 published clips are missing; see: speech-emotion corpora check ravdess {folder}"
+    )
+    assert (first.stderr, second.stderr) == (f"{hint}\n", f"{hint}\n")
+    assert "up to date" not in first.stdout
+    assert second.stdout == first.stdout.rstrip("\n") + " (up to date)\n"
+    assert f"{n} clips, 1 speaker, " in first.stdout

@@ -55,8 +55,13 @@ class Census:
         return cut_short | {path: sound.error for path, sound in self.sounds.items() if sound.error}
 
     @property
-    def flagged(self) -> Mapping[str, int]:
-        return Counter(warning for sound in self.sounds.values() for warning in sound.warnings)
+    def flagged(self) -> Mapping[str, tuple[str, ...]]:
+        """The clips that the gate warned about: warning → paths."""
+        paths: dict[str, tuple[str, ...]] = {}
+        for path, sound in self.sounds.items():
+            for warning in sound.warnings:
+                paths[warning] = (*paths.get(warning, ()), path)
+        return paths
 
     @property
     def seconds(self) -> float:
@@ -97,7 +102,7 @@ class Census:
         if problems:
             raise CorpusError(
                 f"{self.folder} is not {self.corpus.title} as published: {'; '.join(problems)}. "
-                f"{self.corpus.how_to_get}" + (". Or allow missing clips" if self.gaps else "")
+                f"{self.corpus.how_to_get}" + (". Or go on with --allow-missing" if self.gaps else "")
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +125,7 @@ class Census:
             "duplicates": [list(paths) for paths in self.duplicates],
             "known_duplicates": [list(paths) for paths in self.known_duplicates],
             "skipped": dict(self.skipped),
-            "flagged": dict(self.flagged),
+            "flagged": {warning: list(paths) for warning, paths in self.flagged.items()},
         }
 
 

@@ -23,9 +23,13 @@ MOST_NUMBERED_SPEAKERS: Final = 32
 
 
 def overview(corpora: Iterable[Corpus]) -> "RenderableType":
-    """One row a corpus."""
+    """One row a corpus, and where each has its home."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
+
+    known = list(corpora)
 
     table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("name", no_wrap=True)
@@ -34,7 +38,7 @@ def overview(corpora: Iterable[Corpus]) -> "RenderableType":
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column(" licence", no_wrap=True)
     table.add_column(" source", no_wrap=True)
-    for corpus in corpora:
+    for corpus in known:
         table.add_row(
             corpus.name,
             f" {corpus.language}",
@@ -44,7 +48,9 @@ def overview(corpora: Iterable[Corpus]) -> "RenderableType":
             f" {corpus.licence}",
             " download" if corpus.archive else " by hand",
         )
-    return table
+    width = max(len(corpus.name) for corpus in known)
+    homes = [Text(f"{corpus.name:{width}}  {corpus.homepage}") for corpus in known]
+    return Group(table, Text("\nwhere to get it", style="bold"), *homes)
 
 
 def tables(census: Census, *, n_shown: int = 10) -> "RenderableType":
@@ -112,7 +118,7 @@ def _findings(census: Census, n_shown: int) -> list[Any]:
         "the same sound": [" = ".join(paths) for paths in census.duplicates],
         "the same sound, as published": [" = ".join(paths) for paths in census.known_duplicates],
         "left out": [f"{n} × {reason}" for reason, n in census.skipped.items()],
-        "worth a look": [f"{n} × {warning}" for warning, n in census.flagged.items()],
+        **{f"worth a look, {warning}": paths for warning, paths in census.flagged.items()},
     }
     lines = [] if census.gaps or census.extra else [Text("Every published clip is here.", style="green")]
     for name, items in findings.items():
@@ -124,9 +130,14 @@ def _findings(census: Census, n_shown: int) -> list[Any]:
     return lines
 
 
+def require_picture() -> None:
+    """MissingExtraError where nothing can be drawn."""
+    require("matplotlib", extra="train", needed_for="The picture of a census")
+
+
 def draw(census: Census, path: Path) -> None:
     """One picture: clips by emotion and sex, by intensity, their lengths, and every speaker × emotion."""
-    require("matplotlib", extra="train", needed_for="the picture of a census")
+    require_picture()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

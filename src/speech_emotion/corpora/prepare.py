@@ -55,6 +55,7 @@ class PreparedDataset:
     offsets: npt.NDArray[np.int64]
     scales: npt.NDArray[np.float32]
     waveforms: npt.NDArray[np.int16]
+    is_new: bool = False  # whether the `prepare` that returned it had anything to do
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], *, verify: bool = False) -> "PreparedDataset":
@@ -116,15 +117,16 @@ def prepare(
         "corpus_hash": corpus_hash,
         "key": sealed.digest([SCHEMA, SETTINGS, corpus.name, corpus_hash, [_row(clip) for clip in clips]]),
     }
+    is_new = False
     with sealed.writing(out):
         if not _is_done(out, facts):
             with sealed.locked(out):
                 sealed.recover(out)
-                if not _holds(out, facts):
+                if is_new := not _holds(out, facts):
                     shards = _decode_all(out, folder, clips, sources, workers, progress)
                     _assemble(out, clips, shards, facts)
                 shutil.rmtree(sealed.working(out), ignore_errors=True)
-    return PreparedDataset.open(out)
+    return replace(PreparedDataset.open(out), is_new=is_new)
 
 
 def _hash_sources(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, str]]:
