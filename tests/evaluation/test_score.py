@@ -179,6 +179,11 @@ def test_a_run_without_one_of_its_folds_is_refused(heard: list[Path], corpus: Pa
         score_protocol([run], "ravdess", corpus, "luna5")
 
 
+def test_a_folder_without_models_is_told_the_layout_that_training_makes(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"needs seed-0/fold-0/model\.onnx to seed-0/fold-4/model"):
+        score_protocol([tmp_path], "ravdess", corpus, "luna5")
+
+
 def test_a_corpus_without_a_tested_speaker_is_refused(heard: list[Path], tmp_path: Path) -> None:
     corpus = fakes.make_corpus(tmp_path / "corpus", actors=fakes.ACTORS[:-1])
     run = fakes.make_run(tmp_path / "run", LUNA5)

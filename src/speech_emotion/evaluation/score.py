@@ -185,7 +185,14 @@ def _find_models(run: Path, split: Protocol) -> list[list[tuple[Path, Fold]]]:
     roots = sorted(run.glob("seed-*"), key=lambda path: (len(path.name), path.name)) or [run]
     folds = [(f"fold-{fold.index}/model.onnx", fold) for fold in split.folds]
     trainings = [[(root / name, fold) for name, fold in folds] for root in roots]
-    if missing := [path for training in trainings for path, _ in training if not path.is_file()]:
+    wanted = [path for training in trainings for path, _ in training]
+    missing = [path for path in wanted if not path.is_file()]
+    if missing == wanted:
+        raise ModelNotFoundError(
+            f"{run} holds no trained model: {split.name} needs seed-0/{folds[0][0]} to seed-0/{folds[-1][0]} "
+            f"in it, as made by: speech-emotion train RECIPE --protocol {split.name} --out {run}"
+        )
+    if missing:
         raise ModelNotFoundError(
             f"{missing[0]} is missing: {split.name} needs the models of {len(split.folds)} folds. "
             "Name a run folder that was trained to its end under this protocol."
