@@ -42,8 +42,8 @@ def test_our_row_stands_with_its_company(result: Result) -> None:
 
 def test_the_anchors_stand_beside_us_in_order(result: Result) -> None:
     text = report.results_text([replace(result, uar=Score(0.70, None, None))], results_link="../results")
-    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
-    table = rows[1 : rows.index("emotion")]
+    honest = text.split("### LEAKY")[0]
+    table = [line.split("|")[1].strip() for line in honest.splitlines() if line.startswith("| ")][1:]
     assert len([row for row in table if row != "---"]) == len(anchors.PLAIN) + 1
     assert table.index("XLS-R 300M, frozen, linear probe (hsn07pk 2026)") < table.index(
         "**[fake-cnn](#ravdess-luna5-fake-cnn)**"
@@ -76,6 +76,34 @@ def test_each_result_shows_its_groups_files_and_command(result: Result) -> None:
     assert "Recipes tried: 7. Commit abc1234." in text
     assert "Abstentions in 192 answers: 1 no_speech; UAR without them 93.8" in text
     assert "93.7 at 90 %, 93.7 at 80 %, 93.7 at 70 %, 93.7 at 50 %." in text
+
+
+def test_every_foreign_row_names_its_source(result: Result) -> None:
+    text = report.results_text([result], results_link=".")
+    honest, apart = text.split("### LEAKY")
+    for part, others in ((honest, anchors.PLAIN), (apart, anchors.LEAKY)):
+        (_, listed) = part.split("\nSources:\n\n")
+        lines = listed.split("\n\n")[0].splitlines()
+        for other in others:
+            (line,) = [line for line in lines if other.system in line]
+            assert line.startswith("- ")
+            assert line.endswith(f": {other.source}.")
+    assert "ResLSTM-SA, from scratch: Krasnoproshin D, Vashkevich M (2026)" in honest
+
+
+def test_leaky_rows_of_others_stand_although_none_is_ours(result: Result) -> None:
+    (apart,) = report.results_text([result], results_link=".").split("### LEAKY")[1:]
+    assert row_of(apart, "TIM-Net")[2:4] == ["random10 (LEAKY)", "90.04"]
+    assert "None of ours was run so." in apart
+    assert "None of ours" not in report.results_text([leaky(result)], results_link=".")
+
+
+def test_every_speaker_can_be_read_without_the_picture(result: Result) -> None:
+    (details,) = report.results_text([result], results_link=".").split("<details>")[1:]
+    table = details.split("</details>")[0]
+    assert row_of(table, "01") == ["01", "male", "87.5", "8"]
+    assert row_of(table, "02") == ["02", "female", "87.5", "8"]
+    assert len([line for line in table.splitlines() if line.startswith("| ")]) == 2 + 24
 
 
 def test_what_was_not_stated_is_said(result: Result) -> None:

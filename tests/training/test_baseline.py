@@ -192,6 +192,7 @@ def test_from_recordings_to_the_result_file(
     assert result.uar.mean > 0.9
     assert (result.n_clips, result.n_speakers) == (40, 5)
     assert result.scored.startswith("the regression's own probabilities")
+    assert "learned from the train and the validation speakers" in result.scored
     assert result.command.endswith(
         f"python -m speech_emotion.training.baseline {tmp_path}/prepared --protocol serab"
     )

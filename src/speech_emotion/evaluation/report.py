@@ -83,11 +83,14 @@ def _corpus_text(name: str, results: Sequence[Result]) -> str:
     lines = [f"## {corpora.get(name).title}", "", _EXPLANATION, ""]
     lines += _systems(plain, anchors.PLAIN if with_anchors else ())
     if with_anchors:
-        lines += [_NORMALISED, ""]
+        lines += [*_sources(anchors.PLAIN), _NORMALISED, ""]
     lines += _paired(plain)
-    if leaky:
-        lines += ["### LEAKY: the same speakers in training and test", "", _LEAKY_EXPLANATION, ""]
+    if leaky or with_anchors:
+        explanation = _LEAKY_EXPLANATION if leaky else f"{_LEAKY_EXPLANATION} None of ours was run so."
+        lines += ["### LEAKY: the same speakers in training and test", "", explanation, ""]
         lines += _systems(leaky, anchors.LEAKY if with_anchors else ())
+    if with_anchors:
+        lines += _sources(anchors.LEAKY)
     return "\n".join(lines)
 
 
@@ -121,6 +124,14 @@ def _systems(results: Sequence[Result], others: Sequence[anchors.Anchor]) -> lis
         "chosen without test?",
     )
     return [*_table(header, [row for _, row in rows]), ""]
+
+
+def _sources(others: Sequence[anchors.Anchor]) -> list[str]:
+    """Who published the rows that are not ours: one line a publication."""
+    systems: dict[str, list[str]] = {}
+    for other in others:
+        systems.setdefault(other.source, []).append(other.system)
+    return ["Sources:", "", *(f"- {'; '.join(names)}: {source}." for source, names in systems.items()), ""]
 
 
 def _height(anchor: anchors.Anchor) -> float:
@@ -164,7 +175,14 @@ def _paired(results: Sequence[Result]) -> list[str]:
     for result in results:
         by_protocol.setdefault(result.protocol, []).append(result)
     lines = [_paired_line(best, other) for best, *others in by_protocol.values() for other in others]
-    return ["Paired differences of the speakers' own UAR, in points:", "", *lines, ""] if lines else []
+    return [_PAIRED_EXPLANATION, "", *lines, ""] if lines else []
+
+
+_PAIRED_EXPLANATION: Final = (
+    "Paired differences of the speakers' own UAR, in points. The systems may have learned from different "
+    "people: a network learns from the train speakers of a fold and is calibrated on its validation speakers, "
+    "the last fit of baseline-lr learns from both."
+)
 
 
 def _paired_line(a: Result, b: Result) -> str:
@@ -194,6 +212,13 @@ def _result_text(result: Result, results_link: str) -> str:
         *_table(("emotion", "recall", "clips", *_human_header(result)), _emotion_rows(result)),
         "",
         *_table(("some of the clips", "UAR", "clips", "speakers"), _group_rows(result)),
+        "",
+        "<details>",
+        "<summary>UAR of each speaker</summary>",
+        "",
+        *_table(("speaker", "sex", "UAR", "clips"), _speaker_rows(result)),
+        "",
+        "</details>",
         "",
         *(_figure(result, kind, alt) for kind, alt in _ALT.items()),
         f"{files}. {_parameters(result)} parameters, {result.size_bytes:,} bytes. Scored: {result.scored}. "
@@ -233,6 +258,13 @@ def _emotion_rows(result: Result) -> list[tuple[str, ...]]:
 def _group_rows(result: Result) -> list[tuple[str, ...]]:
     return [
         (name, str(group), str(group.n_clips), str(group.n_speakers)) for name, group in _named_groups(result)
+    ]
+
+
+def _speaker_rows(result: Result) -> list[tuple[str, ...]]:
+    return [
+        (speaker, result.sexes[speaker], str(group), str(group.n_clips))
+        for speaker, group in result.per_actor.items()
     ]
 
 
