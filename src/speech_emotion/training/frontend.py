@@ -62,7 +62,8 @@ class PowerSpectrum(nn.Module):
             frames[:, :, middle:].flip(2),
         )  # samples n and n_fft - n
         cosines, sines = self.basis(torch.arange(1, middle + 1, device=waveform.device))
-        real, imaginary = (rising + falling) @ cosines, (rising - falling) @ sines
+        real = torch.matmul(rising + falling, cosines)
+        imaginary = torch.matmul(rising - falling, sines)
         return (real.square() + imaginary.square()).transpose(1, 2)  # (batch, bin, frame)
 
     def _frames(self, waveform: Tensor) -> Tensor:
@@ -70,10 +71,11 @@ class PowerSpectrum(nn.Module):
         piece = math.gcd(self.n_fft, self.hop)
         n_samples = waveform.shape[1]
         n_frames = 1 + (n_samples - self.n_fft) // self.hop
-        pieces = waveform[:, : n_samples // piece * piece].unflatten(1, (-1, piece))
+        pieces = waveform[:, : n_samples // piece * piece].reshape(waveform.shape[0], -1, piece)
         first = torch.arange(n_frames, device=waveform.device)[:, None] * (self.hop // piece)
         index = first + torch.arange(self.n_fft // piece, device=waveform.device)
-        return pieces.index_select(1, index.flatten()).reshape(waveform.shape[0], n_frames, self.n_fft)
+        frames = torch.index_select(pieces, 1, index.flatten())
+        return frames.reshape(waveform.shape[0], n_frames, self.n_fft)
 
     def basis(self, n: Tensor) -> tuple[Tensor, Tensor]:
         """Windowed cosines and sines of the first half of a frame, (n_fft // 2, n_bins) each.
