@@ -98,5 +98,5 @@ def test_without_matplotlib_the_extra_is_named(
     result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'speech-emotion\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"-m pip install '\.\[train\]'"):
         plots.draw(result, tmp_path)
