@@ -1,13 +1,19 @@
 """The command as people and programs meet it: what it prints, where, and how it ends."""
 
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +22,11 @@ import pytest
 import sounds
 import standin
 
-from speech_emotion import cli
+from speech_emotion import __version__, cli
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
+from speech_emotion.model import SHIPPED
 
 COMMAND = [sys.executable, "-m", "speech_emotion"]
 
@@ -218,10 +225,28 @@ def test_info_shows_the_honest_score(shell: Shell, tmp_path: Path) -> None:
     path = tmp_path / "scored.onnx"
     path.write_bytes(standin.model_bytes(metrics=metrics))
     _, out, _ = shell("info", "--model", str(path))
-    score = "UAR 62.3 % [58.0, 66.5], ECE 3.1 % (ravdess luna5: 1440 clips, 24 speakers)"
+    score = "UAR 62.3 % [58.0, 66.5], ECE 3.1 % (ravdess luna5, 1440 clips, 24 speakers)"
     assert f"  score       {score}\n" in out
     path.write_bytes(standin.model_bytes(metrics=metrics | {"leaky": True}))
-    assert "luna5, LEAKY: 1440" in shell("info", "--model", str(path))[1]
+    assert "luna5, LEAKY, 1440" in shell("info", "--model", str(path))[1]
+
+
+def test_info_of_the_shipped_model_leaves_nothing_blank(shell: Shell) -> None:
+    code, out, _ = shell("info", "--model", str(SHIPPED))
+    assert code == 0
+    assert "None" not in out
+
+
+def test_info_leaves_out_what_is_not_known(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "scored.onnx"
+    uar = {"mean": 0.5, "ci95": None}
+    for known, score in {
+        (): "UAR 50.0 %",
+        (("protocol", "luna5"),): "UAR 50.0 % (luna5)",
+        (("n_clips", 1440), ("leaky", True)): "UAR 50.0 % (LEAKY, 1440 clips)",
+    }.items():
+        path.write_bytes(standin.model_bytes(metrics={"uar": uar, **dict(known)}))
+        assert f"  score       {score}\n" in shell("info", "--model", str(path))[1]
 
 
 def test_info_for_programs(shell: Shell, classifier: Classifier) -> None:
@@ -234,11 +259,10 @@ def test_info_for_programs(shell: Shell, classifier: Classifier) -> None:
 
 
 def test_demo_voices(shell: Shell) -> None:
-    if not cli._demo_voices():
-        pytest.skip("the demo voices are not made yet")
     code, out, _ = shell("predict", "--demo")
     assert code == 0
-    assert len(out.splitlines()) == len(cli._demo_voices())
+    voices = ["demo-fast.flac", "demo-lively.flac", "demo-low.flac"]
+    assert [line.split()[-1] for line in out.splitlines()] == voices
 
 
 def test_our_errors_from_any_verb_are_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,6 +309,37 @@ def test_interrupt_is_quiet(shell: Shell) -> None:
         assert process.stderr.read() == b""
 
 
+def on_a_terminal(*arguments: str, columns: int = 80) -> str:
+    """What a person sees of a verb, without colours and the moves of the cursor."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"}
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # Linux ends it with EIO
+            while part := terminal.read(65_536):
+                seen += part
+        assert process.wait(60) == 0
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_a_line_is_whole_on_a_narrow_terminal(shell: Shell, columns: int) -> None:
+    folder = Path("a folder with a very long name " * 4)
+    folder.mkdir()
+    names = [str(folder / name) for name in ("first [bold] one.wav", "second.wav")]
+    for name in names:
+        Path(name).write_bytes(Path("voice.wav").read_bytes())
+    seen = on_a_terminal("predict", "--model", str(shell.model), *names, columns=columns)
+    lines = seen.replace("\r\n", "\n").split("\n")
+    assert [name for name in names for line in lines if line.endswith(f"  {name}")] == names
+    assert seen.index("0/2") < seen.index("first [bold]")
+    assert "0/?" not in seen
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -302,6 +357,12 @@ def test_progress_shows_on_a_terminal_and_leaves_the_output_clean(
     monkeypatch.setattr(sys, "stderr", Terminal())
     shell.rows("voice.wav")
     assert sys.stderr.getvalue() == ""  # one file needs no progress
+
+
+def test_the_version_is_shown() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode() == f"speech-emotion {__version__}\n"
 
 
 def test_help_is_quick_and_names_the_verbs() -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from speech_emotion.corpora.prepare import PreparedDataset
 
 app = typer.Typer(
-    help="Which emotion a voice expresses, from the sound alone.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -76,6 +75,23 @@ def complain(text: str) -> None:
     typer.echo(printable(text), err=True)
 
 
+def _show_version(asked: bool) -> None:
+    from speech_emotion import __version__
+
+    if asked:
+        typer.echo(f"speech-emotion {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Which emotion a voice expresses, from the sound alone."""
+
+
 @app.command()
 def predict(
     sources: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
@@ -101,6 +117,8 @@ def predict(
     failed: list[str] = []
 
     def outcomes() -> Iterator[printing.Outcome]:
+        if progress:
+            progress(0, len(sources))
         for n_done, source in enumerate(sources, start=1):
             name = Path(source).name if source in voices else source  # where those lie is of no interest
             try:
@@ -373,11 +391,16 @@ def _progress(doing: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, 
 
     amount = progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn()
     columns = (progress.TextColumn(doing), progress.BarColumn(), amount, progress.TimeRemainingColumn())
+    console = Console(stderr=True, soft_wrap=True)  # what is printed above the bar keeps its lines whole
     with progress.Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+        *columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()
     ) as display:
-        task = display.add_task(doing, total=None)
-        yield lambda done, total: display.update(task, completed=done, total=total)
+        task = display.add_task(doing, total=None, visible=False)  # until the total is known
+
+        def show(done: int, total: int) -> None:
+            display.update(task, completed=done, total=total, visible=True, refresh=not done)
+
+        yield show
 
 
 def _print(tables: Any) -> None:

@@ -101,9 +101,13 @@ def _score(metrics: Mapping[str, Any]) -> str:
     measured = [score for score in scores if not score.endswith(" ")]
     if not measured:
         return "not measured"
-    place = f"{metrics.get('corpus')} {metrics.get('protocol')}{', LEAKY' if metrics.get('leaky') else ''}"
-    company = f"{metrics.get('n_clips')} clips, {metrics.get('n_speakers')} speakers"
-    return f"{', '.join(measured)} ({place}: {company})"
+    where = " ".join(str(metrics[key]) for key in ("corpus", "protocol") if metrics.get(key))
+    leaky = "LEAKY" if metrics.get("leaky") else ""
+    whom = [
+        f"{metrics[f'n_{things}']} {things}" for things in ("clips", "speakers") if metrics.get(f"n_{things}")
+    ]
+    known = ", ".join(part for part in (where, leaky, *whom) if part)
+    return ", ".join(measured) + (f" ({known})" if known else "")
 
 
 def _percent(score: Any) -> str:
