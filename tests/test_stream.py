@@ -79,8 +79,10 @@ def test_a_finished_stream_takes_no_more(classifier: Classifier) -> None:
 
 
 def test_what_is_no_sound_is_refused(classifier: Classifier) -> None:
-    with pytest.raises(AudioTooLargeError, match="sample rate"):
+    with pytest.raises(InvalidWaveformError, match="above 0"):
         classifier.stream(sample_rate=0)
+    with pytest.raises(AudioTooLargeError, match="sample rate"):
+        classifier.stream(sample_rate=1)
     stream = classifier.stream(sample_rate=RATE)
     stream.push(VOICE[:100])
     for chunk in (np.full(100, np.nan), np.zeros((10, 2)), np.zeros((2, 3, 4)), np.array(["a"])):

@@ -75,7 +75,8 @@ def sniff(file: SeekableFile) -> Container:
     if found is None:
         raise AudioDecodeError(
             f"this is not a sound that can be read: it looks like {_describe(head)}. "
-            "Pass a WAV, FLAC, Ogg, Opus, MP3, AIFF, AU or CAF file, or M4A, AAC, WebM, MP4, AVI or WMA"
+            "Pass a WAV, FLAC, Ogg, Opus, MP3, AIFF, AU or CAF file; with the media extra: M4A, AAC, MP4, WebM, "
+            "AVI or WMA"
         )
     return found
 
@@ -160,7 +161,7 @@ def _describe(head: bytes) -> str:
     if not any(head):
         return "nothing but zeros, as if it had never been written"
     text = _as_text(head)
-    return f"text that begins {text[:40]!r}" if text else "binary data of an unknown kind"
+    return f"text that begins {text[:40].rstrip()!r}" if text else "binary data of an unknown kind"
 
 
 def _as_text(head: bytes) -> str | None:

@@ -236,9 +236,10 @@ class _Levels:
 def _decoder_of(source: Source, sample_rate: int | None, resources: ExitStack) -> Decoder:
     if isinstance(source, np.ndarray):
         return _array_decoder(source, sample_rate)
+    file = resources.enter_context(_opened(source))
     if sample_rate is not None:
         raise InvalidWaveformError("sample_rate is for arrays, a file has its own; leave sample_rate out")
-    decoder = open_decoder(resources.enter_context(_opened(source)))
+    decoder = open_decoder(file)
     resources.callback(decoder.close)
     return decoder
 
@@ -268,8 +269,11 @@ def _checked_array(samples: Chunk) -> Chunk:
 
 
 def _check_rate(sample_rate: int, limits: Limits) -> None:
-    if not isinstance(sample_rate, int | np.integer) or isinstance(sample_rate, bool):
-        raise InvalidWaveformError(f"sample_rate must be a whole number, not {sample_rate!r}; pass 48_000")
+    is_number = isinstance(sample_rate, int | np.integer) and not isinstance(sample_rate, bool)
+    if not is_number or sample_rate < 1:
+        raise InvalidWaveformError(
+            f"sample_rate must be a whole number above 0, not {sample_rate!r}; pass for example 48_000"
+        )
     if not limits.min_rate <= sample_rate <= limits.max_rate:
         raise AudioTooLargeError(
             f"the sample rate must be {limits.min_rate} to {limits.max_rate} Hz, not {sample_rate}; "
@@ -288,7 +292,7 @@ def _check_channels(n_channels: int, limits: Limits) -> None:
 def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> AbstractContextManager[BinaryIO]:
     """`source` as a seekable binary file; only what is opened here is closed at the end."""
     if isinstance(source, str | os.PathLike):
-        return _open_path(os.fspath(source))
+        return _open_path(os.fsdecode(source))
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source)
     try:
@@ -296,9 +300,10 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> AbstractContex
     except (AttributeError, TypeError, ValueError, OSError):
         is_binary = False
     if not is_binary:
+        is_file = hasattr(source, "read")
         raise InvalidWaveformError(
             f"a sound must be a path, bytes, a seekable binary file or a NumPy array, not {type(source).__name__}; "
-            "open a file with mode 'rb', and pass .read() of a pipe"
+            + ("open it with mode 'rb', and pass .read() of a pipe" if is_file else "pass a NumPy array")
         )
     return nullcontext(source)
 
@@ -308,8 +313,14 @@ def _open_path(path: str) -> BinaryIO:
     try:
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _DO_NOT_WAIT))  # noqa: SIM115
     except (OSError, ValueError) as error:
+        if os.path.isdir(path):  # noqa: PTH112 - which also takes names that cannot be
+            inside = f"{path.rstrip(os.sep)!r}/*.wav"
+            raise AudioNotFoundError(
+                f"{path!r} is a folder; pass the files in it, for example {inside}"
+            ) from error
         reason = getattr(error, "strerror", None) or str(error)
-        raise AudioNotFoundError(f"cannot open {path!r}: {reason}; check its name and permissions") from error
+        advice = "check its permissions" if isinstance(error, PermissionError) else "check its name"
+        raise AudioNotFoundError(f"cannot open {path!r}: {reason}; {advice}") from error
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()

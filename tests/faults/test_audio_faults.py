@@ -174,7 +174,8 @@ class TestStrangers:
         ("data", "words"),
         [
             (b"", "empty"),
-            (b"hello", "text that begins 'hello'"),
+            (b"hello\n", "text that begins 'hello'"),
+            (b"a\n\n" + b" " * 600, "text that begins 'a'"),
             ("Übung macht den Meister\n".encode() * 40, "text that begins 'Übung"),
             ("a sound".encode("utf-16"), "text that begins 'a sound'"),
             (b"<!DOCTYPE html><html>", "<!DOCTYPE html>"),
@@ -196,6 +197,13 @@ class TestStrangers:
             with pytest.raises(AudioDecodeError, match=words):
                 load(source)
 
+    def test_what_needs_the_media_extra_is_named_apart(self) -> None:
+        with pytest.raises(AudioDecodeError) as caught:
+            load(b"hello")
+        always, _, with_media = str(caught.value).partition("with the media extra: ")
+        assert "FLAC" in always
+        assert with_media == "M4A, AAC, MP4, WebM, AVI or WMA"
+
     def test_a_numpy_file_named_wav(self, tmp_path: Path) -> None:
         with (tmp_path / "a.wav").open("wb") as file:
             np.save(file, VOICE)
@@ -210,14 +218,14 @@ class TestStrangers:
     @pytest.mark.parametrize("name", ["mp4", "webm", "wma", "avi", "aac"])
     def test_without_pyav_the_extra_is_named(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "av", None)
-        with pytest.raises(MissingExtraError, match=r"speech-emotion\[media\]"):
+        with pytest.raises(MissingExtraError, match=r"-m pip install '\.\[media\]'"):
             load(RECORDINGS[name])
         assert load(RECORDINGS["wav"]).seconds == SECONDS
 
 
 class TestPaths:
     def test_a_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(AudioNotFoundError, match="No such file"):
+        with pytest.raises(AudioNotFoundError, match=r"No such file or directory; check its name$"):
             load(tmp_path / "none.wav")
 
     @pytest.mark.parametrize("name", ["\0", "a" * 5_000, "\ud800", os.fsdecode(b"\xff"), "line\nbreak", "😀"])
@@ -228,8 +236,19 @@ class TestPaths:
         assert str(caught.value).encode("utf-8")
 
     def test_a_directory(self, tmp_path: Path) -> None:
-        with pytest.raises(AudioNotFoundError, match="Is a directory"):
-            load(tmp_path)
+        for name in ("voices", "my voices", "new\nline"):
+            folder = tmp_path / name
+            folder.mkdir()
+            with pytest.raises(AudioNotFoundError) as caught:
+                load(f"{folder}/")
+            advice = f"is a folder; pass the files in it, for example {str(folder)!r}/*.wav"
+            assert str(caught.value) == f"{str(folder) + '/'!r} {advice}"
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser reads everything")
+    def test_a_file_that_may_not_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / "a.wav").touch(mode=0)
+        with pytest.raises(AudioNotFoundError, match=r"Permission denied; check its permissions$"):
+            load(tmp_path / "a.wav")
 
     def test_a_circle_of_links(self, tmp_path: Path) -> None:
         (tmp_path / "a").symlink_to(tmp_path / "b")
