@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from speech_emotion.cells import guard
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.labels import ICONS
 from speech_emotion.prediction import Prediction
@@ -23,7 +24,6 @@ LIMITS = (
     "whoever deploys it to inform people."
 )
 BAR_WIDTH = 10
-FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 class Outcome(NamedTuple):
@@ -147,7 +147,4 @@ def _valid(text: str) -> str:
 
 
 def _cell(value: str | float | None) -> str | float | None:
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return guard(printable(value)) if isinstance(value, str) else value

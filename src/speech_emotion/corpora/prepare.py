@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speech_emotion import audio
+from speech_emotion.cells import guard, unguard
 from speech_emotion.corpora import sealed
 from speech_emotion.corpora.manifest import Clip, Corpus, Sex
 from speech_emotion.corpora.workers import Progress, in_parallel
@@ -306,21 +307,16 @@ def _write_clips(path: Path, clips: list[Clip], lengths: list[int], warnings: li
         table.writeheader()
         for clip, length, warning in zip(clips, lengths, warnings, strict=True):
             measured = {"seconds": f"{length / audio.SAMPLE_RATE:.6f}", "warnings": warning}
-            table.writerow({name: _quoted(cell) for name, cell in {**_row(clip), **measured}.items()})
+            table.writerow({name: guard(cell) for name, cell in {**_row(clip), **measured}.items()})
 
 
 def _read_clips(path: Path) -> list[Clip]:
     clips = []
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         for row in csv.DictReader(file):
-            cells = {name: cell.removeprefix("'") for name, cell in row.items()}
+            cells = {name: unguard(cell) for name, cell in row.items()}
             fixed = {name: cells.pop(name) for name in _COLUMNS}
             attributes = {name: cell for name, cell in cells.items() if cell}
             sex = cast("Sex", fixed["sex"])
             clips.append(Clip(fixed["path"], fixed["label"], fixed["speaker"], sex, attributes))
     return clips
-
-
-def _quoted(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "'")) else cell

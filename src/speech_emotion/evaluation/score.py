@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import speech_emotion
 from speech_emotion import corpora
+from speech_emotion.cells import guard, unguard
 from speech_emotion.corpora import Clip
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
@@ -137,7 +138,7 @@ def write_answers(answers: Sequence[Answer], path: str | os.PathLike[str]) -> No
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*_TEXT_COLUMNS, *EMOTIONS])
     for answer in answers:
-        texts = (_cell(getattr(answer, column)) for column in _TEXT_COLUMNS)
+        texts = (guard(str(getattr(answer, column))) for column in _TEXT_COLUMNS)
         table.writerow([*texts, *(answer.probabilities or [""] * len(EMOTIONS))])
     write_whole(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
 
@@ -151,13 +152,8 @@ def read_answers(path: str | os.PathLike[str]) -> tuple[Answer, ...]:
 _TEXT_COLUMNS: Final = ("file", "speaker", "sex", "intensity", "label", "fold", "seed", "answer", "abstained")
 
 
-def _cell(value: str | int) -> str:
-    text = str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
-
-
 def _read_row(row: Mapping[str, str]) -> Answer:
-    texts: dict[str, Any] = {column: re.sub(r"^'(?=[=+\-@])", "", row[column]) for column in _TEXT_COLUMNS}
+    texts: dict[str, Any] = {column: unguard(row[column]) for column in _TEXT_COLUMNS}
     numbers = {"fold": int(texts["fold"]), "seed": int(texts["seed"])}
     probabilities = tuple(float(row[emotion]) for emotion in EMOTIONS if row[emotion])
     return Answer(**texts | numbers, probabilities=probabilities)
