@@ -95,7 +95,7 @@ def _corpus_text(name: str, results: Sequence[Result]) -> str:
 
 
 _NORMALISED: Final = (
-    "With unlabelled audio of the test speaker, a track of its own, UAR under loso24: "
+    "With unlabelled audio of the test speaker, a track of its own, UAR of the probes (same source), loso24: "
     f"{anchors.SPEAKER_NORMALISED}."
 )
 _EXPLANATION: Final = (
