@@ -102,7 +102,8 @@ class Census:
         if problems:
             raise CorpusError(
                 f"{self.folder} is not {self.corpus.title} as published: {'; '.join(problems)}. "
-                f"{self.corpus.how_to_get}" + (". Or go on with --allow-missing" if self.gaps else "")
+                f"{self.corpus.how_to_get.rstrip('.')}"
+                + (". Or go on with --allow-missing" if self.gaps else "")
             )
 
     def to_dict(self) -> dict[str, Any]:
