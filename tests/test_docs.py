@@ -76,3 +76,9 @@ def test_the_readme_shows_what_the_demo_prints() -> None:
     printed = CliRunner().invoke(app, ["predict", "--demo"]).stdout.splitlines()
     assert len(printed) == 3
     assert [line.rstrip() for line in printed if line.rstrip() not in README] == []
+
+
+def test_the_quickstart_shows_what_info_prints() -> None:
+    quickstart = (ROOT / "docs/quickstart.md").read_text(encoding="utf-8")
+    printed = CliRunner().invoke(app, ["info"]).stdout.splitlines()
+    assert [line for line in printed if line[:80] not in quickstart] == []
