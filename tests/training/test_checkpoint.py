@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,8 @@ def test_a_save_that_stops_anywhere_leaves_the_old_one_or_the_new_one(
     for stop in range(20):
         with monkeypatch.context() as patched:
             stopped = stop_before(stop, patched)
-            try:
+            with suppress(KeyboardInterrupt):
                 checkpoint.save(saved, tensors(stop + 1), STATE)
-            except KeyboardInterrupt:
-                pass
             finished = not stopped
         loaded, _ = checkpoint.load(saved)
         new = same(loaded, tensors(stop + 1))

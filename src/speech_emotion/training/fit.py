@@ -85,6 +85,7 @@ def fit(
 ) -> float:
     """Train to the end, or on from the run folder's checkpoint, and return the temperature of the result."""
     _keep_freed_memory()
+    out.mkdir(parents=True, exist_ok=True)
     trainer = _Trainer(config, bank, torch.from_numpy(sides.train), torch.device(device))
     validation = _ValidationSet(config, dataset, sides.validation, trainer.average)
     log: list[dict[str, Any]] = []

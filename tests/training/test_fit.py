@@ -1,0 +1,318 @@
+"""The loop: it learns, it keeps what it says it keeps, and a kill changes nothing."""
+
+import ctypes
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import killed
+import numpy as np
+import pytest
+import torch
+from miniature import clips, dataset, recipe, sound
+
+from speech_emotion.errors import ConfigError
+from speech_emotion.labels import EMOTIONS
+from speech_emotion.training import augment, checkpoint, fit
+from speech_emotion.training.config import AugmentConfig, TrainConfig
+from speech_emotion.training.dataset import FrameBank
+from speech_emotion.training.fit import Epoch, Sides, augmented, build, frame
+from speech_emotion.training.frontend import LogMel
+
+CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
+SIDES = Sides(train=np.arange(12), validation=np.arange(12, 16))
+OFF = {"speeds": [1.0], "warp_frequency": 0.0, "tilt_db": 0.0, "noise_probability": 0.0, "mixup_alpha": 0.0}
+OFF |= {"frequency_mask": 0, "time_mask": 0}
+
+
+def train(config: TrainConfig, out: Path, sides: Sides = SIDES, **options: Any) -> float:
+    made = options.pop("dataset", dataset(CLIPS))
+    bank = FrameBank(made, LogMel(n_mels=config.frontend.n_mels), config.augment.speeds)
+    return fit.fit(config, made, bank, sides, out, **options)
+
+
+def trainer(config: TrainConfig) -> fit._Trainer:
+    bank = FrameBank(dataset(CLIPS), LogMel(n_mels=config.frontend.n_mels), config.augment.speeds)
+    return fit._Trainer(config, bank, torch.from_numpy(SIDES.train), torch.device("cpu"))
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_what_there_is_to_learn(tmp_path: Path) -> None:
+    heard = dataset(clips([1, 2, 3, 4, 5, 6], ["neutral", "sad", "surprised"]))
+    config = recipe(
+        augment={"mixup_alpha": 0.0}, network={"dropout": 0.0}, fit={"epochs": 40, "batch_size": 4}
+    )
+    train(config, tmp_path, Sides(np.arange(12), np.arange(12, 18)), dataset=heard)
+    log = log_of(tmp_path)
+    assert log[0]["loss"] > 1.8
+    assert log[-1]["loss"] < 1.3
+    assert log[-1]["validation_uar"] > 60  # chance is 33
+    assert log[-1]["validation_loss"] < 0.9  # chance is log 3 = 1.10
+
+
+def test_the_log_says_what_happened(tmp_path: Path) -> None:
+    config, told = recipe(fit={"epochs": 3}), []
+    temperature = train(config, tmp_path, on_epoch=told.append)
+    log = log_of(tmp_path)
+    assert [dataclasses.asdict(epoch) for epoch in told] == log
+    assert [row["epoch"] for row in log] == [1, 2, 3]
+    assert {row["n_epochs"] for row in log} == {3}
+    assert all(0 <= row["validation_uar"] <= 100 and row["seconds"] >= 0 for row in log)
+    assert 0.05 <= temperature <= 20
+    tensors, state = checkpoint.load(tmp_path)
+    assert state["log"] == log
+    assert TrainConfig.from_dict(state["recipe"]) == config
+    assert fit.part(tensors, "network").keys() == fit.part(tensors, "average").keys()
+    assert fit.part(tensors, "network").keys() == build(config).state_dict().keys()
+
+
+def test_without_validation_speakers_nothing_is_measured(tmp_path: Path) -> None:
+    temperature = train(recipe(), tmp_path, Sides(np.arange(16), np.zeros(0, np.int64)))
+    assert temperature == 1.0
+    assert {row["validation_uar"] for row in log_of(tmp_path)} == {None}
+    assert {row["validation_loss"] for row in log_of(tmp_path)} == {None}
+
+
+def test_an_epoch_is_one_line() -> None:
+    epoch = Epoch(3, 60, 1.23456, 45.678, 1.5, 1e-3, 7.25)
+    assert str(epoch) == "epoch 3/60: loss 1.235, validation UAR 45.7 %, 7.2 s"
+    unmeasured = dataclasses.replace(epoch, validation_uar=None, validation_loss=None)
+    assert str(unmeasured) == "epoch 3/60: loss 1.235, 7.2 s"
+
+
+def test_seed_and_recipe_make_the_weights(tmp_path: Path) -> None:
+    for name, config in (("a", recipe()), ("b", recipe()), ("c", recipe().with_seed(1))):
+        torch.manual_seed(len(name) + ord(name))  # whatever was drawn before
+        train(config, tmp_path / name)
+    a, b, c = (checkpoint.load(tmp_path / name)[0] for name in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["average.stem.0.weight"], c["average.stem.0.weight"])
+
+
+# Killed and resumed
+
+
+def test_a_training_killed_with_sigkill_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
+    """Two steps an epoch, three files an epoch: the log, the tensors, their JSON."""
+    points = ["step:2", "half:1", "half:2", "half:3", "after:3", "step:2", "before:3", "after:3", "after:2"]
+    command = [sys.executable, killed.__file__, str(tmp_path / "killed"), *points]
+    path = f"{Path(__file__).parent}:{Path(__file__).parents[1]}"
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env={"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    )
+    assert ended.stdout.split() == [word for point in points for word in (point, "-9")] + ["end", "0"], (
+        ended.stderr
+    )
+    temperature = killed.train(tmp_path / "whole")
+    whole, killed_one = (checkpoint.load(tmp_path / name) for name in ("whole", "killed"))
+    assert all(torch.equal(tensor, killed_one[0][name]) for name, tensor in whole[0].items())
+    assert whole[0].keys() == killed_one[0].keys()
+    assert timeless(whole[1]) == timeless(killed_one[1])
+    assert len(log_of(tmp_path / "killed")) == 3
+    assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == sorted(
+        p.name for p in (tmp_path / "whole").iterdir()
+    )
+    assert killed.train(tmp_path / "killed") == temperature
+
+
+def timeless(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "log": [{**row, "seconds": 0} for row in state["log"]]}
+
+
+def test_the_moments_come_back_in_the_layout_of_their_parameters() -> None:
+    """Elsewhere other kernels would run, and round differently."""
+    first, second = trainer(recipe()), trainer(recipe())
+    first.run_epoch(0)
+    second.restore({name: tensor.contiguous() for name, tensor in first.tensors().items()})
+    for state, kept in zip(
+        first.optimizer.state_dict()["state"].values(),
+        second.optimizer.state_dict()["state"].values(),
+        strict=True,
+    ):
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert state[name].stride() == kept[name].stride()
+            assert torch.equal(state[name], kept[name])
+        assert state["step"] == kept["step"] == 1
+
+
+@pytest.mark.parametrize("other", ["recipe", "seed", "corpus", "split"])
+def test_a_folder_of_another_run_is_refused_and_left_alone(tmp_path: Path, other: str) -> None:
+    train(recipe(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    config = {"recipe": recipe(fit={"epochs": 3}), "seed": recipe().with_seed(1)}.get(other, recipe())
+    made = dataclasses.replace(dataset(CLIPS), key="2" * 64) if other == "corpus" else dataset(CLIPS)
+    sides = Sides(SIDES.validation, SIDES.train) if other == "split" else SIDES
+    with pytest.raises(ConfigError, match="holds a run of another recipe, corpus or split"):
+        train(config, tmp_path, sides, dataset=made)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_finished_run_is_only_read(tmp_path: Path) -> None:
+    temperature = train(recipe(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert train(recipe(), tmp_path, on_epoch=lambda _: pytest.fail("trained again")) == temperature
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# Parts of the loop
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
+    loop = trainer(recipe(fit={"learning_rate": 1.0, "warmup": 0.2}))
+
+    def at(progress: float) -> float:
+        loop._set_learning_rate(progress)
+        assert {group["lr"] for group in loop.optimizer.param_groups} == {loop.learning_rate}
+        return loop.learning_rate
+
+    assert at(0.0) == 1e-3
+    assert at(0.1) == pytest.approx(0.5)
+    assert at(0.2) == 1.0
+    assert at(0.6) == pytest.approx(0.5)
+    assert at(0.4) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+    assert at(1.0) == 1e-3
+
+
+def test_the_average_follows_closely_at_first_and_then_at_its_decay() -> None:
+    loop = trainer(recipe(fit={"ema_decay": 0.9}))
+    weight, mean = (dict(n.named_parameters())["stem.0.weight"] for n in (loop.network, loop.average))
+    with torch.no_grad():
+        mean.zero_()
+        weight.fill_(1.0)
+    loop._update_average(0)
+    assert mean.unique().item() == pytest.approx(0.9)  # decay (1 + 0) / (10 + 0)
+    loop._update_average(1000)
+    assert mean.unique().item() == pytest.approx(0.91)
+    loop.network.stem[1].num_batches_tracked.fill_(5)
+    loop._update_average(1000)
+    assert loop.average.stem[1].num_batches_tracked == 5
+
+
+def test_only_matrices_and_kernels_decay() -> None:
+    loop = trainer(recipe(fit={"weight_decay": 0.05}))
+    decayed, others = loop.optimizer.param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.05, 0.0)
+    assert {p.ndim for p in others["params"]} == {1}
+    assert min(p.ndim for p in decayed["params"]) == 2
+    assert len(decayed["params"]) + len(others["params"]) == len(list(loop.network.parameters()))
+
+
+def test_targets_are_smoothed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watch(log_mel: torch.Tensor, targets: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(targets)
+        return log_mel, targets
+
+    monkeypatch.setattr(fit, "augmented", watch)
+    trainer(recipe(fit={"label_smoothing": 0.2})).run_epoch(0)
+    (targets,) = seen  # 12 clips are one batch of 8
+    assert targets.shape == (8, 8)
+    assert targets.sum(dim=1).tolist() == pytest.approx([1.0] * 8)
+    assert sorted(set(targets.flatten().tolist())) == pytest.approx([0.2 / 8, 0.8 + 0.2 / 8])
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_is_kept(tmp_path: Path) -> None:
+    config = recipe(fit={"learning_rate": 1e30, "epochs": 10, "warmup": 0.0})
+    with pytest.raises(
+        ConfigError, match=r"The loss became (nan|inf) in epoch \d+\. Lower fit.learning_rate"
+    ):
+        train(config, tmp_path)
+    assert all(math.isfinite(row["loss"]) for row in (log_of(tmp_path) if any(tmp_path.iterdir()) else []))
+
+
+def test_every_part_of_the_augmentation_can_be_switched_off() -> None:
+    x, targets = torch.randn(4, 32, 48), torch.eye(4)
+    off = AugmentConfig(**{**OFF, "speeds": (1.0,)})
+    same, same_targets = augmented(x, targets, off, torch.Generator())
+    assert torch.equal(same, x)
+    assert torch.equal(same_targets, targets)
+
+
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [
+        ({"warp_frequency": 0.1}, "warp_frequency"),
+        ({"tilt_db": 3.0}, "tilt_spectrum"),
+        ({"mixup_alpha": 0.2}, "mixup"),
+        ({"noise_probability": 0.5}, "add_noise"),
+    ],
+)
+def test_each_setting_switches_its_part_on(
+    setting: dict[str, float], part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    for name in ("warp_frequency", "tilt_spectrum", "mixup", "add_noise"):
+        original = getattr(augment, name)
+        monkeypatch.setattr(
+            augment, name, lambda *args, name=name, original=original: called.append(name) or original(*args)
+        )
+    config = AugmentConfig(**{**OFF, "speeds": (1.0,), **setting})
+    augmented(torch.randn(4, 32, 48), torch.eye(4), config, torch.Generator())
+    assert called == [part]
+
+
+# Validation
+
+
+def test_validation_windows_are_those_of_the_runtime() -> None:
+    waveform = np.concatenate([sound(CLIPS[0])] * 3)[:40_000]  # 2.5 s in windows of 1 s every 0.5 s
+    windows = frame(recipe(), waveform)
+    assert [len(window) for window in windows] == [16_000] * 4
+    np.testing.assert_array_equal(windows[1], waveform[8_000:24_000])
+    np.testing.assert_array_equal(windows[3], waveform[24_000:40_000])
+    assert [len(window) for window in frame(recipe(), waveform[:9_000])] == [9_000]
+    assert not frame(recipe(), waveform[:7_000])
+
+
+def test_validation_scores_recordings_not_windows() -> None:
+    """Recordings of several windows and lengths; one too short for an answer is left out."""
+    long, short = np.tile(sound(CLIPS[1]), 2), sound(CLIPS[0])[:10_000]
+    made = dataset(CLIPS[:4], waveforms=[short, long, sound(CLIPS[2])[:4_000], sound(CLIPS[3])])
+    network = build(recipe()).eval()
+    validation = fit._ValidationSet(recipe(), made, np.array([1, 2, 0, 3]), network)
+    assert validation.labels.tolist() == [EMOTIONS.index(CLIPS[k].label) for k in (1, 0, 3)]
+    assert sorted(validation.recordings.tolist()) == [0, 0, 0, 1, 2]
+    assert {x.shape for x in validation.log_mels} == {(4, 32, 49), (1, 32, 30)}
+    uar, loss = validation.score(network, torch.device("cpu"))
+    assert uar is not None
+    assert loss is not None
+    expected = []
+    with torch.inference_mode():
+        for clip in (1, 0, 3):
+            windows = [torch.from_numpy(w.copy()).unsqueeze(0) for w in frame(recipe(), made.waveform(clip))]
+            expected.append(torch.cat([torch.softmax(network(w), 1) for w in windows]).mean(dim=0))
+    p = torch.stack(expected)[range(3), validation.labels.tolist()]
+    assert loss == pytest.approx(-p.log().mean().item(), abs=0.02)  # bf16 on the way
+    hits = torch.stack(expected).argmax(dim=1).numpy() == validation.labels
+    assert uar == pytest.approx(100 * hits.mean(), abs=0.1)
+
+
+@pytest.mark.parametrize("libc", [OSError("no libc.so.6"), None])
+def test_the_allocator_is_told_where_there_is_one_to_tell(
+    libc: OSError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    class Libc:
+        def mallopt(self, parameter: int, value: int) -> None:
+            told.append((parameter, value))
+
+    def load(name: str) -> Libc:
+        if libc:
+            raise libc
+        return Libc()
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    fit._keep_freed_memory()
+    assert len(told) == (0 if libc or sys.platform != "linux" else 2)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("another system was asked"))
+    fit._keep_freed_memory()
