@@ -161,7 +161,6 @@ def _check(config: TrainConfig, where: str) -> TrainConfig:
         (0 < window.hop_seconds <= window.seconds, "window: 0 < hop_seconds ≤ seconds"),
         (min(dataclasses.astuple(frontend)) > 0, "frontend: n_mels, n_fft and hop must be positive"),
         (frontend.n_fft % 2 == 0, "frontend: n_fft must be even"),
-        (frontend.n_fft % 2 == 0, "frontend: n_fft must be even"),
         (window.min_seconds * SAMPLE_RATE >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
         (len(network.channels) == 4, "network: four channel counts"),
         (all(c > 0 and c % 8 == 0 for c in network.channels), "network: channels are multiples of 8"),
