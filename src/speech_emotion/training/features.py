@@ -1,6 +1,6 @@
 """The prepared dataset → feature matrices, for fast classical models and for looking at voices.
 
-    features/log_mel.npy    (n_frames, 64)  float32   what the network hears
+    features/log_mel.npy    (n_frames, 64)  float32   what a network hears, in frames of N_FFT
     features/mfcc.npy       (n_frames, 60)  float32   20 coefficients, their deltas, their delta-deltas
     features/chroma.npy     (n_frames, 12)  float32   pitch classes
     features/spectral.npy   (n_frames, 11)  float32   centroid, bandwidth, rolloff, flatness, contrast
