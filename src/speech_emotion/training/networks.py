@@ -18,8 +18,13 @@ def normalise(log_mel: Tensor) -> Tensor:
     (batch, n_mels, n_frames) → the same shape. Cells more than 80 dB below the window's loudest are raised to that.
     """
     log_mel = torch.maximum(log_mel, log_mel.amax(dim=(1, 2), keepdim=True) - DYNAMIC_RANGE)
-    centred = log_mel - log_mel.mean(dim=(1, 2), keepdim=True)
-    return centred / (centred.square().mean(dim=(1, 2), keepdim=True) + 1e-5).sqrt()
+    centred = log_mel - _mean(log_mel)
+    return centred / (_mean(centred.square()) + 1e-5).sqrt()
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Over bands and frames, an axis at a time: ONNX Runtime sums in one row, and over both axes loses two digits."""
+    return x.mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
 
 
 class SqueezeExcitation(nn.Module):
