@@ -1,5 +1,6 @@
 """What many tests share: the stand-in model and a classifier with it."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import standin
 
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.model import EmotionModel
+
+# Started in the background, we ignore Ctrl-C, and the processes that tests send it to would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -359,7 +359,7 @@ def test_ctrl_c_is_the_parents_alone(corpus: Path, tmp_path: Path, start) -> Non
     with start(corpus, tmp_path / "out", workers=2, extra=AT_WORK, start_new_session=True) as process:
         assert all(is_deaf_to_ctrl_c(child) for child in at_work(process))
         os.killpg(process.pid, signal.SIGINT)
-        errors = process.communicate()[1]
+        errors = process.communicate(timeout=60)[1]
     assert process.returncode != 0
     assert errors.count("Traceback") == 1
     assert errors.rstrip().endswith("KeyboardInterrupt")
