@@ -1,8 +1,8 @@
 """The model file. In: one sealed .onnx and windows of sound. Out: probabilities, logits and log-mel a window.
 
 The file carries everything: front end, network and temperature in the graph, labels, rate and window in its
-metadata (`ModelInfo`), and a seal over all of its bytes. Of single-bit flips in an unsealed ONNX file 74 %
-still ran, with another answer; here the seal is checked before a session exists. Nothing is ever unpickled.
+metadata (`ModelInfo`), and a seal over all of its bytes. An unsealed ONNX file with a flipped bit mostly still
+runs, with another answer; here the seal is checked before a session exists. Nothing is ever unpickled.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Frame a recording. In: 16 kHz samples, in pieces of any size. Out: equal windows with their place in time.
 
 The only framing code. Windows start every hop; the last one moves back to end where the recording ends, so
-no sample goes unheard and nothing is padded (0.1 s of zeros moved probabilities by 0.04).
+no sample goes unheard and nothing is padded: zeros beside a sound would change its answer.
 """
 
 from dataclasses import dataclass
