@@ -56,7 +56,7 @@ def test_the_rows_differ_so_that_equality_means_something(model: EmotionModel) -
 def test_a_row_alone_equals_the_row_in_a_batch(model: EmotionModel) -> None:
     together = model.score(rows(6, 16_000)).probabilities
     for row, in_batch in zip(rows(6, 16_000), together, strict=True):
-        np.testing.assert_allclose(model.score(row[None]).probabilities[0], in_batch, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(model.score(row[None]).probabilities[0], in_batch, atol=1e-4, rtol=0)
 
 
 def test_silence_has_an_answer_although_the_gate_never_asks_for_it(

@@ -47,7 +47,8 @@ The EU AI Act prohibits emotion inference at work and in education except for me
 def _speakers(protocol: Mapping[str, Any] | None) -> str:
     if protocol is None:
         return ", every speaker"
-    return f", {len(protocol['train'])} speakers ({protocol['name']}, fold {protocol['fold']})"
+    unit = "clips, LEAKY" if protocol["leaky"] else "speakers"
+    return f", {len(protocol['train'])} {unit} ({protocol['name']}, fold {protocol['fold']})"
 
 
 def _tried(info: ModelInfo) -> str:
