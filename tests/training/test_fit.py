@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_seed_and_recipe_make_the_weights(tmp_path: Path) -> None:
 # Killed and resumed
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_training_killed_with_sigkill_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
     """Two steps an epoch, three files an epoch: the log, the tensors, their JSON."""
     points = ["step:2", "half:1", "half:2", "half:3", "after:3", "step:2", "before:3", "after:3", "after:2"]
@@ -178,6 +180,24 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
     assert at(0.6) == pytest.approx(0.5)
     assert at(0.4) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
     assert at(1.0) == 1e-3
+
+
+def test_an_epoch_draws_its_own_order_and_counts_its_steps_from_the_first_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = trainer(recipe(fit={"batch_size": 4}))
+    seen: list[tuple[int, float, list[int]]] = []
+    clips_of: list[list[int]] = []
+    monkeypatch.setattr(loop, "_step", lambda clips, _: clips_of.append(clips.tolist()) or 1.0)
+    monkeypatch.setattr(
+        loop, "_update_average", lambda step: seen.append((step, loop.learning_rate, clips_of[-1]))
+    )
+    for epoch in (0, 1, 1):
+        loop.run_epoch(epoch)
+    assert [step for step, _, _ in seen] == [0, 1, 2, 3, 4, 5, 3, 4, 5]
+    assert seen[3:6] == seen[6:9]
+    assert [clips for _, _, clips in seen[:3]] != [clips for _, _, clips in seen[3:6]]
+    assert sorted(clip for _, _, clips in seen[:3] for clip in clips) == SIDES.train.tolist()
 
 
 def test_the_average_follows_closely_at_first_and_then_at_its_decay() -> None:
