@@ -117,7 +117,8 @@ def test_a_training_killed_with_sigkill_ends_with_the_weights_of_one_that_was_no
     assert all(torch.equal(tensor, killed_one[0][name]) for name, tensor in whole[0].items())
     assert whole[0].keys() == killed_one[0].keys()
     assert timeless(whole[1]) == timeless(killed_one[1])
-    assert len(log_of(tmp_path / "killed")) == 3
+    assert [list(row) for row in log_of(tmp_path / "killed")] == [list(row) for row in whole[1]["log"]]
+    assert len(whole[1]["log"]) == 3
     assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == sorted(
         p.name for p in (tmp_path / "whole").iterdir()
     )

@@ -29,7 +29,7 @@ def save(folder: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> Non
     write_whole(folder / name, data)
     body = {"tensors": name, "sha256": sha256, "state": state}
     body["body_sha256"] = digest(body)
-    write_whole(folder / STATE, json.dumps(body, indent=1, sort_keys=True).encode())
+    write_whole(folder / STATE, json.dumps(body, indent=1).encode())
     for old in folder.glob("checkpoint-*.safetensors"):
         if old.name != name:
             old.unlink(missing_ok=True)
