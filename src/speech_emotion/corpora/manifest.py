@@ -1,7 +1,7 @@
 """What a corpus is. In: a folder of recordings. Out: its clips, in one order, in any layout and suffix.
 
-A corpus is a value: its facts (licence, citation, what the published set holds) and one function that reads a
-file name. `scan` gives the clips to learn from; `survey` also says what was left out and why.
+A corpus is a value: its facts (licence, citation, labels, what the published set holds) and one function that
+reads a file name. `scan` gives the clips to learn from; `survey` also says what was left out and why.
 """
 
 import os
@@ -27,7 +27,7 @@ class Clip:
     """One recording: where it lies in the corpus folder, what it expresses, and who speaks."""
 
     path: str  # relative to the corpus folder, with forward slashes
-    label: str  # one of EMOTIONS
+    label: str  # one of the categories of its corpus
     speaker: str
     sex: Sex
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +72,7 @@ Parser = Callable[[PurePosixPath], Clip | Skipped]
 class Corpus:
     """One published corpus. `parser(folder)` gives the function that turns a relative path into a Clip.
 
+    `categories` are the labels a clip may have, in order: our emotions, unless the corpus has labels of its own.
     `names(folder)` lists the published clips by name where they are known one by one; `cells` says how many
     clips each (speaker, label) holds. `misnamed` maps a slip in a published name to the name it should be;
     `known_duplicates` are names that hold the same sound as published.
@@ -87,6 +88,7 @@ class Corpus:
     example: str  # a path as published, for messages
     parser: Callable[[Path], Parser]
     cells: Mapping[tuple[str, str], int]
+    categories: tuple[str, ...] = EMOTIONS
     names: Callable[[Path], frozenset[str]] | None = None
     archive: Archive | None = None
     misnamed: Mapping[str, str] = field(default_factory=dict)
@@ -102,11 +104,11 @@ class Corpus:
 
     @property
     def labels(self) -> Mapping[str, int]:
-        """Published clips of each emotion, in our order."""
+        """Published clips of each label, in the order of `categories`."""
         counts = Counter[str]()
         for (_, label), n in self.cells.items():
             counts[label] += n
-        return Counter({label: counts[label] for label in EMOTIONS if counts[label]})
+        return Counter({label: counts[label] for label in self.categories if counts[label]})
 
     def to_dict(self) -> dict[str, Any]:
         """The facts, JSON-safe."""

@@ -20,7 +20,7 @@ from speech_emotion.cells import guard, unguard
 from speech_emotion.corpora import Clip
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
-from speech_emotion.evaluation.splits import Fold, Protocol, protocol
+from speech_emotion.evaluation.splits import Fold, Protocol, protocol, require_emotions
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import ModelInfo
 from speech_emotion.prediction import Prediction
@@ -73,9 +73,11 @@ def score_protocol(
 ) -> Evaluation:
     """Score run folders (`fold-0/model.onnx` …, or `seed-0/fold-0/model.onnx` …) or one .onnx file.
 
-    Several seeds, as subfolders or as run folders, are trainings of one recipe. Raises SpeakerLeakError
-    before a clip is heard if any model could have learned from a speaker it would be tested on.
+    Several seeds, as subfolders or as run folders, are trainings of one recipe. Raises ConfigError where the
+    corpus has labels of its own; SpeakerLeakError, before a clip is heard, if any model could have learned
+    from a speaker it would be tested on.
     """
+    require_emotions(corpus, corpora.get(corpus).categories)
     split = protocol(protocol_name)
     if corpus != split.corpus:
         raise ConfigError(
