@@ -196,6 +196,11 @@ def test_a_protocol_belongs_to_its_corpus(heard: list[Path], corpus: Path, tmp_p
         score_protocol([tmp_path], "nemo", corpus, "luna5")
 
 
+def test_a_corpus_with_labels_of_its_own_is_not_scored(heard: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"emogator has 30 labels of its own.*pre-training"):
+        score_protocol([tmp_path], "emogator", tmp_path, "luna5")
+
+
 def test_different_recipes_are_not_averaged(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
     one = fakes.make_run(tmp_path / "one", LUNA5)
     other = fakes.make_run(tmp_path / "other", LUNA5, recipe={"fit": {"seed": 1, "epochs": 4}})

@@ -159,3 +159,11 @@ def test_an_unknown_protocol_comes_with_a_suggestion() -> None:
         protocol("luna6")
     with pytest.raises(ConfigError, match="Choose one of: luna5, emobox6"):
         protocol("???")
+
+
+def test_labels_other_than_our_emotions_are_not_learned_as_emotions() -> None:
+    splits.require_emotions("cremad", corpora.get("cremad").categories)
+    with pytest.raises(
+        ConfigError, match=r"emogator has 30 labels of its own \(adoration, amusement, anger …\)"
+    ):
+        splits.require_emotions("emogator", corpora.get("emogator").categories)

@@ -1,6 +1,16 @@
 """The corpora we read. In: a name such as "ravdess". Out: the Corpus, its facts and its reader."""
 
-from speech_emotion.corpora import cremad, emodb, nemo, ravdess, savee, tess
+from speech_emotion.corpora import (
+    cremad,
+    emodb,
+    emogator,
+    emospeech_in,
+    emotiontts_ko,
+    nemo,
+    ravdess,
+    savee,
+    tess,
+)
 from speech_emotion.corpora.manifest import Clip, Corpus
 from speech_emotion.errors import CorpusError
 
@@ -14,6 +24,9 @@ _ALL = (
     savee.CORPUS,
     emodb.CORPUS,
     cremad.CORPUS,
+    emospeech_in.CORPUS,
+    emotiontts_ko.CORPUS,
+    emogator.CORPUS,
 )
 _BY_NAME = {corpus.name: corpus for corpus in _ALL}
 
