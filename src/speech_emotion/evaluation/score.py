@@ -9,8 +9,9 @@ import csv
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -63,6 +64,16 @@ class Evaluation:
     scored: str = "the exported .onnx, through the public API"
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A held-out clip, and a model that is to answer it."""
+
+    clip: Clip
+    model: Path
+    fold: int
+    seed: int
+
+
 def score_protocol(
     runs: Sequence[str | os.PathLike[str]],
     corpus: str,
@@ -73,8 +84,30 @@ def score_protocol(
 ) -> Evaluation:
     """Score run folders (`fold-0/model.onnx` …, or `seed-0/fold-0/model.onnx` …) or one .onnx file.
 
-    Several seeds, as subfolders or as run folders, are trainings of one recipe. Raises ConfigError where the
-    corpus has labels of its own; SpeakerLeakError, before a clip is heard, if any model could have learned
+    Several seeds, as subfolders or as run folders, are trainings of one recipe. Raises what `plan_trials` raises,
+    before a clip is heard.
+    """
+    facts, trials = plan_trials(runs, corpus, folder, protocol_name)
+    answers: list[Answer] = []
+    for model, of_model in groupby(trials, key=lambda trial: trial.model):
+        classifier = speech_emotion.load(model)
+        for trial in of_model:
+            answers.append(answer_of(trial, classifier.predict(Path(folder) / trial.clip.path)))
+            if progress:
+                progress(len(answers), len(trials))
+    answers.sort(key=lambda answer: (answer.seed, answer.fold, answer.file))
+    return replace(facts, answers=tuple(answers))
+
+
+def plan_trials(
+    runs: Sequence[str | os.PathLike[str]],
+    corpus: str,
+    folder: str | os.PathLike[str],
+    protocol_name: str,
+) -> tuple[Evaluation, list[Trial]]:
+    """What is scored, without its answers, and who answers what: by seed, then by fold.
+
+    Raises ConfigError where the corpus has labels of its own; SpeakerLeakError if any model could have learned
     from a speaker it would be tested on.
     """
     require_emotions(corpus, corpora.get(corpus).categories)
@@ -98,15 +131,13 @@ def score_protocol(
         recipes_tried=every[0].recipe.get("recipes_tried"),
         answers=(),
     )
-    answers: list[Answer] = []
-    for seed, training in zip(seeds, trainings, strict=True):
-        for (path, fold), clips in zip(training, held_out, strict=True):
-            for answer in _answers(path, clips, Path(folder), fold.index, seed):
-                answers.append(answer)
-                if progress:
-                    progress(len(answers), len(trainings) * sum(map(len, held_out)))
-    answers.sort(key=lambda answer: (answer.seed, answer.fold, answer.file))
-    return replace(facts, answers=tuple(answers))
+    trials = [
+        Trial(clip, path, fold.index, seed)
+        for seed, training in zip(seeds, trainings, strict=True)
+        for (path, fold), clips in zip(training, held_out, strict=True)
+        for clip in clips
+    ]
+    return facts, trials
 
 
 def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
@@ -240,13 +271,9 @@ def _file_name(model: str) -> str:
     return model
 
 
-def _answers(path: Path, clips: Sequence[Clip], folder: Path, fold: int, seed: int) -> Iterator[Answer]:
-    classifier = speech_emotion.load(path)
-    for clip in clips:
-        yield _answer(clip, classifier.predict(folder / clip.path), fold, seed)
-
-
-def _answer(clip: Clip, prediction: Prediction, fold: int, seed: int) -> Answer:
+def answer_of(trial: Trial, prediction: Prediction) -> Answer:
+    """The row of the table for what the model said."""
+    clip = trial.clip
     probabilities = [round(prediction.probabilities.get(emotion, 0.0), DECIMALS) for emotion in EMOTIONS]
     return Answer(
         file=clip.path,
@@ -254,8 +281,8 @@ def _answer(clip: Clip, prediction: Prediction, fold: int, seed: int) -> Answer:
         sex=clip.sex,
         intensity=clip.attributes.get("intensity", ""),
         label=clip.label,
-        fold=fold,
-        seed=seed,
+        fold=trial.fold,
+        seed=trial.seed,
         answer=prediction.label or "",
         abstained=prediction.abstained or "",
         probabilities=tuple(probabilities) if prediction.probabilities else (),

@@ -1,0 +1,196 @@
+"""What may happen to a voice before it is heard. In and out: (n,) float32 at 16 kHz, full scale at 1.
+
+A Condition spoils a waveform in one known way. Its randomness is derived from (condition, clip name) alone, so
+that a clip is spoiled alike in every run, for every model and in any order. Nothing is delayed, and all but the
+crop keep the length; codecs encode and decode in memory, by libsndfile.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from speech_emotion.audio import SAMPLE_RATE, FloatArray, load
+from speech_emotion.corpora.manifest import AUDIO_SUFFIXES
+from speech_emotion.errors import CorpusError
+
+FRAME: Final = 400  # 25 ms
+VOICE_RANGE_DB: Final = 30.0  # frames this far below the loudest one are pauses
+LOWEST_NOISE_HZ: Final = 20.0  # below it pink noise is flat
+SNRS_DB: Final = (20, 10, 0)
+TELEPHONE_RATE: Final = 8_000
+TELEPHONE_BAND_HZ: Final = (300.0, 3_400.0)
+EDGE_HZ: Final = 100.0  # over which the band is faded in and out; half of the amplitude passes at its limits
+RT60_SECONDS: Final = 0.5
+OPUS_16_KBPS: Final = 0.96  # libsndfile: 256 kbit/s at 0, 6 kbit/s at 1
+MP3_64_KBPS: Final = 0.6316  # libsndfile below 32 kHz: 160 kbit/s at 0, 8 kbit/s at 1
+
+Degrade = Callable[[FloatArray, np.random.Generator], FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One way to spoil a sound: a name for files, a title for people, and what is done."""
+
+    name: str
+    title: str
+    degrade: Degrade
+
+    def apply(self, samples: FloatArray, clip: str) -> FloatArray:
+        """`samples` (n,) at 16 kHz of the clip of this name, spoiled: a new (n,) array, shorter after a crop."""
+        seed = hashlib.sha256(f"{self.name}\0{clip}".encode("utf-8", "surrogateescape")).digest()
+        chance = np.random.default_rng(int.from_bytes(seed, "big"))
+        return np.asarray(self.degrade(samples, chance), np.float32)
+
+
+# --- noise --------------------------------------------------------------------------------------------------
+
+
+def voice_power(samples: FloatArray) -> float:
+    """Mean power of the frames of 25 ms that are less than 30 dB below the loudest: of the voice, not its pauses."""
+    frames = np.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
+    power = np.square(frames, dtype=np.float64).mean(axis=1)
+    return float(power[power >= power.max() * 10 ** (-VOICE_RANGE_DB / 10)].mean())
+
+
+def add_pink_noise(samples: FloatArray, chance: np.random.Generator, *, snr_db: float) -> FloatArray:
+    """Noise whose power falls with frequency, 3 dB an octave."""
+    spectrum = np.fft.rfft(chance.standard_normal(len(samples)))
+    spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE), LOWEST_NOISE_HZ))
+    return _mixed(samples, np.fft.irfft(spectrum, len(samples)), snr_db)
+
+
+def add_recorded_noise(
+    samples: FloatArray, chance: np.random.Generator, *, snr_db: float, recordings: Sequence[Path]
+) -> FloatArray:
+    """A passage of one of the recordings, repeated where it is too short; silent passages are passed over."""
+    for index in chance.permutation(len(recordings)):
+        noise = load(recordings[index]).samples
+        start = chance.integers(max(1, len(noise) - len(samples) + 1))
+        passage = np.resize(noise[start:], len(samples))
+        if passage.any():
+            return _mixed(samples, passage, snr_db)
+    raise CorpusError("The noise recordings are silent. Give a folder of recordings that can be heard.")
+
+
+def _mixed(samples: FloatArray, noise: npt.NDArray[np.floating], snr_db: float) -> FloatArray:
+    """The noise at its ratio to the voice: mean power of the noise against `voice_power`."""
+    noise_power = np.square(noise, dtype=np.float64).mean()
+    gain = np.sqrt(voice_power(samples) / noise_power * 10 ** (-snr_db / 10))
+    return np.asarray(samples + gain * noise, np.float32)
+
+
+def noise_conditions(folder: str | os.PathLike[str]) -> tuple[Condition, ...]:
+    """The recordings below `folder` as noise, at 20, 10 and 0 dB. CorpusError where there are none."""
+    recordings = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    if not recordings:
+        raise CorpusError(f"{folder} holds no recording. Give a folder with noise in .wav, .flac, .ogg, …")
+    return tuple(
+        Condition(
+            f"noise-{snr}db",
+            f"recorded noise, SNR {snr} dB",
+            partial(add_recorded_noise, snr_db=snr, recordings=recordings),
+        )
+        for snr in SNRS_DB
+    )
+
+
+# --- lines, codecs, rooms, levels ---------------------------------------------------------------------------
+
+
+def telephone(samples: FloatArray, _: np.random.Generator) -> FloatArray:
+    """A landline: 300–3400 Hz at 8 kHz, in 8-bit µ-law (ITU-T G.711)."""
+    narrow = soxr.resample(samples, SAMPLE_RATE, TELEPHONE_RATE)
+    frequency = np.fft.rfftfreq(len(narrow), 1 / TELEPHONE_RATE)
+    low, high = TELEPHONE_BAND_HZ
+    gain = np.clip(np.minimum(frequency - low, high - frequency) / EDGE_HZ + 0.5, 0, 1)
+    filtered = np.fft.irfft(np.fft.rfft(narrow) * gain, len(narrow))
+    heard = _coded(filtered.astype(np.float32), TELEPHONE_RATE, "WAV", "ULAW")
+    return _of_length(soxr.resample(heard, TELEPHONE_RATE, SAMPLE_RATE), len(samples))
+
+
+def opus(samples: FloatArray, _: np.random.Generator) -> FloatArray:
+    """Opus at 16 kbit/s, as in calls over the internet."""
+    decoded = _coded(samples, SAMPLE_RATE, "OGG", "OPUS", compression_level=OPUS_16_KBPS)
+    return _of_length(decoded, len(samples))
+
+
+def mp3(samples: FloatArray, _: np.random.Generator) -> FloatArray:
+    """MP3 at a constant 64 kbit/s (at 16 kHz: MPEG-2 layer III)."""
+    settings = {"compression_level": MP3_64_KBPS, "bitrate_mode": "CONSTANT"}
+    decoded = _coded(samples, SAMPLE_RATE, "MP3", "MPEG_LAYER_III", **settings)
+    return _of_length(decoded, len(samples))
+
+
+def _coded(samples: FloatArray, rate: int, container: str, codec: str, **settings: str | float) -> FloatArray:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=container, subtype=codec, **settings)
+    file.seek(0)
+    decoded, _ = soundfile.read(file, dtype="float32")
+    return np.asarray(decoded)
+
+
+def _of_length(samples: FloatArray, n_samples: int) -> FloatArray:
+    """What a coder added at the end is cut off, what it lost there is silence."""
+    return np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples))))
+
+
+def room_response(chance: np.random.Generator) -> npt.NDArray[np.float64]:
+    """(8000,): the direct sound, then white noise of the same energy that decays by 60 dB in 0.5 s (Polack 1988)."""
+    time = np.arange(1, round(RT60_SECONDS * SAMPLE_RATE)) / SAMPLE_RATE
+    tail = chance.standard_normal(len(time)) * 10 ** (-3 * time / RT60_SECONDS)
+    return np.concatenate([[1.0], tail / np.sqrt(np.square(tail).sum())])
+
+
+def reverberate(samples: FloatArray, chance: np.random.Generator) -> FloatArray:
+    """The voice in a room, as loud as before."""
+    response = room_response(chance)
+    n_fft = len(samples) + len(response)
+    spectrum = np.fft.rfft(samples, n_fft) * np.fft.rfft(response, n_fft)
+    heard = np.fft.irfft(spectrum, n_fft)[: len(samples)]
+    return np.asarray(heard * np.sqrt(voice_power(samples) / max(voice_power(heard), 1e-30)), np.float32)
+
+
+def amplify(samples: FloatArray, _: np.random.Generator, *, decibels: float) -> FloatArray:
+    """Louder or quieter; what leaves full scale is clipped."""
+    return np.clip(samples * np.float32(10 ** (decibels / 20)), -1, 1)
+
+
+def loudest_second(samples: FloatArray, _: np.random.Generator) -> FloatArray:
+    """The 16 000 samples in a row with the most energy; shorter sounds stay whole."""
+    if len(samples) <= SAMPLE_RATE:
+        return samples.copy()
+    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    start = int(np.argmax(energy[SAMPLE_RATE:] - energy[:-SAMPLE_RATE]))
+    return samples[start : start + SAMPLE_RATE].copy()
+
+
+def unchanged(samples: FloatArray, _: np.random.Generator) -> FloatArray:
+    """As recorded."""
+    return samples.copy()
+
+
+CLEAN: Final = Condition("clean", "clean", unchanged)
+CONDITIONS: Final[tuple[Condition, ...]] = (
+    CLEAN,
+    *(
+        Condition(f"pink-{snr}db", f"pink noise, SNR {snr} dB", partial(add_pink_noise, snr_db=snr))
+        for snr in SNRS_DB
+    ),
+    Condition("telephone", "telephone, 300–3400 Hz, µ-law", telephone),
+    Condition("opus-16k", "Opus, 16 kbit/s", opus),
+    Condition("mp3-64k", "MP3, 64 kbit/s", mp3),
+    Condition("reverb", "room, RT60 0.5 s", reverberate),
+    Condition("gain-up", "12 dB louder, clipped", partial(amplify, decibels=12.0)),
+    Condition("gain-down", "12 dB quieter", partial(amplify, decibels=-12.0)),
+    Condition("second", "the loudest second alone", loudest_second),
+)
