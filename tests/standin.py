@@ -1,7 +1,8 @@
 """A tiny model with the file contract of the real one, so that tests of the road need no training.
 
 16 log-mel-like bands from one convolution, their mean over time, one linear layer: 8 probabilities that sum
-to 1 and depend on the sound.
+to 1 and depend on the sound. With `ENROLMENT` in its metadata it takes the profile of a voice as well: its features
+are those means.
 """
 
 import json
@@ -35,12 +36,15 @@ METADATA: dict[str, Any] = {
     "metrics": {},
     "licence": "CC0-1.0",
     "citation": "none",
+    "thresholds": {},
+    "enrolment": None,
 }
+ENROLMENT: dict[str, Any] = {"n_features": N_BANDS, "min_seconds": 10.0, "prior_windows": 10.0, "gain": 0.05}
 
 
 def model_bytes(**metadata: Any) -> bytes:
     """A sealed stand-in, its metadata changed as named."""
-    return sealed(graph(), METADATA | metadata)
+    return sealed(graph(enrols=bool(metadata.get("enrolment"))), METADATA | metadata)
 
 
 def sealed(graph: onnx.GraphProto, metadata: Any, opset: int = 17) -> bytes:
@@ -50,7 +54,9 @@ def sealed(graph: onnx.GraphProto, metadata: Any, opset: int = 17) -> bytes:
     return seal(model.SerializeToString())
 
 
-def graph(waveform: str = "waveform", probabilities: str = "probabilities") -> onnx.GraphProto:
+def graph(
+    waveform: str = "waveform", probabilities: str = "probabilities", *, enrols: bool = False
+) -> onnx.GraphProto:
     n_labels = len(EMOTIONS)
     constants = {
         "basis": _bands(),  # (bands, 1, taps)
@@ -66,7 +72,7 @@ def graph(waveform: str = "waveform", probabilities: str = "probabilities") -> o
         helper.make_node("Add", ["power", "floor"], ["floored"]),
         helper.make_node("Log", ["floored"], ["log_mel"]),
         helper.make_node("ReduceMean", ["log_mel"], ["means"], axes=[2], keepdims=0),
-        helper.make_node("MatMul", ["means", "weights"], ["logits"]),
+        helper.make_node("MatMul", ["means", "weights"], ["plain" if enrols else "logits"]),
         helper.make_node("Div", ["logits", "temperature"], ["cooled"]),
         helper.make_node("Softmax", ["cooled"], [probabilities], axis=1),
     ]
@@ -76,9 +82,40 @@ def graph(waveform: str = "waveform", probabilities: str = "probabilities") -> o
         "logits": ["batch", n_labels],
         "log_mel": ["batch", N_BANDS, "n_frames"],
     }
+    if enrols:
+        nodes[-2:-2] = _enrolled()
+        constants |= {"typical": np.float32(-12), "spread": np.float32(2), "one": np.float32(1)}
+        constants |= {
+            "nothing": np.float32(0),
+            "row": np.array([1], np.int64),
+            "start": np.array([0], np.int64),
+        }
+        constants |= {"end": np.array([2], np.int64), "profile": np.zeros((2, N_BANDS), np.float32)}
+        values["voice"] = ["batch", N_BANDS]
     infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values.items()]
+    if enrols:
+        infos.insert(1, helper.make_tensor_value_info("profile", TensorProto.FLOAT, [2, N_BANDS]))
     tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    return helper.make_graph(nodes, "stand-in", infos[:1], infos[1:], tensors)
+    n_inputs = 2 if enrols else 1
+    return helper.make_graph(nodes, "stand-in", infos[:n_inputs], infos[n_inputs:], tensors)
+
+
+def _enrolled() -> list[onnx.NodeProto]:
+    """logits = plain, or with a profile those of (voice - mean) / deviation under the same weights."""
+    return [
+        helper.make_node("Sub", ["means", "typical"], ["distance"]),
+        helper.make_node("Div", ["distance", "spread"], ["voice"]),
+        helper.make_node("Slice", ["profile", "start", "row"], ["mean"]),  # (1, bands)
+        helper.make_node("Slice", ["profile", "row", "end"], ["deviation"]),
+        helper.make_node("Greater", ["deviation", "nothing"], ["is_known"]),
+        helper.make_node("Where", ["is_known", "deviation", "one"], ["divisor"]),
+        helper.make_node("Sub", ["voice", "mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "divisor"], ["relative"]),
+        helper.make_node("MatMul", ["relative", "weights"], ["enrolled"]),
+        helper.make_node("ReduceMax", ["deviation"], ["largest"], keepdims=0),
+        helper.make_node("Greater", ["largest", "nothing"], ["is_enrolled"]),
+        helper.make_node("Where", ["is_enrolled", "enrolled", "plain"], ["logits"]),
+    ]
 
 
 def _bands() -> np.ndarray:

@@ -13,7 +13,7 @@ NAME = "speech_emotion"
 
 # The runtime, from the ground up: a module may import those before it, never one after it.
 RUNTIME = ["errors", "labels", "cells", "extras", "_containers", "_decoders", "audio", "speech", "windows"]
-RUNTIME += ["prediction", "model_info", "model", "stream", "classifier"]
+RUNTIME += ["prediction", "model_info", "model", "profile", "stream", "classifier"]
 LEARNING = ["corpora", "evaluation", "training"]  # the same order holds among these
 FRONT_DOORS = ["printing", "cli", "__main__"]
 RUNTIME_LIBRARIES = {"numpy", "onnxruntime", "soundfile", "soxr", "av"}

@@ -105,6 +105,7 @@ def test_csv_has_the_same_columns_for_every_row(shell: Shell, classifier: Classi
         "label",
         "confidence",
         "runner_up",
+        "emotions",
         "abstained",
         "start_seconds",
         "end_seconds",

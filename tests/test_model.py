@@ -1,5 +1,6 @@
 """The model file: what is read out of it, what it computes, and what it refuses and says then."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -16,6 +17,7 @@ from speech_emotion import model as module
 from speech_emotion.errors import ModelError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import EmotionModel, ModelInfo, seal, verify
+from speech_emotion.model_info import Enrolment
 
 
 def load(tmp_path: Path, data: bytes) -> EmotionModel:
@@ -29,6 +31,7 @@ def test_info_is_what_was_written(model: EmotionModel, model_path: Path) -> None
     measured = {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     names = {"labels": EMOTIONS, "corpora": ("synthetic",)}
     assert model.info == ModelInfo(**{**standin.METADATA, **names, **measured})
+    assert (model.info.thresholds, model.info.enrolment) == ({}, None)
     assert (model.info.window_samples, model.info.hop_samples, model.info.min_samples) == (
         48_000,
         16_000,
@@ -47,6 +50,7 @@ def test_scores_equal_the_same_sums_in_numpy(model: EmotionModel) -> None:
     np.testing.assert_allclose(scores.log_mel, log_mel, atol=1e-3)
     np.testing.assert_allclose(scores.logits, logits, atol=1e-3)
     np.testing.assert_allclose(scores.probabilities, powers / powers.sum(axis=1, keepdims=True), atol=1e-4)
+    assert scores.voice.shape == (2, 0)
 
 
 def test_threads_share_one_model(model: EmotionModel) -> None:
@@ -103,6 +107,18 @@ MISSING = object()
         ("temperature", 0.0, "positive temperature, got 0"),
         ("protocol", [], "'protocol' as dict or NoneType"),
         ("metrics", None, "'metrics' as dict, got None"),
+        ("thresholds", {"not_sure": 1.5}, r"thresholds between 0 and 1, got \{'not_sure': 1.5"),
+        ("thresholds", {"set": "0.9"}, "thresholds between 0 and 1"),
+        ("enrolment", 448, "'enrolment' as dict or NoneType, got 448"),
+        (
+            "enrolment",
+            {"n_features": 16},
+            "in 'enrolment' the numbers n_features, min_seconds, prior_windows, gain",
+        ),
+        ("enrolment", standin.ENROLMENT | {"n_features": 0}, "the numbers n_features"),
+        ("enrolment", standin.ENROLMENT | {"prior_windows": "ten"}, "the numbers n_features"),
+        ("enrolment", standin.ENROLMENT | {"min_seconds": math.nan}, "the numbers n_features"),
+        ("enrolment", standin.ENROLMENT, r"takes profile \(2, 16\) if it is given and gives voice"),
     ],
 )
 def test_metadata_that_does_not_hold(tmp_path: Path, key: str, value: Any, complaint: str) -> None:
@@ -123,6 +139,25 @@ def test_every_field_is_checked() -> None:
     from speech_emotion.model_info import _TYPES
 
     assert [*_TYPES, "size_bytes", "sha256"] == list(ModelInfo.__dataclass_fields__)
+
+
+def test_files_that_know_no_thresholds_and_no_enrolment_are_read(tmp_path: Path) -> None:
+    older = {key: value for key, value in standin.METADATA.items() if key not in ("thresholds", "enrolment")}
+    info = load(tmp_path, standin.sealed(standin.graph(), older)).info
+    assert (info.thresholds, info.enrolment) == ({}, None)
+
+
+def test_how_a_model_enrols(tmp_path: Path) -> None:
+    info = load(tmp_path, standin.model_bytes(enrolment=standin.ENROLMENT)).info
+    assert info.enrolment == Enrolment(n_features=16, min_seconds=10.0, prior_windows=10.0, gain=0.05)
+    without_gain = standin.model_bytes(enrolment=standin.ENROLMENT | {"gain": None})
+    assert load(tmp_path, without_gain).info.enrolment == dataclasses.replace(info.enrolment, gain=None)
+
+
+def test_a_profile_of_another_length(tmp_path: Path) -> None:
+    more = standin.model_bytes(enrolment=standin.ENROLMENT | {"n_features": 17})
+    with pytest.raises(ModelFormatError, match=r"takes profile \(2, 17\)"):
+        load(tmp_path, more)
 
 
 @pytest.mark.parametrize("names", [{"waveform": "audio"}, {"probabilities": "scores"}])
@@ -152,7 +187,5 @@ def test_shipped_model_is_pinned_outside_itself(tmp_path: Path, monkeypatch: pyt
 
 
 def test_info_reads_back_as_json(model: EmotionModel) -> None:
-    import dataclasses
-
     document = json.loads(json.dumps(dataclasses.asdict(model.info), allow_nan=False))
     assert {key: document[key] for key in standin.METADATA} == standin.METADATA

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from speech_emotion.prediction import Prediction, pool
+from speech_emotion.prediction import Prediction, decide, pool
 
 HAPPY = Prediction({"sad": 0.125, "happy": 0.75, "angry": 0.125}, 0.0, 3.419875)
 SAD = Prediction({"sad": 0.5, "happy": 0.25, "angry": 0.25}, 1.0, 4.0)
@@ -34,6 +34,7 @@ def test_as_dict_and_row() -> None:
         "label": "happy",
         "confidence": 0.75,
         "runner_up": "sad",
+        "emotions": ["happy"],
         "abstained": None,
         "start_seconds": 0.0,
         "end_seconds": 3.419875,
@@ -44,6 +45,7 @@ def test_as_dict_and_row() -> None:
         "label": "happy",
         "confidence": 0.75,
         "runner_up": "sad",
+        "emotions": "happy",
         "abstained": None,
         "start_seconds": 0.0,
         "end_seconds": 3.419875,
@@ -52,7 +54,7 @@ def test_as_dict_and_row() -> None:
         "happy": 0.75,
         "angry": 0.125,
     }
-    assert list(SILENT.to_row()) == list(warned.to_row())[:7]
+    assert list(SILENT.to_row()) == list(warned.to_row())[:8]
 
 
 def test_it_is_frozen_through_and_through() -> None:
@@ -67,10 +69,47 @@ def test_it_is_frozen_through_and_through() -> None:
 
 
 def test_it_travels_between_processes() -> None:
-    for original in (HAPPY, SILENT, dataclasses.replace(SAD, warnings=("truncated",))):
+    unsure = decide(SAD, {"not_sure": 0.6, "set": 0.8})
+    for original in (HAPPY, SILENT, unsure, dataclasses.replace(SAD, warnings=("truncated",))):
         assert pickle.loads(pickle.dumps(original)) == original  # noqa: S301
         assert copy.deepcopy(original) == original
     assert hash(HAPPY) == hash(copy.copy(HAPPY))
+
+
+def test_not_sure_keeps_its_probabilities_and_gives_no_label() -> None:
+    unsure = decide(SAD, {"not_sure": 0.51})
+    assert (unsure.abstained, unsure.label, unsure.confidence, unsure.runner_up) == (
+        "not_sure",
+        None,
+        None,
+        None,
+    )
+    assert unsure.probabilities == SAD.probabilities
+    assert unsure.emotions == ("sad",)
+    assert str(unsure) == "not sure (maybe sad 0.50), 1.00–4.00 s"
+    assert (unsure.to_dict()["label"], unsure.to_dict()["emotions"]) == (None, ["sad"])
+    assert decide(SAD, {"not_sure": 0.5}) == SAD
+
+
+def test_the_emotion_set_is_ordered_and_never_empty() -> None:
+    three = Prediction({"sad": 0.25, "happy": 0.4375, "angry": 0.3125}, 0.0, 1.0)
+    assert three.emotions == decide(three, {}).emotions == ("happy",)
+    assert decide(three, {"set": 0.5}).emotions == ("happy",)  # nothing reaches a half
+    assert decide(three, {"set": 0.7}).emotions == ("happy", "angry")
+    assert decide(three, {"set": 0.75}).emotions == ("happy", "angry", "sad")  # a quarter is enough
+    assert decide(three, {"set": 0.7}).label == "happy"
+    assert decide(three, {"set": 0.7, "not_sure": 0.5}).emotions == ("happy", "angry")
+    assert SILENT.emotions == decide(SILENT, {"set": 1.0, "not_sure": 1.0}).emotions == ()
+    assert decide(SILENT, {"not_sure": 1.0}) == SILENT
+
+
+def test_windows_that_are_not_sure_take_part_in_the_mean() -> None:
+    unsure = decide(SAD, {"not_sure": 0.6})
+    assert pool([HAPPY, unsure, SILENT]).probabilities == pool([HAPPY, SAD]).probabilities
+    assert pool([HAPPY, unsure], {"not_sure": 0.5}).label == "happy"
+    assert pool([HAPPY, unsure], {"not_sure": 0.51, "set": 0.7}) == Prediction(
+        {"sad": 0.3125, "happy": 0.5, "angry": 0.1875}, 0.0, 4.0, "not_sure", (), ("happy", "sad")
+    )
 
 
 def test_pool_is_the_mean_of_those_that_answered() -> None:

@@ -17,6 +17,7 @@ from speech_emotion.labels import EMOTIONS
 if TYPE_CHECKING:
     from speech_emotion.classifier import Classifier, load, predict
     from speech_emotion.prediction import Prediction
+    from speech_emotion.profile import SpeakerProfile
     from speech_emotion.stream import EmotionStream
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ __all__ = [
     "Classifier",
     "EmotionStream",
     "Prediction",
+    "SpeakerProfile",
     "SpeechEmotionError",
     "__version__",
     "errors",
@@ -36,6 +38,7 @@ _HOMES = {
     "Classifier": "classifier",
     "EmotionStream": "stream",
     "Prediction": "prediction",
+    "SpeakerProfile": "profile",
     "load": "classifier",
     "predict": "classifier",
 }

@@ -1,4 +1,4 @@
-"""The object people hold. In: any sound. Out: one Prediction, a timeline of them, or a stream of them.
+"""The object people hold. In: any sound. Out: one Prediction, a timeline or a stream of them, or a voice's profile.
 
 >>> classifier = load()
 >>> classifier.predict("hello.wav")
@@ -10,17 +10,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
-from speech_emotion.audio import AudioStream, Source, open_audio
+from speech_emotion.audio import AudioStream, FloatArray, Source, open_audio
 from speech_emotion.model import EmotionModel, ModelInfo
 from speech_emotion.prediction import Prediction, pool
-from speech_emotion.stream import EmotionStream, Listener
+from speech_emotion.profile import SpeakerProfile, require_enrolment, summarise
+from speech_emotion.stream import Ear, EmotionStream, Listener
+from speech_emotion.windows import Window
 
 
 class Classifier:
     """A model with the road to it. Threads may share one.
 
     `source` is a path, the bytes of a file, an open binary file, or an array (n_samples,) or
-    (n_samples, n_channels), which brings its `sample_rate`.
+    (n_samples, n_channels), which brings its `sample_rate`. `profile`, made by `enrol`, tunes the answer to one
+    voice.
     """
 
     def __init__(self, model: EmotionModel) -> None:
@@ -30,24 +33,55 @@ class Classifier:
     def info(self) -> ModelInfo:
         return self._model.info
 
-    def predict(self, source: Source, *, sample_rate: int | None = None) -> Prediction:
+    def predict(
+        self, source: Source, *, sample_rate: int | None = None, profile: SpeakerProfile | None = None
+    ) -> Prediction:
         """One answer for the whole of `source`: the pooled timeline. Memory stays flat over ten hours."""
         with open_audio(source, sample_rate=sample_rate) as audio:
-            prediction = pool(self._listen(audio))
+            prediction = pool(self._listen(audio, profile), self.info.thresholds)
             return replace(prediction, warnings=audio.warnings)
 
-    def timeline(self, source: Source, *, sample_rate: int | None = None) -> list[Prediction]:
+    def timeline(
+        self, source: Source, *, sample_rate: int | None = None, profile: SpeakerProfile | None = None
+    ) -> list[Prediction]:
         """One answer a window, in order; each carries the warnings of the whole recording."""
         with open_audio(source, sample_rate=sample_rate) as audio:
-            predictions = list(self._listen(audio))
+            predictions = list(self._listen(audio, profile))
             return [replace(prediction, warnings=audio.warnings) for prediction in predictions]
 
-    def stream(self, *, sample_rate: int) -> EmotionStream:
+    def stream(self, *, sample_rate: int, profile: SpeakerProfile | None = None) -> EmotionStream:
         """A stream to push live sound into."""
-        return EmotionStream(self._model, sample_rate)
+        return EmotionStream(self._model, sample_rate, profile)
 
-    def _listen(self, audio: AudioStream) -> Iterator[Prediction]:
-        listener = Listener(self._model)
+    def enrol(self, *sources: Source, sample_rate: int | None = None) -> SpeakerProfile:
+        """How one person speaks, from 30 to 60 s of any speech of theirs; no emotion has to be named or acted.
+
+        Record it with the microphone and the room that will be used. ModelError where the model cannot enrol;
+        AudioTooShortError below `info.enrolment.min_seconds` of speech.
+        """
+        require_enrolment(self.info)
+        voices: list[FloatArray] = []
+        warnings: list[str] = []
+        seconds = 0.0
+        for source in sources:
+            with open_audio(source, sample_rate=sample_rate) as audio:
+                heard_until = 0.0
+                for window in self._spoken(audio):
+                    voices.append(self._model.score(window.samples[None]).voice[0])
+                    seconds += window.end_seconds - max(window.start_seconds, heard_until)
+                    heard_until = window.end_seconds
+                warnings += audio.warnings
+        return summarise(self.info, voices, seconds, warnings)
+
+    def _spoken(self, audio: AudioStream) -> Iterator[Window]:
+        """The windows of `audio` that hold a voice."""
+        ear = Ear(self.info)
+        for block in audio:
+            yield from (window for window, refusal in ear.push(block) if not refusal)
+        yield from (window for window, refusal in ear.finish() if not refusal)
+
+    def _listen(self, audio: AudioStream, profile: SpeakerProfile | None) -> Iterator[Prediction]:
+        listener = Listener(self._model, profile)
         for block in audio:
             yield from listener.push(block)
         yield from listener.finish()
@@ -58,9 +92,11 @@ def load(model: str | os.PathLike[str] | None = None) -> Classifier:
     return Classifier(EmotionModel.load(model))
 
 
-def predict(source: Source, *, sample_rate: int | None = None) -> Prediction:
+def predict(
+    source: Source, *, sample_rate: int | None = None, profile: SpeakerProfile | None = None
+) -> Prediction:
     """The emotion of `source`, from the shipped model, which is loaded on the first call and kept."""
-    return _shipped().predict(source, sample_rate=sample_rate)
+    return _shipped().predict(source, sample_rate=sample_rate, profile=profile)
 
 
 @cache

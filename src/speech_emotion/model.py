@@ -1,4 +1,4 @@
-"""The model file. In: one sealed .onnx and windows of sound. Out: probabilities, logits and log-mel a window.
+"""The model file. In: one sealed .onnx, windows of sound, maybe a voice. Out: probabilities and more a window.
 
 The file carries everything: front end, network and temperature in the graph, labels, rate and window in its
 metadata (`ModelInfo`), and a seal over all of its bytes. An unsealed ONNX file with a flipped bit mostly still
@@ -28,6 +28,8 @@ SEAL_KEY: Final = "speech_emotion_sha256"
 UNSEALED: Final = "0" * 64  # what stands in the seal while the file is hashed
 MAX_BYTES: Final = 512 * 2**20
 OUTPUTS: Final = ("probabilities", "logits", "log_mel")
+PROFILE: Final = "profile"  # input (2, n_features) that may be left out
+VOICE: Final = "voice"  # output that a profile is the mean and the deviation of
 
 # One metadata entry as protobuf writes it: key (field 1, its length), value (field 2, 64 characters).
 _SEAL = re.compile(b"\x0a" + bytes([len(SEAL_KEY)]) + SEAL_KEY.encode() + b"\x12\x40([0-9a-f]{64})")
@@ -35,11 +37,15 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"  # how a tensor names the other file th
 
 
 class Scores(NamedTuple):
-    """One row a window: probabilities and logits (n, n_labels), log_mel (n, n_mels, n_frames)."""
+    """One row a window: probabilities and logits (n, n_labels), log_mel (n, n_mels, n_frames), voice (n, n_features).
+
+    A model without enrolment has no features of the voice: n_features is 0.
+    """
 
     probabilities: FloatArray
     logits: FloatArray
     log_mel: FloatArray
+    voice: FloatArray
 
 
 class EmotionModel:
@@ -63,10 +69,20 @@ class EmotionModel:
         _check_graph(session, info)
         return cls(session, info)
 
-    def score(self, batch: npt.ArrayLike) -> Scores:
-        """Score windows of equal length, (n, n_samples) at 16 kHz."""
+    def score(self, batch: npt.ArrayLike, profile: FloatArray | None = None) -> Scores:
+        """Score windows of equal length, (n, n_samples) at 16 kHz, for a voice (2, n_features) or for any.
+
+        Only a model with enrolment (`info.enrolment`) takes a profile: mean and deviation of `voice`.
+        """
+        feeds = {"waveform": np.asarray(batch, np.float32)}
+        if profile is not None:
+            feeds[PROFILE] = profile
         try:
-            scores = Scores(*self._session.run(OUTPUTS, {"waveform": np.asarray(batch, np.float32)}))
+            if self.info.enrolment is None:
+                answers = self._session.run(OUTPUTS, feeds)
+                scores = Scores(*answers, voice=np.zeros((len(answers[0]), 0), np.float32))
+            else:
+                scores = Scores(*self._session.run((*OUTPUTS, VOICE), feeds))
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             raise ModelError(
                 f"the model {self.info.name} could not score windows of shape {np.shape(batch)}: {error}. "
@@ -167,3 +183,11 @@ def _check_graph(session: onnxruntime.InferenceSession, info: ModelInfo) -> None
         raise ModelFormatError(
             f"this model names {len(info.labels)} labels and gives {n_columns} probabilities. {NEXT_STEP}"
         )
+    if info.enrolment is not None:
+        n_features = info.enrolment.n_features
+        optional = {value.name: value.shape for value in session.get_overridable_initializers()}
+        if optional.get(PROFILE) != [2, n_features] or (outputs.get(VOICE) or [None])[-1] != n_features:
+            raise ModelFormatError(
+                f"a model with enrolment takes {PROFILE} (2, {n_features}) if it is given and gives {VOICE} "
+                f"(batch, {n_features}), this one takes {optional} and gives {outputs}. {NEXT_STEP}"
+            )

@@ -1,10 +1,12 @@
 """Sound as it comes. In: chunks of any size and rate. Out: a Prediction a window, as soon as it is full.
 
-`Listener` is the only road from samples to predictions: files take it through `Classifier`, live sound
-through `EmotionStream`. It scores one window at a time: on one thread a batch of 16 is no quicker (7.9 ms a
-window, alone 7.7 ms), and so a stream gives the very numbers of its file, however both were cut into pieces.
+`Ear` cuts samples into windows and refuses those without a voice. `Listener` is the only road from samples to
+predictions: files take it through `Classifier`, live sound through `EmotionStream`. It scores one window at a time:
+on one thread a batch of 16 is no quicker (7.9 ms a window, alone 7.7 ms), and so a stream gives the very numbers of
+its file, however both were cut into pieces.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -12,41 +14,71 @@ import numpy.typing as npt
 
 from speech_emotion.audio import FloatArray, Resampler
 from speech_emotion.errors import SpeechEmotionError
-from speech_emotion.model import EmotionModel
-from speech_emotion.prediction import Prediction
+from speech_emotion.model import EmotionModel, ModelInfo
+from speech_emotion.prediction import Prediction, decide
+from speech_emotion.profile import SpeakerProfile
 from speech_emotion.speech import has_speech
 from speech_emotion.windows import Framer, Window
 
+Heard = tuple[Window, str | None]  # a window, and why it cannot be answered
+
+
+class Ear:
+    """Takes 16 kHz mono samples in pieces of any size, gives windows, and of each why it is refused, or None."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        self._framer = Framer(info.window_samples, info.hop_samples, info.min_samples)
+
+    @property
+    def seconds(self) -> float:
+        """How much was heard so far."""
+        return self._framer.seconds
+
+    def push(self, samples: FloatArray) -> list[Heard]:
+        """Take `samples` (n_samples,) and give the windows they complete."""
+        return self._judge(self._framer.push(samples))
+
+    def finish(self) -> list[Heard]:
+        """Give what is left."""
+        return self._judge(self._framer.finish())
+
+    def _judge(self, windows: list[Window]) -> list[Heard]:
+        return [(window, None if has_speech(window.samples) else "no_speech") for window in windows]
+
 
 class Listener:
-    """Takes 16 kHz mono samples in pieces of any size, answers window by window."""
+    """Takes 16 kHz mono samples in pieces of any size, answers window by window, for one voice or for any."""
 
-    def __init__(self, model: EmotionModel) -> None:
+    def __init__(self, model: EmotionModel, profile: SpeakerProfile | None = None) -> None:
         self._model = model
-        self._framer = Framer(model.info.window_samples, model.info.hop_samples, model.info.min_samples)
+        self._profile = profile.for_model(model.info) if profile else None
+        self._ear = Ear(model.info)
         self._answered = False
 
     def push(self, samples: FloatArray) -> list[Prediction]:
         """Take `samples` (n_samples,), answer the windows they complete."""
-        return self._answer(self._framer.push(samples))
+        return self._answer(self._ear.push(samples))
 
     def finish(self) -> list[Prediction]:
         """Answer what is left; a recording too short for any window is one abstention."""
-        predictions = self._answer(self._framer.finish())
+        predictions = self._answer(self._ear.finish())
         if self._answered:
             return predictions
-        return [Prediction({}, 0.0, self._framer.seconds, abstained="too_short")]
+        return [Prediction({}, 0.0, self._ear.seconds, abstained="too_short")]
 
-    def _answer(self, windows: list[Window]) -> list[Prediction]:
-        self._answered = self._answered or bool(windows)
-        return [self._score(window) for window in windows]
+    def _answer(self, windows: Iterable[Heard]) -> list[Prediction]:
+        predictions = [self._score(window, refusal) for window, refusal in windows]
+        self._answered = self._answered or bool(predictions)
+        return predictions
 
-    def _score(self, window: Window) -> Prediction:
-        if not has_speech(window.samples):
-            return Prediction({}, window.start_seconds, window.end_seconds, abstained="no_speech")
-        probabilities = self._model.score(window.samples[None]).probabilities[0].tolist()  # (n_labels,)
+    def _score(self, window: Window, refusal: str | None) -> Prediction:
+        if refusal:
+            return Prediction({}, window.start_seconds, window.end_seconds, abstained=refusal)
+        scores = self._model.score(window.samples[None], self._profile)
+        probabilities = scores.probabilities[0].tolist()  # (n_labels,)
         answer = dict(zip(self._model.info.labels, probabilities, strict=True))
-        return Prediction(answer, window.start_seconds, window.end_seconds)
+        prediction = Prediction(answer, window.start_seconds, window.end_seconds)
+        return decide(prediction, self._model.info.thresholds)
 
 
 class EmotionStream:
@@ -55,10 +87,10 @@ class EmotionStream:
     `warnings` is what the gate noticed so far; a prediction given before the end cannot carry it.
     """
 
-    def __init__(self, model: EmotionModel, sample_rate: int) -> None:
+    def __init__(self, model: EmotionModel, sample_rate: int, profile: SpeakerProfile | None = None) -> None:
         self._sample_rate = sample_rate
         self._resampler = Resampler(sample_rate)
-        self._listener = Listener(model)
+        self._listener = Listener(model, profile)
         self._state: Literal["new", "open", "finished"] = "new"
 
     @property

@@ -1,0 +1,169 @@
+"""How one person speaks. In: what a model heard in some speech of theirs. Out: a SpeakerProfile, kept as JSON.
+
+A profile is the mean and the deviation of the model's output `voice` over the windows of an enrolment. As the
+model's input `profile` it makes later answers relative to that voice (speaker normalisation; Busso et al. 2013,
+IEEE Transactions on Affective Computing 4(4)). It holds no sound and no labels.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from speech_emotion import __version__
+from speech_emotion.audio import FloatArray
+from speech_emotion.errors import AudioTooShortError, ModelError
+from speech_emotion.model_info import Enrolment, ModelInfo
+
+FORMAT_VERSION: Final = 1
+MAX_BYTES: Final = 2**20
+SHORT: Final = 2  # times the least: less than that is enough, but more is better
+NEXT_STEP: Final = "Make it again with: speech-emotion enrol VOICE.wav --out ME.json"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SpeakerProfile:
+    """What one model heard of one voice. `mean` and `deviation`: (n_features,) of its output `voice`, shrunk.
+
+    seconds: speech heard, n_windows: in so many windows.
+    warnings: "short_enrolment" where more speech would help, and what the audio gate noticed.
+    """
+
+    model_sha256: str
+    seconds: float
+    n_windows: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    created_by: str
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SpeakerProfile({self.seconds:.1f} s of speech)"
+
+    def for_model(self, info: ModelInfo) -> FloatArray:
+        """The input (2, n_features) of the model that made it; ModelError for any other."""
+        require_enrolment(info)
+        if self.model_sha256 != info.sha256:
+            raise ModelError(
+                f"this profile was made with another model ({self.model_sha256[:12]}, not {info.sha256[:12]}), which "
+                f"hears other features. {NEXT_STEP}"
+            )
+        return np.array([self.mean, self.deviation], np.float32)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the profile as JSON: whole, or not at all."""
+        final = Path(path)
+        partial = final.with_name(f".{final.name}.partial")
+        document = {"format_version": FORMAT_VERSION, **asdict(self)}
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                json.dump(document, file, indent=1, allow_nan=False)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(final)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(
+                f"cannot write the profile {str(path)!r}: {reason}. Choose another path"
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "SpeakerProfile":
+        """The profile that `save` wrote; ModelError where it cannot be read or is none."""
+        try:
+            if Path(path).stat().st_size > MAX_BYTES:
+                raise _MalformedError(f"it is larger than {MAX_BYTES} bytes")
+            return _parse(json.loads(Path(path).read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ModelError(
+                f"cannot read the profile {str(path)!r}: {error.strerror}. {NEXT_STEP}"
+            ) from error
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # no JSON, no UTF-8, a NUL in the name, or _MalformedError
+            raise ModelError(f"{str(path)!r} is no profile of a voice: {error}. {NEXT_STEP}") from error
+
+
+class _MalformedError(ValueError):
+    """What a profile may not be."""
+
+
+def _parse(document: Any) -> SpeakerProfile:
+    if not isinstance(document, dict):
+        raise _MalformedError("it is no JSON object")
+    if (version := document.pop("format_version", None)) != FORMAT_VERSION:
+        raise _MalformedError(f"it has format version {version!r}, this package reads {FORMAT_VERSION}")
+    names = set(SpeakerProfile.__dataclass_fields__)
+    if document.keys() != names:
+        raise _MalformedError(f"its fields differ in {', '.join(sorted(names ^ document.keys()))}")
+    numbers = ("seconds", "n_windows")
+    if not all(_is_number(document[name]) and document[name] > 0 for name in numbers):
+        raise _MalformedError(f"{' and '.join(numbers)} must be numbers above 0")
+    mean, deviation = document["mean"], document["deviation"]
+    if not (isinstance(mean, list) and isinstance(deviation, list) and len(mean) == len(deviation) > 0):
+        raise _MalformedError("mean and deviation must be lists of one length")
+    if not all(map(_is_number, mean + deviation)) or min(deviation) <= 0:
+        raise _MalformedError("mean and deviation must be finite numbers, deviations above 0")
+    texts = [document["model_sha256"], document["created_by"]]
+    warnings = document["warnings"]
+    if not isinstance(warnings, list) or not all(isinstance(text, str) for text in texts + warnings):
+        raise _MalformedError("model_sha256, created_by and every warning must be text")
+    tuples = {"mean": tuple(mean), "deviation": tuple(deviation), "warnings": tuple(warnings)}
+    return SpeakerProfile(**document | tuples)
+
+
+def _is_number(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= float(np.finfo(np.float32).max)  # false for NaN
+
+
+def require_enrolment(info: ModelInfo) -> Enrolment:
+    """How `info`'s model enrols; ModelError where it cannot."""
+    if info.enrolment is None:
+        raise ModelError(
+            f"the model {info.name} was exported without enrolment and takes no profile of a voice. "
+            "Use it without one, or a model whose `speech-emotion info` names an enrolment"
+        )
+    return info.enrolment
+
+
+def summarise(
+    info: ModelInfo, voices: Sequence[FloatArray], seconds: float, warnings: Sequence[str] = ()
+) -> SpeakerProfile:
+    """The profile of `voices`, (n_features,) a window with speech, heard in `seconds` of speech.
+
+    AudioTooShortError below the model's minimum; below twice that a warning "short_enrolment".
+    """
+    enrolment = require_enrolment(info)
+    if seconds < enrolment.min_seconds:
+        raise AudioTooShortError(
+            f"an enrolment needs {enrolment.min_seconds:g} s of speech or more, this has {seconds:.1f} s. "
+            "Record 30 to 60 s of ordinary speech, or pass further recordings of the same person"
+        )
+    mean, deviation = shrunk(np.stack(voices), enrolment.prior_windows)
+    is_short = seconds < SHORT * enrolment.min_seconds
+    return SpeakerProfile(
+        model_sha256=info.sha256,
+        seconds=round(seconds, 3),
+        n_windows=len(voices),
+        mean=tuple(mean.tolist()),
+        deviation=tuple(deviation.tolist()),
+        created_by=f"speech-emotion {__version__}",
+        warnings=(*(("short_enrolment",) if is_short else ()), *dict.fromkeys(warnings)),
+    )
+
+
+def shrunk(voices: FloatArray, prior_windows: float) -> FloatArray:
+    """Mean and deviation (2, n_features) of `voices` (n, n_features), drawn towards 0 and 1 where n is small.
+
+    In the units of `voice` the population has mean 0 and deviation 1; it weighs as much as `prior_windows` windows.
+    """
+    share = len(voices) / (len(voices) + prior_windows)
+    mean = share * voices.mean(axis=0)
+    deviation = np.sqrt(share * voices.var(axis=0) + (1 - share))
+    return np.stack([mean, deviation]).astype(np.float32)
