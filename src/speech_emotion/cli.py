@@ -101,6 +101,9 @@ def predict(
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A CSV table.")] = False,
     model: ModelOption = None,
+    profile: Annotated[
+        Path | None, typer.Option(metavar="JSON", help="Whose voice it is: what `enrol` wrote.")
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Answer on the bundled synthetic voices.")] = False,
 ) -> None:
     """The emotion of each FILE."""
@@ -112,8 +115,12 @@ def predict(
         raise typer.BadParameter("--json and --csv are two formats; choose one")
     from speech_emotion import printing
     from speech_emotion.classifier import load
+    from speech_emotion.profile import SpeakerProfile
 
     classifier = load(model)
+    voice = SpeakerProfile.load(profile) if profile else None
+    if voice:
+        voice.for_model(classifier.info)  # one refusal, not one a file
     failed: list[str] = []
 
     def outcomes() -> Iterator[printing.Outcome]:
@@ -122,7 +129,11 @@ def predict(
         for n_done, source in enumerate(sources, start=1):
             name = Path(source).name if source in voices else source  # where those lie is of no interest
             try:
-                predictions = classifier.timeline(source) if timeline else [classifier.predict(source)]
+                predictions = (
+                    classifier.timeline(source, profile=voice)
+                    if timeline
+                    else [classifier.predict(source, profile=voice)]
+                )
             except SpeechEmotionError as error:
                 failed.append(f"{name} ({error.code})")
                 yield printing.Outcome(name, [], error)
@@ -147,6 +158,26 @@ def predict(
 
 def _demo_voices() -> list[str]:
     return [str(path) for path in sorted((Path(__file__).parent / "assets").glob("demo-*.flac"))]
+
+
+@app.command()
+def enrol(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="VOICE", help="30 to 60 s of one person's ordinary speech, in all.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="JSON", help="The profile to write, for predict --profile.")],
+    model: ModelOption = None,
+) -> None:
+    """Tune answers to a voice: how this person speaks, as a small file without any sound."""
+    from speech_emotion.classifier import load
+
+    profile = load(model).enrol(*sources)
+    profile.save(out)
+    typer.echo(f"{out}: {profile.seconds:.1f} s of speech")
+    if profile.warnings:
+        complain(
+            f"Beware: {', '.join(profile.warnings).replace('_', ' ')}. 30 to 60 s of clean speech are best"
+        )
 
 
 @app.command()
@@ -217,6 +248,13 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="Also renew this page and its figures from all results in OUT."),
     ] = None,
+    conditions: Annotated[
+        bool,
+        typer.Option("--conditions", help="In noise, over the telephone, in a room …: OUT/robustness."),
+    ] = False,
+    noise: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="With --conditions, also in this recorded noise.")
+    ] = None,
 ) -> None:
     """Score the exported models on the speakers that they never heard."""
     from speech_emotion.evaluation import report, splits
@@ -226,6 +264,11 @@ def evaluate(
     name, folder = _corpus_folder(corpus)
     if protocol not in splits.names():
         raise typer.BadParameter(f"--protocol is one of {', '.join(splits.names())}; got {protocol!r}")
+    if noise and not conditions:
+        raise typer.BadParameter("--noise FOLDER goes with --conditions")
+    if conditions:
+        _evaluate_conditions(runs, corpus, protocol, noise, out, page)
+        return
     with _progress("listening") as progress:
         evaluation = score_protocol(runs, name, folder, protocol, progress=progress)
     words = ["speech-emotion", "evaluate", *map(str, runs), "--corpus", corpus, "--protocol", protocol]
@@ -236,6 +279,26 @@ def evaluate(
     typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
     if page:
         report.renew_page(out, page)
+        typer.echo(f"Renewed: {page}", err=True)
+
+
+def _evaluate_conditions(
+    runs: list[Path], corpus: str, protocol: str, noise: Path | None, out: Path, page: Path | None
+) -> None:
+    from speech_emotion.evaluation import robustness
+
+    name, folder = _corpus_folder(corpus)
+    words = ["speech-emotion", "evaluate", *map(str, runs), "--corpus", corpus, "--protocol", protocol]
+    words += ["--conditions", *(["--noise", str(noise)] if noise else [])]
+    with _progress("listening") as progress:
+        found = robustness.measure(
+            runs, name, folder, protocol, command=shlex.join(words), noise=noise, progress=progress
+        )
+    written = found.write(out)
+    typer.echo(robustness.robustness_table(written), nl=False)
+    typer.echo(f"Written: {written}", err=True)
+    if page:
+        robustness.renew_page(out, page)
         typer.echo(f"Renewed: {page}", err=True)
 
 

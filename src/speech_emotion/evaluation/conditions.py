@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ class Condition:
 # --- noise --------------------------------------------------------------------------------------------------
 
 
-def voice_power(samples: FloatArray) -> float:
+def voice_power(samples: npt.NDArray[np.floating]) -> float:
     """Mean power of the frames of 25 ms that are less than 30 dB below the loudest: of the voice, not its pauses."""
     frames = np.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
     power = np.square(frames, dtype=np.float64).mean(axis=1)
@@ -126,12 +126,12 @@ def opus(samples: FloatArray, _: np.random.Generator) -> FloatArray:
 
 def mp3(samples: FloatArray, _: np.random.Generator) -> FloatArray:
     """MP3 at a constant 64 kbit/s (at 16 kHz: MPEG-2 layer III)."""
-    settings = {"compression_level": MP3_64_KBPS, "bitrate_mode": "CONSTANT"}
-    decoded = _coded(samples, SAMPLE_RATE, "MP3", "MPEG_LAYER_III", **settings)
+    codec: dict[str, Any] = {"compression_level": MP3_64_KBPS, "bitrate_mode": "CONSTANT"}
+    decoded = _coded(samples, SAMPLE_RATE, "MP3", "MPEG_LAYER_III", **codec)
     return _of_length(decoded, len(samples))
 
 
-def _coded(samples: FloatArray, rate: int, container: str, codec: str, **settings: str | float) -> FloatArray:
+def _coded(samples: FloatArray, rate: int, container: str, codec: str, **settings: Any) -> FloatArray:
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format=container, subtype=codec, **settings)
     file.seek(0)
@@ -162,7 +162,7 @@ def reverberate(samples: FloatArray, chance: np.random.Generator) -> FloatArray:
 
 def amplify(samples: FloatArray, _: np.random.Generator, *, decibels: float) -> FloatArray:
     """Louder or quieter; what leaves full scale is clipped."""
-    return np.clip(samples * np.float32(10 ** (decibels / 20)), -1, 1)
+    return np.asarray(np.clip(samples * 10 ** (decibels / 20), -1, 1), np.float32)
 
 
 def loudest_second(samples: FloatArray, _: np.random.Generator) -> FloatArray:
