@@ -23,10 +23,11 @@ import sounds
 import standin
 
 from speech_emotion import __version__, cli
-from speech_emotion.classifier import Classifier
+from speech_emotion.classifier import Classifier, load
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import SHIPPED
+from speech_emotion.profile import SpeakerProfile
 
 COMMAND = [sys.executable, "-m", "speech_emotion"]
 
@@ -95,6 +96,49 @@ def test_json_rows_are_the_prediction(shell: Shell, classifier: Classifier) -> N
     timeline = [{"source": "voice.wav"} | p.to_dict() for p in classifier.timeline("voice.wav")]
     assert len(timeline) == 2
     assert shell.rows("--timeline", "voice.wav") == timeline
+
+
+@pytest.fixture
+def enrols(shell: Shell) -> Shell:
+    """A model that takes profiles, and half a minute of a voice."""
+    shell.model.with_name("enrols.onnx").write_bytes(standin.model_bytes(enrolment=standin.ENROLMENT))
+    shell.model = shell.model.with_name("enrols.onnx")
+    Path("me.wav").write_bytes(sounds.wav(sounds.voice(14)))
+    Path("me2.wav").write_bytes(sounds.wav(sounds.voice(9)))
+    return shell
+
+
+def test_a_profile_of_a_voice_goes_from_verb_to_verb(enrols: Shell) -> None:
+    assert enrols("enrol", "me.wav", "me2.wav", "--out", "me.json") == (0, "me.json: 23.0 s of speech\n", "")
+    tuned = load(enrols.model)
+    profile = SpeakerProfile.load("me.json")
+    assert profile == tuned.enrol("me.wav", "me2.wav")
+    expected = {"source": "voice.wav"} | tuned.predict("voice.wav", profile=profile).to_dict()
+    assert enrols.rows("voice.wav", "--profile", "me.json") == [expected] != enrols.rows("voice.wav")
+    windows = [p.to_dict() for p in tuned.timeline("voice.wav", profile=profile)]
+    rows = enrols.rows("voice.wav", "--profile", "me.json", "--timeline")
+    assert rows == [{"source": "voice.wav"} | window for window in windows]
+
+
+def test_a_short_enrolment_is_a_warning_and_none_an_error(enrols: Shell) -> None:
+    code, _, err = enrols("enrol", "me.wav", "--out", "me.json")
+    assert (code, err) == (0, "Beware: short enrolment. 30 to 60 s of clean speech are best\n")
+    code, out, err = enrols("enrol", "silent.wav", "--out", "no.json")
+    assert (code, out, Path("no.json").exists()) == (1, "", False)
+    assert "needs 10 s of speech" in err
+    assert err.endswith("(audio_too_short)\n")
+
+
+def test_a_profile_that_does_not_fit_ends_it_at_once(enrols: Shell, model_path: Path) -> None:
+    enrols("enrol", "me.wav", "me2.wav", "--out", "me.json")
+    code, out, err = enrols(
+        "predict", "voice.wav", "voice.wav", "--profile", "me.json", "--model", str(model_path)
+    )
+    assert (code, out) == (1, "")
+    assert err.count("exported without enrolment") == 1
+    assert (
+        "cannot read the profile 'none.json'" in enrols("predict", "voice.wav", "--profile", "none.json")[2]
+    )
 
 
 def test_csv_has_the_same_columns_for_every_row(shell: Shell, classifier: Classifier) -> None:

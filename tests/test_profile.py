@@ -1,0 +1,237 @@
+"""A voice heard before: what a profile holds, what it does to answers, how it is kept, and what is refused."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import sounds
+import standin
+
+import speech_emotion as ser
+from speech_emotion import classifier as classifier_module
+from speech_emotion.classifier import Classifier, load
+from speech_emotion.errors import AudioTooShortError, ModelError
+from speech_emotion.model import EmotionModel, seal
+from speech_emotion.profile import SpeakerProfile, shrunk
+
+RATE = 16_000
+VOICE = sounds.voice(24, f0=150)
+CLIP = sounds.voice(4.2, f0=150)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "enrols.onnx"
+    path.write_bytes(standin.model_bytes(enrolment=standin.ENROLMENT))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tuned(path: Path) -> Classifier:
+    return load(path)
+
+
+@pytest.fixture(scope="module")
+def profile(tuned: Classifier) -> SpeakerProfile:
+    return tuned.enrol(VOICE, sample_rate=RATE)
+
+
+# What it holds
+
+
+def test_it_is_mean_and_deviation_of_what_was_heard(path: Path, profile: SpeakerProfile) -> None:
+    windows = np.stack([VOICE[start : start + 3 * RATE] for start in range(0, 22 * RATE, RATE)])
+    voices = EmotionModel.load(path).score(windows).voice  # (22, n_features)
+    assert (profile.n_windows, profile.seconds, profile.warnings) == (22, 24.0, ())
+    np.testing.assert_allclose(profile.mean, 22 / 32 * voices.mean(axis=0), atol=1e-4)
+    expected = np.sqrt(22 / 32 * voices.var(axis=0) + 10 / 32)
+    np.testing.assert_allclose(profile.deviation, expected, atol=1e-4)
+    assert repr(profile) == "SpeakerProfile(24.0 s of speech)"
+    assert profile.created_by == f"speech-emotion {ser.__version__}"
+
+
+def test_much_speech_is_believed_and_little_hardly() -> None:
+    voices = np.random.default_rng(0).normal(3, 0.5, (4000, 2)).astype(np.float32)
+    np.testing.assert_allclose(shrunk(voices, 10), [[3, 3], [0.5, 0.5]], atol=0.05)
+    np.testing.assert_allclose(shrunk(voices[:1], 99), [voices[0] / 100, [np.sqrt(0.99)] * 2], rtol=1e-5)
+
+
+def test_silence_takes_no_part(tuned: Classifier, profile: SpeakerProfile) -> None:
+    silent = np.concatenate([VOICE, np.zeros(30 * RATE, np.float32)])
+    heard = tuned.enrol(silent, sample_rate=RATE)
+    assert 24 <= heard.seconds <= 27  # windows that end in silence hold a voice as well
+    assert heard.mean == pytest.approx(profile.mean, abs=0.5)
+
+
+def test_several_recordings_are_one_voice(tuned: Classifier, tmp_path: Path) -> None:
+    halves = [tmp_path / "one.wav", tmp_path / "two.wav"]
+    for file, half in zip(halves, np.split(VOICE, 2), strict=True):
+        file.write_bytes(sounds.wav(half, RATE))
+    heard = tuned.enrol(*halves)
+    assert (heard.seconds, heard.n_windows) == (24.0, 20)
+
+
+def test_warnings_of_the_recordings_stand_on_it_once(tuned: Classifier) -> None:
+    clipped = np.clip(VOICE * 20, -1, 1)
+    assert tuned.enrol(clipped[: 12 * RATE], sample_rate=RATE).warnings == ("short_enrolment", "clipped")
+
+
+@pytest.mark.parametrize("seconds", [0, 4, 9.9])
+def test_too_little_speech_is_refused(tuned: Classifier, seconds: float) -> None:
+    some = np.concatenate([VOICE[: round(seconds * RATE)], np.zeros(3 * RATE, np.float32)])
+    with pytest.raises(
+        AudioTooShortError, match=r"needs 10 s of speech or more, this has .* Record 30 to 60 s"
+    ):
+        tuned.enrol(some[: round((seconds or 3) * RATE)], sample_rate=RATE)
+    with pytest.raises(AudioTooShortError, match=r"this has 0\.0 s"):
+        tuned.enrol()
+
+
+# What it does
+
+
+def test_answers_with_it_are_those_of_a_normalised_voice(
+    path: Path, tuned: Classifier, profile: SpeakerProfile
+) -> None:
+    window = CLIP[: 3 * RATE]
+    voice = EmotionModel.load(path).score(window[None]).voice[0]
+    weights = {t.name: t for t in standin.graph(enrols=True).initializer}["weights"]
+    logits = (voice - profile.mean) / profile.deviation @ standin.numpy_helper.to_array(weights)
+    powers = np.exp(logits / 1.25)
+    prediction = tuned.predict(window, sample_rate=RATE, profile=profile)
+    np.testing.assert_allclose(list(prediction.probabilities.values()), powers / powers.sum(), atol=1e-5)
+
+
+def test_every_door_takes_it(
+    tuned: Classifier, profile: SpeakerProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = tuned.predict(CLIP, sample_rate=RATE, profile=profile)
+    plain = tuned.predict(CLIP, sample_rate=RATE)
+    assert max(abs(answer.probabilities[label] - plain.probabilities[label]) for label in ser.EMOTIONS) > 0.01
+    timeline = tuned.timeline(CLIP, sample_rate=RATE, profile=profile)
+    stream = tuned.stream(sample_rate=RATE, profile=profile)
+    assert stream.push(CLIP) + stream.finish() == timeline
+    assert classifier_module.pool(timeline) == answer
+    monkeypatch.setattr(classifier_module, "_shipped", lambda: tuned)
+    assert ser.predict(CLIP, sample_rate=RATE, profile=profile) == answer
+
+
+def test_without_it_nothing_changes(path: Path, tuned: Classifier, classifier: Classifier) -> None:
+    """Bit for bit: left out, of zeros, or in a model that knows no profiles."""
+    plain = classifier.predict(CLIP, sample_rate=RATE)
+    assert tuned.predict(CLIP, sample_rate=RATE) == plain
+    model, window = EmotionModel.load(path), CLIP[None, : 3 * RATE]
+    zeros = np.zeros((2, standin.N_BANDS), np.float32)
+    for one, other in zip(model.score(window), model.score(window, zeros), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_runtimes_that_feed_required_inputs_only_can_require_it(path: Path, profile: SpeakerProfile) -> None:
+    """ONNX Runtime for JavaScript is one: with the initializer's name changed, the input has no default any more."""
+    data = path.read_bytes()
+    assert data.count(b"\x42\x07profile") == 1
+    session = onnxruntime.InferenceSession(data.replace(b"\x42\x07profile", b"\x42\x07default"))
+    assert [value.name for value in session.get_inputs()] == ["waveform", "profile"]
+    model, window = EmotionModel.load(path), CLIP[None, : 3 * RATE]
+    values = profile.for_model(model.info)
+    (probabilities,) = session.run(["probabilities"], {"waveform": window, "profile": values})
+    np.testing.assert_allclose(probabilities, model.score(window, values).probabilities, atol=1e-6)
+
+
+# How it is kept
+
+
+def test_it_comes_back_from_its_file(tuned: Classifier, profile: SpeakerProfile, tmp_path: Path) -> None:
+    file = tmp_path / "me.json"
+    file.write_text("the old one")
+    profile.save(file)
+    again = SpeakerProfile.load(str(file))
+    assert again == profile
+    assert [p.name for p in tmp_path.iterdir()] == ["me.json"]
+    assert file.stat().st_size < 4_000
+    assert tuned.predict(CLIP, sample_rate=RATE, profile=again) == tuned.predict(
+        CLIP, sample_rate=RATE, profile=profile
+    )
+
+
+def test_a_profile_that_cannot_be_written(profile: SpeakerProfile, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot write the profile .*No such file.*Choose another path"):
+        profile.save(tmp_path / "nowhere" / "me.json")
+    with pytest.raises(ModelError, match="cannot write the profile"):
+        profile.save("me\0.json")
+
+
+def test_a_profile_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot read the profile .*none\.json.*speech-emotion enrol"):
+        SpeakerProfile.load(tmp_path / "none.json")
+    with pytest.raises(ModelError, match="cannot read the profile"):
+        SpeakerProfile.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"format_version": 2}, "format version 2, this package reads 1"),
+        ({"colour": "blue"}, "its fields differ in colour"),
+        ({"seconds": 0}, "seconds and n_windows must be numbers above 0"),
+        ({"n_windows": True}, "seconds and n_windows"),
+        ({"mean": [0.0]}, "lists of one length"),
+        ({"mean": [], "deviation": []}, "lists of one length"),
+        ({"mean": "0.0"}, "lists of one length"),
+        ({"mean": [float("nan")] * 16}, "finite numbers"),
+        ({"deviation": [float("inf")] * 16}, "finite numbers"),
+        ({"deviation": [0.0] * 16}, "deviations above 0"),
+        ({"mean": ["a"] * 16}, "finite numbers"),
+        ({"model_sha256": 7}, "must be text"),
+        ({"warnings": "quiet"}, "must be text"),
+        ({"warnings": [7]}, "must be text"),
+    ],
+)
+def test_a_file_that_is_no_profile(
+    profile: SpeakerProfile, tmp_path: Path, change: dict[str, Any], complaint: str
+) -> None:
+    file = tmp_path / "me.json"
+    profile.save(file)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(ModelError, match=rf"is no profile of a voice: .*{complaint}.*speech-emotion enrol"):
+        SpeakerProfile.load(file)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b" " * (2**20 + 1)])
+def test_bytes_that_are_no_profile(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "me.json"
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match="is no profile of a voice"):
+        SpeakerProfile.load(file)
+
+
+# Whose it is
+
+
+def test_a_profile_of_another_model_is_refused(
+    profile: SpeakerProfile, tuned: Classifier, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.onnx"
+    path.write_bytes(seal(standin.model_bytes(enrolment=standin.ENROLMENT, name="another")))
+    other = load(path)
+    made_with = hashlib.sha256((tmp_path / "other.onnx").read_bytes()).hexdigest()[:12]
+    with pytest.raises(ModelError, match=rf"another model \({profile.model_sha256[:12]}, not {made_with}\)"):
+        other.predict(CLIP, sample_rate=RATE, profile=profile)
+    foreign = dataclasses.replace(profile, model_sha256=other.info.sha256)
+    with pytest.raises(ModelError, match="Make it again"):
+        tuned.stream(sample_rate=RATE, profile=foreign)
+
+
+def test_a_model_without_enrolment_says_so(classifier: Classifier, profile: SpeakerProfile) -> None:
+    for door in (
+        lambda: classifier.enrol(VOICE, sample_rate=RATE),
+        lambda: classifier.predict(CLIP, sample_rate=RATE, profile=profile),
+        lambda: classifier.timeline(CLIP, sample_rate=RATE, profile=profile),
+    ):
+        with pytest.raises(ModelError, match="exported without enrolment"):
+            door()
