@@ -1,0 +1,301 @@
+"""Robustness: what the fold models say of spoiled clips, its numbers by hand, its file, table, picture and page."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import standin
+from matplotlib.image import imread
+from sounds import voice, wav
+from typer.testing import CliRunner
+from typer.testing import Result as Ended
+
+from speech_emotion import cli
+from speech_emotion.corpora import savee
+from speech_emotion.errors import ConfigError, SpeakerLeakError
+from speech_emotion.evaluation import robustness
+from speech_emotion.evaluation.conditions import CONDITIONS
+from speech_emotion.evaluation.metrics import PairedDifference
+from speech_emotion.evaluation.result import Score
+from speech_emotion.evaluation.robustness import Robustness, measure, read_robustness
+from speech_emotion.evaluation.score import Answer, score_protocol
+from speech_emotion.evaluation.splits import protocol
+
+SAVEE4 = protocol("savee4")
+FEW = tuple(condition for condition in CONDITIONS if condition.name in ("clean", "pink-0db", "second"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four men of SAVEE, a voice an emotion, three emotions."""
+    folder = tmp_path_factory.mktemp("savee")
+    for number, speaker in enumerate(savee.SPEAKERS):
+        (folder / speaker).mkdir()
+        for place, code in enumerate(list(savee.EMOTIONS)[:3]):
+            sound = voice(1.1, f0=100 + 20 * number + 5 * place)
+            (folder / speaker / f"{code}01.wav").write_bytes(wav(sound))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stand-ins for two trainings of one recipe."""
+    folder = tmp_path_factory.mktemp("run")
+    for seed in (0, 3):
+        for fold in SAVEE4.folds:
+            model = folder / f"seed-{seed}" / f"fold-{fold.index}" / "model.onnx"
+            model.parent.mkdir(parents=True)
+            facts = {"corpora": ["savee"], "protocol": SAVEE4.describe(fold), "split_hash": SAVEE4.split_hash}
+            recipe = {"name": "stand-in", "fit": {"seed": seed}}
+            model.write_bytes(standin.model_bytes(**facts, recipe=recipe, window_seconds=1.0))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[tuple[int, int]]:
+    return []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_conditions() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(robustness, "CONDITIONS", FEW)
+        yield
+
+
+@pytest.fixture(scope="module")
+def found(run: Path, corpus: Path, steps: list[tuple[int, int]]) -> Robustness:
+    return measure(
+        [run],
+        "savee",
+        corpus,
+        "savee4",
+        command="speech-emotion evaluate run --conditions",
+        workers=1,
+        progress=lambda done, total: steps.append((done, total)),
+    )
+
+
+def test_every_condition_is_measured_on_every_clip_and_seed(
+    found: Robustness, steps: list[tuple[int, int]]
+) -> None:
+    titles = {name: outcome.title for name, outcome in found.conditions.items()}
+    assert titles == {condition.name: condition.title for condition in FEW}
+    assert {outcome.n_clips for outcome in found.conditions.values()} == {12}
+    assert (found.seeds, found.n_speakers, found.n_emotions, found.noise) == ((0, 3), 4, 3, None)
+    assert found.company == "12 clips, 4 speakers, 2 seeds"
+    assert steps == [(done, 12) for done in range(1, 13)]
+
+
+def test_clean_is_what_score_protocol_says(found: Robustness, run: Path, corpus: Path) -> None:
+    answers = score_protocol([run], "savee", corpus, "savee4").answers
+    terms = robustness._Table.of(answers)
+    clean = found.conditions["clean"]
+    assert (clean.uar, clean.difference) == (terms.uar, None)
+    assert clean.abstained == pytest.approx(terms.abstained, abs=1e-4)
+    assert clean.uar.sd == 0  # the stand-ins of both seeds are one
+
+
+def test_the_conditions_are_heard(found: Robustness) -> None:
+    noisy, clean = found.conditions["pink-0db"], found.conditions["clean"]
+    assert noisy.uar != clean.uar or noisy.abstained != clean.abstained
+    assert noisy.difference is not None
+    assert noisy.difference.n_speakers == 4
+
+
+def test_processes_and_order_change_nothing(found: Robustness, run: Path, corpus: Path) -> None:
+    seeds = [run / "seed-3", run / "seed-0"]
+    assert measure(seeds, "savee", corpus, "savee4", command=found.command, workers=2) == found
+
+
+def answers(spoken: str, heard: str, *, speaker: str, seed: int = 0) -> list[Answer]:
+    """Words of initials: "has" is happy, angry, sad; "-" is no answer."""
+    emotions = {"h": "happy", "a": "angry", "s": "sad", "-": ""}
+    return [
+        Answer(
+            f"{speaker}{place}",
+            speaker,
+            "male",
+            "",
+            emotions[a],
+            0,
+            seed,
+            emotions[b],
+            "" if b != "-" else "x",
+            (),
+        )
+        for place, (a, b) in enumerate(zip(spoken, heard, strict=True))
+    ]
+
+
+def test_the_numbers_are_those_of_a_calculation_by_hand() -> None:
+    clean = [*answers("hhas", "hhas", speaker="A"), *answers("hhas", "hhaa", speaker="B")]
+    noisy = [*answers("hhas", "h-as", speaker="A"), *answers("hhas", "aaaa", speaker="B")]
+    outcomes = robustness._outcomes(CONDITIONS[:2], {"clean": clean, "pink-20db": noisy})
+    assert outcomes["clean"].uar.mean == pytest.approx((1 + 1 + 0.5) / 3, abs=1e-4)
+    spoiled = outcomes["pink-20db"]
+    assert spoiled.uar.mean == pytest.approx((0.25 + 1 + 0.5) / 3, abs=1e-4)
+    assert spoiled.uar.sd is None
+    assert (spoiled.abstained, spoiled.n_clips) == (0.125, 8)
+    a, b = -1 / 6, -1 / 3  # A: 5/6 after 1; B: 1/3 after 2/3
+    assert spoiled.difference == PairedDifference(-0.25, (round(b, 4), round(a, 4)), 2, 0, 2)
+
+
+def test_seeds_are_averaged() -> None:
+    rows = [*answers("ha", "ha", speaker="A"), *answers("ha", "ha", speaker="B")]
+    rows += [*answers("ha", "hh", speaker="A", seed=1), *answers("ha", "ha", speaker="B", seed=1)]
+    table = robustness._Table.of(rows[::-1])
+    assert (table.uar.mean, table.uar.sd) == (0.875, round(float(np.std([1, 0.75], ddof=1)), 4))
+    assert table.uar_by_speaker == {"A": 0.75, "B": 1.0}
+
+
+def test_a_condition_in_which_nothing_is_answered_has_a_score_of_0() -> None:
+    rows = [*answers("ha", "--", speaker="A"), *answers("ha", "--", speaker="B")]
+    table = robustness._Table.of(rows)
+    assert (table.uar, table.abstained) == (Score(0.0, None, (0.0, 0.0)), 1.0)
+
+
+def test_models_that_heard_the_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(standin.model_bytes(corpora=["savee"]))
+    with pytest.raises(SpeakerLeakError):
+        measure([tmp_path / "model.onnx"], "savee", corpus, "savee4", command="x", workers=1)
+
+
+def test_the_file_comes_back(found: Robustness, tmp_path: Path) -> None:
+    path = found.write(tmp_path)
+    assert path == tmp_path / "robustness" / "savee-savee4-stand-in.json"
+    assert read_robustness(path) == found
+    assert json.loads(path.read_text())["conditions"]["clean"]["n_clips"] == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"split_hash": "0" * 64}, "split must be today's"),
+        ({"conditions": {}}, "must be clean"),
+        ({"colour": "blue"}, "colour"),
+        ({"seeds": 5}, "not iterable"),
+        ({"conditions": []}, "items"),
+    ],
+)
+def test_what_is_not_such_a_file_is_refused(
+    change: dict[str, object], complaint: str, found: Robustness, tmp_path: Path
+) -> None:
+    path = found.write(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ConfigError, match=rf"not a robustness file of ours: .*{complaint}"):
+        read_robustness(path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_robustness(tmp_path / "none.json")
+
+
+@pytest.fixture
+def known(found: Robustness) -> Robustness:
+    """Two conditions with round numbers."""
+    clean, noisy = found.conditions["clean"], found.conditions["pink-0db"]
+    clean = replace(clean, uar=Score(0.75, 0.011, (0.7, 0.8)), abstained=0.0)
+    difference = PairedDifference(-0.5, (-0.6, 0.01), 4, 1, 3)
+    noisy = replace(noisy, uar=Score(0.25, 0.02, (0.2, 0.3)), difference=difference, abstained=0.125)
+    return replace(found, conditions={"clean": clean, "pink-0db": noisy})
+
+
+def test_the_table_says_it_in_percent(known: Robustness, tmp_path: Path) -> None:
+    assert robustness.robustness_table(known.write(tmp_path)).splitlines() == [
+        "| condition | UAR | minus clean | worse, better for | no answer |",
+        "| --- | --- | --- | --- | --- |",
+        "| clean | 75.0 ± 1.1 [70.0, 80.0] | – | – | 0.0 % |",
+        "| pink noise, SNR 0 dB | 25.0 ± 2.0 [20.0, 30.0] | -50.0 [-60.0, +1.0] | 3, 1 of 4 speakers | 12.5 % |",
+    ]
+
+
+def test_the_picture_shows_scores_intervals_clean_and_chance(known: Robustness, tmp_path: Path) -> None:
+    figure = robustness.robustness_figure(known)
+    (axes,) = figure.axes
+    dots, clean, chance = axes.lines
+    assert dots.get_xdata().tolist() == [75, 25]
+    assert (clean.get_xdata()[0], chance.get_xdata()[0]) == (75, 100 / 3)
+    (intervals,) = axes.collections
+    ends = [segment[:, 0].round(6).tolist() for segment in intervals.get_segments()]
+    assert ends == [[70, 80], [20, 30]]
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == ["clean", "pink noise, SNR 0 dB"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # clean stands on top
+    assert "savee, savee4: stand-in" in axes.get_title(loc="left")
+    path = robustness.draw(known, tmp_path / "figures")
+    assert path.name == "savee-savee4-stand-in-robustness.png"
+    assert imread(path)[..., :3].std() > 0.03
+
+
+def test_the_page_keeps_its_prose(known: Robustness, tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "robustness.md"
+    page.parent.mkdir()
+    page.write_text(f"# Before\n\n{robustness.BEGIN}\nold\n{robustness.END}\n\nAfter\n")
+    robustness.renew_page(tmp_path / "results", page)
+    assert page.read_text() == f"# Before\n\n{robustness.BEGIN}\n\n{robustness.END}\n\nAfter\n"
+    path = replace(known, noise="street").write(tmp_path / "results")
+    robustness.renew_page(tmp_path / "results", page)
+    text = page.read_text()
+    assert text.startswith("# Before\n\n")
+    assert text.endswith(f"{robustness.END}\n\nAfter\n")
+    assert robustness.robustness_table(path) in text
+    assert "Recorded noise: street." in text
+    assert "(../results/robustness/savee-savee4-stand-in.json)" in text
+    assert (page.parent / "figures" / "savee-savee4-stand-in-robustness.png").exists()
+
+
+def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:
+    for page in (tmp_path / "page.md", tmp_path / "none.md"):
+        (tmp_path / "page.md").write_text(f"{robustness.BEGIN}\n")
+        with pytest.raises(ConfigError, match="has no place for the tables"):
+            robustness.renew_page(tmp_path, page)
+
+
+def evaluate(*arguments: object) -> Ended:
+    return CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])
+
+
+def test_the_verb_writes_prints_and_renews(
+    run: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robustness, "CONDITIONS", CONDITIONS[:1])
+    monkeypatch.setattr(robustness, "in_parallel", lambda function, tasks, workers: map(function, tasks))
+    (tmp_path / "hum").mkdir()
+    (tmp_path / "hum" / "hum.wav").write_bytes(wav(0.1 * np.sin(np.arange(32_000) / 50)))
+    page = tmp_path / "page.md"
+    page.write_text(f"{robustness.BEGIN}\n{robustness.END}\n")
+    words = [run, "--corpus", f"savee={corpus}", "--protocol", "savee4", "--conditions"]
+    ended = evaluate(*words, "--noise", tmp_path / "hum", "--out", tmp_path / "results", "--page", page)
+    assert ended.exit_code == 0, ended.output
+    path = tmp_path / "results" / "robustness" / "savee-savee4-stand-in.json"
+    found = read_robustness(path)
+    assert list(found.conditions) == ["clean", "noise-20db", "noise-10db", "noise-0db"]
+    assert found.noise == "hum"
+    assert found.command == (
+        f"speech-emotion evaluate {run} --corpus savee={corpus} --protocol savee4 --conditions "
+        f"--noise {tmp_path / 'hum'}"
+    )
+    assert ended.stdout == robustness.robustness_table(path)
+    assert robustness.robustness_table(path) in page.read_text()
+    assert not list((tmp_path / "results").glob("*.json"))
+
+    ended = evaluate(*words, "--out", tmp_path / "results")
+    assert ended.exit_code == 0, ended.output
+    assert read_robustness(path).noise is None
+
+
+def test_noise_without_conditions_is_wrong_usage(run: Path, corpus: Path, tmp_path: Path) -> None:
+    ended = evaluate(run, "--corpus", f"savee={corpus}", "--protocol", "savee4", "--noise", tmp_path)
+    assert ended.exit_code == 2
+    assert "--noise FOLDER goes with --conditions" in ended.stderr
+
+
+def test_every_interval_holds_its_score(found: Robustness) -> None:
+    for outcome in found.conditions.values():
+        assert outcome.uar.ci95 is not None
+        assert outcome.uar.ci95[0] <= outcome.uar.mean <= outcome.uar.ci95[1]
