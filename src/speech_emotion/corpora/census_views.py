@@ -9,6 +9,7 @@ from speech_emotion.corpora.census import UNSPECIFIED, Census, intensity
 from speech_emotion.corpora.manifest import Corpus
 from speech_emotion.errors import CorpusError
 from speech_emotion.extras import require
+from speech_emotion.labels import EMOTIONS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,6 +21,8 @@ LEVEL_COLOURS: Final = ("#cfd8a8", "#93ad4f", "#55732b", "#c9c9c9")
 INK: Final = "#222222"
 ALARM: Final = "#d1495b"
 MOST_NUMBERED_SPEAKERS: Final = 32
+MOST_LETTERS: Final = 140  # of the names below a picture
+MOST_COLUMNS: Final = len(EMOTIONS)  # of labels, in a terminal
 
 
 def overview(corpora: Iterable[Corpus]) -> "RenderableType":
@@ -33,20 +36,20 @@ def overview(corpora: Iterable[Corpus]) -> "RenderableType":
 
     table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("name", no_wrap=True)
-    table.add_column(" language", no_wrap=True)
-    for name in (" clips", " speakers", " emotions"):
+    table.add_column("language")
+    for name in ("clips", "speakers", "labels"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(" licence", no_wrap=True)
-    table.add_column(" source", no_wrap=True)
+    table.add_column("licence")
+    table.add_column("source", no_wrap=True)
     for corpus in known:
         table.add_row(
             corpus.name,
-            f" {corpus.language}",
+            corpus.language,
             str(corpus.n_clips),
             str(corpus.n_speakers),
             str(len(corpus.labels)),
-            f" {corpus.licence}",
-            " download" if corpus.archive else " by hand",
+            corpus.licence,
+            "download" if corpus.archive else "by hand",
         )
     width = max(len(corpus.name) for corpus in known)
     homes = [Text(f"{corpus.name:{width}}  {corpus.homepage}") for corpus in known]
@@ -82,29 +85,33 @@ def _emotion_table(census: Census) -> Any:
 
 
 def _speaker_table(census: Census) -> Any:
-    """One row for all speakers with the same counts."""
+    """One row for all speakers with the same counts; of many labels, only their clips in all."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(title=_n_speakers(census), title_justify="left", box=SIMPLE_HEAD, padding=0)
     table.add_column("speakers", min_width=9)
     table.add_column(" clips", justify="right", no_wrap=True)
-    for label in census.labels:
+    columns = census.labels if len(census.labels) <= MOST_COLUMNS else ()
+    for label in columns:
         table.add_column(f" {label}", justify="right", no_wrap=True)
+    published = Counter[str]()
+    for (speaker, _), n in census.corpus.cells.items():
+        published[speaker] += n
     sexes = _sexes(census)
     here = census.counts(lambda clip: clip.speaker)
     rows: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for speaker in _speakers(census):
         counts = here.get(speaker, Counter())
-        cells = (_cell(census, speaker, label, counts[label]) for label in census.labels)
-        rows[sexes.get(speaker, "absent"), str(counts.total()), *cells].append(speaker)
+        total = _cell(counts.total(), published[speaker])
+        cells = (_cell(counts[label], census.corpus.cells.get((speaker, label), 0)) for label in columns)
+        rows[sexes.get(speaker, "absent"), total, *cells].append(speaker)
     for (sex, *row), speakers in rows.items():
         table.add_row(f"{sex}: {' '.join(speakers)}", *row)
     return table
 
 
-def _cell(census: Census, speaker: str, label: str, n: int) -> str:
-    published = census.corpus.cells.get((speaker, label), 0)
+def _cell(n: int, published: int) -> str:
     return str(n) if n == published else f"[bold red]{n}/{published}[/]"
 
 
@@ -141,7 +148,8 @@ def draw(census: Census, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 7.6), layout="constrained", facecolor="white")
+    height = 7.6 * max(1, len(census.labels) / 15)
+    figure = Figure(figsize=(11, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.1), hspace=0.04)
     levels = _intensities(census)
@@ -233,7 +241,8 @@ def _draw_speakers(axes: Any, census: Census) -> None:
                 axes.text(column, row, counts[row][column], ha="center", va="center", fontsize=8, color=INK)
             if counts[row][column] != cells.get((speaker, label), 0):
                 axes.add_patch(_frame(column, row))
-    step = -(-len(speakers) // MOST_NUMBERED_SPEAKERS)
+    most_names = min(MOST_NUMBERED_SPEAKERS, MOST_LETTERS // max(map(len, speakers)))
+    step = -(-len(speakers) // most_names)
     shown = speakers[::step]
     axes.set_xticks(
         range(0, len(speakers), step),
