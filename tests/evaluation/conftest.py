@@ -27,5 +27,10 @@ def evaluation(heard: list[Path], tmp_path: Path) -> Evaluation:
 
 
 @pytest.fixture
+def result_with_sets(evaluation: Evaluation) -> Result:
+    return summarise(fakes.with_sets(evaluation), command="speech-emotion evaluate run")
+
+
+@pytest.fixture
 def result(evaluation: Evaluation) -> Result:
     return summarise(evaluation, command="speech-emotion evaluate run")

@@ -4,12 +4,14 @@ A fake `model.onnx` is a JSON file: its metadata, and how it fails. A corpus is 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from speech_emotion.corpora import ravdess
+from speech_emotion.evaluation.score import Answer, Evaluation
 from speech_emotion.evaluation.splits import Protocol
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.prediction import Prediction
@@ -74,3 +76,25 @@ class FakeClassifier:
 def certain(label: str, confidence: float) -> Prediction:
     rest = (1 - confidence) / 7
     return Prediction({name: confidence if name == label else rest for name in EMOTIONS}, 0.0, 3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerWithSet(Answer):
+    emotions: tuple[str, ...] = ()
+
+
+def with_sets(
+    evaluation: Evaluation, set_of: Callable[[Answer], tuple[str, ...]] | None = None
+) -> Evaluation:
+    """The same answers of a model that also gives an emotion set with each."""
+    set_of = set_of or a_set
+    answers = (AnswerWithSet(**asdict(answer), emotions=set_of(answer)) for answer in evaluation.answers)
+    return replace(evaluation, answers=tuple(answers))
+
+
+def a_set(answer: Answer) -> tuple[str, ...]:
+    """What was answered; for a woman's sad, heard as neutral, sad too, unless she is actor 02."""
+    if not answer.answer:
+        return ()
+    misheard = answer.answer != answer.label and answer.speaker != "02"
+    return (answer.answer, answer.label) if misheard else (answer.answer,)

@@ -118,6 +118,25 @@ def test_risk_coverage_keeps_equally_sure_clips_together() -> None:
     assert metrics.accuracy_at_coverage(y_true, probabilities, 0.2) == 1.0
 
 
+def test_aurc_is_the_mean_risk_over_all_coverages() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+    y_true = np.array([1, 0, 0, 1])  # from the surest on: right, right, wrong, wrong
+    assert metrics.aurc(y_true, probabilities) == pytest.approx((0 + 0 + 1 / 3 + 2 / 4) / 4)
+    equally_sure = np.tile([0.8, 0.2], (4, 1))
+    assert metrics.aurc(y_true, equally_sure) == pytest.approx(0.5)  # the error rate, in any order
+    backwards = np.array([1, 0, 0, 1])[::-1]
+    assert metrics.aurc(backwards, equally_sure) == pytest.approx(0.5)
+
+
+def test_sets_are_covered_and_have_a_size() -> None:
+    sets = np.array([[True, True, False], [False, True, False], [True, True, True], [False, False, False]])
+    y_true = np.array([1, 0, 2, 0])
+    np.testing.assert_array_equal(metrics.set_coverage_terms(y_true, sets)[:, 0], [1, 0, 1, 0])
+    np.testing.assert_array_equal(metrics.set_size_terms(y_true, sets)[:, 0], [2, 1, 3, 0])
+    assert metrics.mean_of(metrics.set_coverage_terms(y_true, sets).sum(axis=0)) == 0.5
+    assert metrics.mean_of(metrics.set_size_terms(y_true, sets).sum(axis=0)) == 1.5
+
+
 def test_no_clips_are_an_error_and_not_a_number() -> None:
     nothing = np.array([], dtype=np.int64)
     with pytest.raises(CorpusError, match="no clips to score"):

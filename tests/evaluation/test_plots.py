@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from speech_emotion.errors import MissingExtraError
 from speech_emotion.evaluation import plots
-from speech_emotion.evaluation.result import Result
+from speech_emotion.evaluation.result import Result, Score
 
 
 def texts(figure: Figure, axis: int = 0) -> list[str]:
@@ -21,9 +21,9 @@ def labels(figure: Figure, which: str) -> list[str]:
     return [text.get_text() for text in getattr(figure.axes[0], f"get_{which}ticklabels")()]
 
 
-def test_three_pictures_are_drawn_the_same_every_time(result: Result, tmp_path: Path) -> None:
+def test_pictures_are_drawn_the_same_every_time(result: Result, tmp_path: Path) -> None:
     paths = plots.draw(result, tmp_path / "figures")
-    kinds = ["confusion", "reliability", "actors"]
+    kinds = ["confusion", "reliability", "actors", "selective"]
     assert [path.name for path in paths] == [f"ravdess-luna5-fake-cnn-{kind}.png" for kind in kinds]
     for path in paths:
         image = imread(path)
@@ -78,11 +78,41 @@ def test_every_actor_has_a_mark_of_their_sex(result: Result) -> None:
     assert marks["chance"].get_ydata()[0] == 12.5
 
 
+def test_the_surest_clips_beside_the_anchor(result: Result) -> None:
+    rising = {"100": 0.6, "90": 0.65, "50": 0.8}
+    axes = plots.selective_figure(replace(result, accuracy_at_coverage=rising)).axes[0]
+    ours, other = axes.lines
+    np.testing.assert_allclose(ours.get_xydata(), [[100, 60], [90, 65], [50, 80]])
+    np.testing.assert_allclose(
+        other.get_xydata(), [[100, 81.8], [90, 84.5], [80, 87.2], [70, 89.5], [50, 91.3]]
+    )
+    elsewhere = plots.selective_figure(replace(result, corpus="savee", protocol="savee4"))
+    assert len(elsewhere.axes[0].lines) == 1  # nobody to compare with
+
+
+def test_sets_have_a_picture_of_the_speakers(result_with_sets: Result) -> None:
+    assert result_with_sets.sets is not None
+    axes = plots.sets_figure(result_with_sets, result_with_sets.sets).axes[0]
+    marks = {line.get_label().split()[0]: line for line in axes.lines}
+    assert marks["female"].get_ydata() == pytest.approx([87.5, *[100.0] * 11])
+    assert marks["male"].get_ydata() == pytest.approx([100.0] * 12)
+    assert marks["aim"].get_ydata()[0] == 90
+    assert axes.get_xticklabels()[0].get_text() == "02"
+    assert list(plots._figures(result_with_sets))[-2:] == ["selective", "sets"]
+
+
+def test_one_speaker_has_no_interval_to_shade(result: Result) -> None:
+    alone = replace(result, uar=Score(0.9, None, None))
+    assert len(plots.actors_figure(result).axes[0].patches) == 1
+    assert len(plots.actors_figure(alone).axes[0].patches) == 0
+
+
 def test_pictures_name_what_they_show(result: Result) -> None:
     for figure in (
         plots.confusion_figure(result),
         plots.reliability_figure(result),
         plots.actors_figure(result),
+        plots.selective_figure(result),
     ):
         measured = figure.axes[0].get_title(loc="left")
         assert measured.startswith("fake-cnn, ravdess, luna5\nUAR 93.2 [")

@@ -17,9 +17,11 @@ import pytest
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation.metrics import Bin
 from speech_emotion.evaluation.result import Group, Result, Score, read_result, read_results, summarise
-from speech_emotion.evaluation.score import Evaluation, score_protocol
+from speech_emotion.evaluation.score import Answer, Evaluation, read_answers, score_protocol
 from speech_emotion.evaluation.splits import protocol
+from speech_emotion.labels import EMOTIONS
 
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 CALM, SAD = 23 / 24, 12 / 24  # recalls; the other six are 1
 
 
@@ -89,7 +91,75 @@ def test_calibration(result: Result) -> None:
     assert result.nll.mean == close(-(179 * math.log(0.9) + 12 * math.log(0.0143)) / 191)
     right, wrong = 0.1**2 + 7 * 0.0143**2, 0.9**2 + (1 - 0.0143) ** 2 + 6 * 0.0143**2
     assert result.brier.mean == close((179 * right + 12 * wrong) / 191)
-    assert result.accuracy_at_coverage == dict.fromkeys(["90", "80", "70", "50"], close(accuracy))
+    assert list(result.accuracy_at_coverage)[:3] == ["100", "95", "90"]
+    assert result.accuracy_at_coverage == {
+        str(percent): close(accuracy) for percent in range(5, 101, 5)
+    }  # all are equally sure
+    assert result.aurc == Score(close(1 - accuracy), None, None)
+
+
+def test_emotion_sets(result_with_sets: Result) -> None:
+    """191 sets: of the twelve women's sad eleven hold neutral and sad, actor 02's neutral alone."""
+    sets = result_with_sets.sets
+    assert sets is not None
+    assert sets.coverage.mean == close(190 / 191)
+    assert sets.coverage.ci95 is not None
+    assert sets.coverage.ci95[0] < 190 / 191 < sets.coverage.ci95[1] == 1
+    assert sets.size.mean == close((191 + 11) / 191)
+    assert sets.per_class["sad"].mean == close(23 / 24)
+    assert sets.size_per_class == dict.fromkeys(EMOTIONS, 1.0) | {"sad": close(35 / 24)}
+    assert {emotion: group.mean for emotion, group in sets.per_class.items() if emotion != "sad"} == {
+        emotion: 1.0 for emotion in EMOTIONS if emotion != "sad"
+    }  # calm too: what has no probabilities has no set
+    assert {actor for actor, group in sets.per_actor.items() if group.mean < 1} == {"02"}
+    assert sets.per_actor["02"] == Group(7 / 8, None, None, n_clips=8, n_speakers=1)
+    assert list(sets.per_actor) == fakes.ACTORS
+
+
+def test_the_sets_of_several_seeds_are_averaged(evaluation: Evaluation) -> None:
+    first, second = (
+        fakes.with_sets(evaluation, rule).answers for rule in (None, lambda answer: (answer.label, "calm"))
+    )
+    both = (*first, *(dataclasses.replace(answer, seed=1) for answer in second))
+    sets = summarise(dataclasses.replace(evaluation, answers=both), command="x").sets
+    assert sets is not None
+    assert sets.coverage.mean == close((190 / 191 + 1) / 2)
+    assert sets.coverage.sd == close((1 / 191) / math.sqrt(2))
+    assert sets.size_per_class["happy"] == close((1 + 2) / 2)
+
+
+def test_a_speaker_without_any_set_has_no_coverage(evaluation: Evaluation) -> None:
+    def silenced(answer: Answer) -> Answer:
+        nothing: dict[str, Any] = {"answer": "", "abstained": "no_speech", "probabilities": ()}
+        return dataclasses.replace(answer, **nothing) if answer.speaker == "07" else answer
+
+    answers = tuple(map(silenced, evaluation.answers))
+    silent = fakes.with_sets(dataclasses.replace(evaluation, answers=answers))
+    sets = summarise(silent, command="x").sets
+    assert sets is not None
+    assert list(sets.per_actor) == [actor for actor in fakes.ACTORS if actor != "07"]
+
+
+def test_a_model_without_thresholds_has_no_sets(result: Result) -> None:
+    assert result.sets is None
+
+
+def test_not_sure_is_a_wrong_answer_that_keeps_its_probabilities(
+    evaluation: Evaluation, result: Result
+) -> None:
+    """All 24 fearful clips: no recall; everything about probabilities stays as it was."""
+    answers = tuple(
+        dataclasses.replace(answer, answer="", abstained="not_sure") if answer.label == "fearful" else answer
+        for answer in evaluation.answers
+    )
+    unsure = summarise(dataclasses.replace(evaluation, answers=answers), command="x")
+    assert unsure.uar.mean == close((5 + CALM + SAD) / 8)
+    assert unsure.per_class["fearful"].mean == 0
+    assert unsure.abstained == {"no_speech": 1, "not_sure": 24}
+    assert unsure.not_sure == close(24 / 192)
+    assert result.not_sure == 0
+    for name in ("ece", "nll", "brier", "aurc", "accuracy_at_coverage", "reliability"):
+        assert getattr(unsure, name) == getattr(result, name)
 
 
 def test_intervals_draw_speakers(result: Result) -> None:
@@ -137,6 +207,40 @@ def test_a_result_comes_back_from_its_file(result: Result, tmp_path: Path) -> No
     assert read_results(tmp_path / "results") == [result]
 
 
+def test_sets_come_back_from_their_file(result_with_sets: Result, tmp_path: Path) -> None:
+    assert read_result(result_with_sets.write(tmp_path)) == result_with_sets
+
+
+def test_a_file_of_before_there_were_sets_is_read(result: Result, tmp_path: Path) -> None:
+    path = result.write(tmp_path)
+    data = json.loads(path.read_text())
+    del data["aurc"], data["sets"]
+    path.write_text(json.dumps(data))
+    assert read_result(path) == dataclasses.replace(result, aurc=None)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_committed_numbers_are_those_of_the_committed_answers(path: Path) -> None:
+    written = read_result(path)
+    evaluation = Evaluation(
+        protocol=written.split,
+        corpus=written.corpus,
+        model=written.model,
+        parameters=written.parameters,
+        size_bytes=written.size_bytes,
+        commit=written.commit,
+        recipes_tried=written.recipes_tried,
+        answers=read_answers(path.with_suffix(".csv")),
+        scored=written.scored,
+    )
+    again = summarise(evaluation, command=written.command)
+    older: dict[str, Any] = (
+        {} if written.aurc else {"aurc": None, "accuracy_at_coverage": written.accuracy_at_coverage}
+    )
+    assert written.accuracy_at_coverage.items() <= again.accuracy_at_coverage.items()
+    assert dataclasses.replace(again, **older) == written
+
+
 def test_the_file_holds_the_fields_that_the_project_promises(result: Result, tmp_path: Path) -> None:
     data = json.loads(result.write(tmp_path).read_text())
     promised = (
@@ -171,6 +275,7 @@ def test_one_line_a_member_so_that_differences_can_be_read(result: Result, tmp_p
         ({"n_clips": 191}, "the folds must hold n_clips"),
         ({"n_speakers": 23}, "as many actors as n_speakers"),
         ({"seeds": [0, 0]}, "seeds must be different"),
+        ({"sets": {"coverage": 0.9}}, "not a result of ours"),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(

@@ -25,10 +25,12 @@ from speech_emotion.errors import CorpusError
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 ABSTAINED: Final = -1
 N_BINS: Final = 15  # equal-width bins of confidence over [0, 1], as Guo et al. 2017
 N_RESAMPLES: Final = 10_000
+SET_COVERAGE: Final = 0.9  # the share of recordings whose emotion set is to hold what was spoken
 SMALLEST_PROBABILITY: Final = 1e-12  # keeps the NLL of a float32 zero finite
 
 
@@ -134,7 +136,17 @@ def accuracy_at_coverage(y_true: IntArray, probabilities: FloatArray, coverage: 
     return float(1 - risks[np.searchsorted(coverages, coverage - 1e-9)])
 
 
-def _confidence(y_true: IntArray, probabilities: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+def aurc(y_true: IntArray, probabilities: FloatArray) -> float:
+    """Area under the risk-coverage curve (Geifman & El-Yaniv 2017, arXiv 1705.08500): 0 is perfect.
+
+    The mean over all coverages of the error rate among the clips that are kept: lower is better both by fewer
+    errors and by errors that are less sure.
+    """
+    coverages, risks = risk_coverage(y_true, probabilities)
+    return float(np.sum(np.diff(coverages, prepend=0) * risks))
+
+
+def _confidence(y_true: IntArray, probabilities: FloatArray) -> tuple[FloatArray, BoolArray]:
     _check(y_true, probabilities)
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == y_true
 
@@ -211,6 +223,18 @@ def brier_terms(y_true: IntArray, probabilities: FloatArray) -> FloatArray:
     return _with_ones(np.sum((probabilities - truth) ** 2, axis=1))
 
 
+def set_coverage_terms(y_true: IntArray, sets: BoolArray) -> FloatArray:
+    """sets (n, k), whether an emotion is in the set of a clip → (n, 2): holds it what was spoken, and a one."""
+    _check(y_true, sets)
+    return _with_ones(sets[np.arange(len(y_true)), y_true].astype(np.float64))
+
+
+def set_size_terms(y_true: IntArray, sets: BoolArray) -> FloatArray:
+    """sets (n, k) → (n, 2): how many emotions are in it, and a one. For `mean_of`."""
+    _check(y_true, sets)
+    return _with_ones(sets.sum(axis=1).astype(np.float64))
+
+
 def _with_ones(values: FloatArray) -> FloatArray:
     return np.stack([values, np.ones_like(values)], axis=1)
 
@@ -271,7 +295,7 @@ def paired_difference(a: Mapping[str, float], b: Mapping[str, float], *, seed: i
     return PairedDifference(float(difference.mean()), interval, len(speakers), better, worse)
 
 
-def _check(y_true: IntArray, answers: IntArray | FloatArray) -> None:
+def _check(y_true: IntArray, answers: IntArray | FloatArray | BoolArray) -> None:
     if len(y_true) == 0:
         raise CorpusError("There are no clips to score: check the folder and the protocol.")
     if len(y_true) != len(answers):

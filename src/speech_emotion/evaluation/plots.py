@@ -1,4 +1,4 @@
-"""Pictures of a result. In: a Result. Out: three PNG files. The only file here that knows matplotlib.
+"""Pictures of a result. In: a Result. Out: PNG files. The only file here that knows matplotlib.
 
 Blue and orange of Okabe & Ito 2008, which colour-blind people can tell apart, and a mark or a word beside every
 colour. The tables of docs/results.md say the same in text.
@@ -6,14 +6,16 @@ colour. The tables of docs/results.md say the same in text.
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from speech_emotion.corpora.sealed import write_whole
-from speech_emotion.evaluation.metrics import IntArray
-from speech_emotion.evaluation.result import Result
+from speech_emotion.evaluation import anchors
+from speech_emotion.evaluation.metrics import SET_COVERAGE, IntArray
+from speech_emotion.evaluation.result import EmotionSets, Group, Result, Score
 from speech_emotion.extras import require
 from speech_emotion.labels import EMOTIONS
 
@@ -41,15 +43,15 @@ STYLE: Final[dict[str, Any]] = {
 
 
 def draw(result: Result, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write `<result>-confusion.png`, `-reliability.png` and `-actors.png` into `folder`."""
+    """Write `<result>-<kind>.png` into `folder`: confusion, reliability, actors, selective; sets if it has some."""
     matplotlib = require("matplotlib", extra="train", needed_for="Drawing results")
     require("matplotlib.figure", extra="train", needed_for="Drawing results")
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths = []
     with matplotlib.rc_context(STYLE):
-        for kind, picture in _PICTURES.items():
+        for kind, figure in _figures(result).items():
             image = io.BytesIO()
-            picture(result).savefig(image, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+            figure.savefig(image, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
             paths.append(Path(folder) / f"{result.stem}-{kind}.png")
             write_whole(paths[-1], image.getvalue())
     return paths
@@ -102,40 +104,94 @@ def reliability_figure(result: Result) -> "Figure":
     return figure
 
 
+def selective_figure(result: Result) -> "Figure":
+    """Accuracy of the surest clips over the share of clips that is kept; on the right all are."""
+    figure = _empty_figure(width=6.4, height=5.2)
+    axes = figure.add_subplot()
+    _headline(axes, result, "How right is it when it is sure?")
+    shares = [float(share) for share in result.accuracy_at_coverage]
+    heights = [accuracy * 100 for accuracy in result.accuracy_at_coverage.values()]
+    axes.plot(shares, heights, "o-", color=BLUE, ms=5, label=result.model)
+    if result.corpus == "ravdess":
+        other = {float(share): float(cell) for share, cell in anchors.SELECTIVE.accuracy_at_coverage.items()}
+        label = f"{anchors.SELECTIVE.system}, {anchors.SELECTIVE.protocol}"
+        axes.plot(list(other), list(other.values()), "s--", color=ORANGE, ms=5, label=label)
+    axes.set(xlim=(0, 102), ylim=(0, 102), xlabel="share of clips that is kept, %", ylabel="accuracy, %")
+    axes.legend(loc="lower left")
+    axes.grid(axis="y")
+    return figure
+
+
 def actors_figure(result: Result) -> "Figure":
     """The UAR of each speaker, from the one understood worst to the one understood best."""
-    ordered = sorted(result.per_actor.items(), key=lambda item: item[1].mean)
+    figure = _speakers_figure(result, "Whose voice is understood?", result.per_actor, result.per_sex)
+    axes = figure.axes[0]
+    axes.axhline(result.uar.mean * 100, color=INK, lw=1, zorder=0.6, label=f"all {result.uar}")
+    _shade_interval(axes, result.uar)
+    chance = 100 / len(result.per_class)
+    axes.axhline(chance, color=INK, lw=1, ls=":", zorder=0.6, label=f"chance {chance:.1f}")
+    axes.set_ylabel("UAR, %")
+    _legend_below(figure)
+    return figure
+
+
+def sets_figure(result: Result, sets: EmotionSets) -> "Figure":
+    """How often the emotion sets of each speaker hold what was spoken, from the least to the most covered."""
+    figure = _speakers_figure(
+        result, "For whom do the emotion sets hold what was spoken?", sets.per_actor, {}
+    )
+    axes = figure.axes[0]
+    axes.axhline(sets.coverage.mean * 100, color=INK, lw=1, zorder=0.6, label=f"all {sets.coverage}")
+    _shade_interval(axes, sets.coverage)
+    aim = SET_COVERAGE * 100
+    axes.axhline(aim, color=INK, lw=1, ls=":", zorder=0.6, label=f"aim {aim:.0f}")
+    axes.set(ylim=(0, 102), ylabel="sets that hold it, %")
+    _legend_below(figure)
+    return figure
+
+
+def _speakers_figure(
+    result: Result, title: str, groups: Mapping[str, Group], per_sex: Mapping[str, Group]
+) -> "Figure":
+    """A mark a speaker, in ascending order; `per_sex` stands in the legend."""
+    ordered = sorted(groups.items(), key=lambda item: item[1].mean)
     n_actors = len(ordered)
     figure = _empty_figure(width=max(6.4, 2.0 + 0.3 * n_actors), height=5.2)
     axes = figure.add_subplot()
-    _headline(axes, result, "Whose voice is understood?")
+    _headline(axes, result, title)
     for sex, (colour, marker) in SEX_STYLES.items():
         places = [place for place, (actor, _) in enumerate(ordered) if result.sexes[actor] == sex]
         heights = [ordered[place][1].mean * 100 for place in places]
         if places:
             axes.vlines(places, 0, heights, color=colour, linewidth=1.5, alpha=0.45)
-            axes.plot(places, heights, marker, color=colour, ms=7, label=f"{sex} {result.per_sex[sex]}")
-    axes.axhline(result.uar.mean * 100, color=INK, lw=1, zorder=0.6, label=f"all {result.uar}")
-    if result.uar.ci95:
-        low, high = result.uar.ci95
-        axes.axhspan(
-            low * 100, high * 100, color=GREY, alpha=0.18, lw=0, zorder=0.5, label="its 95 % interval"
-        )
-    chance = 100 / len(result.per_class)
-    axes.axhline(chance, color=INK, lw=1, ls=":", zorder=0.6, label=f"chance {chance:.1f}")
+            axes.plot(
+                places, heights, marker, color=colour, ms=7, label=f"{sex} {per_sex.get(sex, '')}".strip()
+            )
     axes.set_xticks(range(n_actors), [actor for actor, _ in ordered], rotation=90 if n_actors > 40 else 0)
-    axes.set(ylim=(0, 100), xlim=(-0.7, n_actors - 0.3), xlabel="speaker", ylabel="UAR, %")
+    axes.set(ylim=(0, 100), xlim=(-0.7, n_actors - 0.3), xlabel="speaker")
     axes.grid(axis="y")
     axes.tick_params(axis="x", length=0)
-    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.6, handletextpad=0.6)
     return figure
 
 
-_PICTURES: Final = {
-    "confusion": confusion_figure,
-    "reliability": reliability_figure,
-    "actors": actors_figure,
-}
+def _shade_interval(axes: "Axes", score: Score) -> None:
+    if score.ci95:
+        low, high = (bound * 100 for bound in score.ci95)
+        axes.axhspan(low, high, color=GREY, alpha=0.18, lw=0, zorder=0.5, label="its 95 % interval")
+
+
+def _legend_below(figure: "Figure") -> None:
+    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.6, handletextpad=0.6)
+
+
+def _figures(result: Result) -> dict[str, "Figure"]:
+    figures = {
+        "confusion": confusion_figure(result),
+        "reliability": reliability_figure(result),
+        "actors": actors_figure(result),
+        "selective": selective_figure(result),
+    }
+    return figures | {"sets": sets_figure(result, result.sets)} if result.sets else figures
 
 
 def _empty_figure(*, width: float, height: float) -> "Figure":

@@ -6,7 +6,9 @@ trainings, `sd` their standard deviation (n - 1; null for one seed), never the b
 interval of 10 000 bootstrap draws of speakers (null for one speaker; that of the ECE leans upwards, because a
 draw repeats clips and so makes its bins noisier). An abstention is an error everywhere but in
 `uar_answered`, which leaves it out, and in what needs probabilities (`ece`, `nll`, `brier`, `reliability`,
-`accuracy_at_coverage`), which takes the clips that have some.
+`accuracy_at_coverage`, `aurc`, `sets`), which takes the clips that have some: those of which the model was not
+sure, too. Fields with a default may be missing in a file: older results have no `aurc`, and models without
+thresholds give no sets.
 """
 
 import dataclasses
@@ -14,7 +16,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,12 +27,12 @@ from speech_emotion import corpora
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import metrics
-from speech_emotion.evaluation.metrics import ABSTAINED, Bin, FloatArray, IntArray, Interval
+from speech_emotion.evaluation.metrics import ABSTAINED, Bin, BoolArray, FloatArray, IntArray, Interval
 from speech_emotion.evaluation.score import Answer, Evaluation
 from speech_emotion.evaluation.splits import Protocol, protocol
 from speech_emotion.labels import EMOTIONS
 
-COVERAGES: Final = (90, 80, 70, 50)  # percent, as the anchors give them
+COVERAGES: Final = tuple(range(100, 0, -5))  # percent
 DECIMALS: Final = 4
 
 
@@ -50,10 +52,21 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Group(Score):
-    """The UAR of some of the clips (of one emotion it is the recall)."""
+    """The UAR of some of the clips (of one emotion it is the recall), or the coverage of their emotion sets."""
 
     n_clips: int
     n_speakers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmotionSets:
+    """The emotion sets of the answers: how often they hold what was spoken, and how many emotions they hold."""
+
+    coverage: Score
+    size: Score  # a number of emotions
+    per_class: Mapping[str, Group]  # coverage
+    per_actor: Mapping[str, Group]  # coverage
+    size_per_class: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +106,8 @@ class Result:
     recipes_tried: int | None
     command: str
     commit: str | None
+    aurc: Score | None = None
+    sets: EmotionSets | None = None
 
     @property
     def stem(self) -> str:
@@ -105,6 +120,11 @@ class Result:
         published = "" if self.n_clips == self.n_clips_published else f" of {self.n_clips_published}"
         seeds = "1 seed" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
         return f"{self.n_clips}{published} clips, {self.n_speakers} speakers, {seeds}"
+
+    @property
+    def not_sure(self) -> float:
+        """The share of answers that were "not sure"."""
+        return self.abstained.get("not_sure", 0) / (self.n_clips * len(self.seeds))
 
     @property
     def split(self) -> Protocol:
@@ -166,6 +186,31 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
         recipes_tried=evaluation.recipes_tried,
         command=command,
         commit=evaluation.commit,
+        aurc=answers.aurc,
+        sets=_emotion_sets(answers),
+    )
+
+
+def _emotion_sets(answers: "_Answers") -> EmotionSets | None:
+    """None where the model gives no sets."""
+    if not answers.sets.any():
+        return None
+    spoken, speakers = np.array(EMOTIONS)[answers.y_true], answers.speakers
+    covered, sizes = answers.set_terms(metrics.set_coverage_terms), answers.set_terms(metrics.set_size_terms)
+    scored = answers.has_probabilities.all(axis=1)
+
+    def coverage_of(values: npt.NDArray[np.str_], names: Sequence[str]) -> dict[str, Group]:
+        parts = {name: values == name for name in names if name in values[scored]}
+        return {name: _group(covered[part], speakers[part], metrics.mean_of) for name, part in parts.items()}
+
+    per_class = coverage_of(spoken, EMOTIONS)
+    mean_sizes = {name: metrics.mean_of(sizes[spoken == name].sum(axis=0)) for name in per_class}
+    return EmotionSets(
+        coverage=_score(covered, speakers, metrics.mean_of),
+        size=_score(sizes, speakers, metrics.mean_of),
+        per_class=per_class,
+        per_actor=coverage_of(speakers, np.unique(speakers).tolist()),
+        size_per_class={name: _over_seeds(size)[0] for name, size in mean_sizes.items()},
     )
 
 
@@ -195,22 +240,39 @@ S = TypeVar("S", bound=Score)
 
 
 def _from_dict(data: Mapping[str, Any]) -> Result:
-    fields = [field.name for field in dataclasses.fields(Result)]
-    if differing := set(fields) ^ set(data):
-        raise ValueError(f"its fields differ in {', '.join(sorted(differing))}")
+    _check_fields(data)
     scores = {name: _read_score(Score, data[name]) for name in _SCORES}
-    groups = {name: {key: _read_score(Group, value) for key, value in data[name].items()} for name in _GROUPS}
+    groups = {name: _read_groups(data[name]) for name in _GROUPS}
     others = {
         "seeds": tuple(data["seeds"]),
         "confusion": tuple(map(tuple, data["confusion"])),
         "reliability": tuple(Bin(**entry) for entry in data["reliability"]),
+        "aurc": _read_score(Score, data["aurc"]) if data.get("aurc") else None,
+        "sets": _read_sets(data["sets"]) if data.get("sets") else None,
     }
     return Result(**{**data, **scores, **groups, **others})
+
+
+def _check_fields(data: Mapping[str, Any]) -> None:
+    fields = dataclasses.fields(Result)
+    optional = {entry.name for entry in fields if entry.default is not MISSING}
+    if differing := ({entry.name for entry in fields} ^ set(data)) - (optional - set(data)):
+        raise ValueError(f"its fields differ in {', '.join(sorted(differing))}")
 
 
 def _read_score(kind: type[S], data: Mapping[str, Any]) -> S:
     interval = data["ci95"]
     return kind(**{**data, "ci95": interval and tuple(interval)})
+
+
+def _read_groups(data: Mapping[str, Any]) -> dict[str, Group]:
+    return {name: _read_score(Group, value) for name, value in data.items()}
+
+
+def _read_sets(data: Mapping[str, Any]) -> EmotionSets:
+    scores = {name: _read_score(Score, data[name]) for name in ("coverage", "size")}
+    groups = {name: _read_groups(data[name]) for name in ("per_class", "per_actor")}
+    return EmotionSets(**{**data, **scores, **groups})
 
 
 def _check(result: Result) -> None:
@@ -219,7 +281,7 @@ def _check(result: Result) -> None:
     rules = {
         "seeds must be different numbers": len(set(result.seeds)) == len(result.seeds) > 0,
         "scores must lie between 0 and 1": all(0 <= getattr(result, name).mean <= 1 for name in _FRACTIONS),
-        "intervals must be ordered": all(_is_ordered(getattr(result, name)) for name in _SCORES),
+        "intervals must be ordered": all(_is_ordered(score) for score in _scores(result)),
         "there must be as many actors as n_speakers": len(result.per_actor) == result.n_speakers,
         "the folds must hold n_clips": sum(group.n_clips for group in result.per_fold.values())
         == result.n_clips,
@@ -233,6 +295,11 @@ def _check(result: Result) -> None:
     }
     if broken := [rule for rule, holds in rules.items() if not holds]:
         raise ValueError("; ".join(broken))
+
+
+def _scores(result: Result) -> list[Score]:
+    sets = [result.sets.coverage, result.sets.size] if result.sets else []
+    return [*(getattr(result, name) for name in _SCORES), *sets]
 
 
 def _is_ordered(score: Score) -> bool:
@@ -270,7 +337,8 @@ class _Answers:
     y_true: IntArray  # (n,)
     y_pred: IntArray  # (n, n_seeds), ABSTAINED where there is no answer
     probabilities: FloatArray  # (n, n_seeds, k)
-    has_probabilities: npt.NDArray[np.bool_]  # (n, n_seeds)
+    has_probabilities: BoolArray  # (n, n_seeds)
+    sets: BoolArray  # (n, n_seeds, k), whether the emotion is in the answer's set
 
     @classmethod
     def of(cls, rows: Sequence[Answer]) -> "_Answers":
@@ -294,10 +362,11 @@ class _Answers:
                 [[row.probabilities or nothing for row in part] for part in by_seed]
             ).swapaxes(0, 1),
             has_probabilities=np.array([[bool(row.probabilities) for row in part] for part in by_seed]).T,
+            sets=np.array([[_membership(row) for row in part] for part in by_seed]).swapaxes(0, 1),
         )
 
     @property
-    def answered(self) -> npt.NDArray[np.bool_]:
+    def answered(self) -> BoolArray:
         return np.asarray(self.y_pred != ABSTAINED)
 
     @property
@@ -308,13 +377,24 @@ class _Answers:
 
     def scored_terms(self, terms_of: Callable[[IntArray, FloatArray], FloatArray]) -> FloatArray:
         """(n, n_seeds, m): the terms of the clips with probabilities; the others add nothing."""
-        columns = []
-        for seed in range(len(self.seeds)):
-            some = terms_of(*self._scored(seed))
-            column = np.zeros((len(self.y_true), some.shape[1]))
-            column[self.has_probabilities[:, seed]] = some
-            columns.append(column)
-        return np.stack(columns, axis=1)
+        return self._spread([terms_of(*self._scored(seed)) for seed in range(len(self.seeds))])
+
+    def set_terms(self, terms_of: Callable[[IntArray, BoolArray], FloatArray]) -> FloatArray:
+        """The same of their emotion sets."""
+        some = list(enumerate(self.has_probabilities.T))
+        return self._spread([terms_of(self.y_true[has], self.sets[has, seed]) for seed, has in some])
+
+    def _spread(self, scored: Sequence[FloatArray]) -> FloatArray:
+        """For each seed the terms of its clips with probabilities → (n, n_seeds, m), zeros for the others."""
+        terms = np.zeros((len(self.y_true), len(self.seeds), scored[0].shape[1]))
+        for seed, some in enumerate(scored):
+            terms[self.has_probabilities[:, seed], seed] = some
+        return terms
+
+    @property
+    def aurc(self) -> Score:
+        values = np.array([metrics.aurc(*self._scored(seed)) for seed in range(len(self.seeds))])
+        return Score(*_over_seeds(values), ci95=None)
 
     @property
     def confusion(self) -> IntArray:
@@ -336,6 +416,10 @@ class _Answers:
         return self.y_true[some], self.probabilities[some, seed]
 
 
+def _membership(row: Answer) -> list[bool]:
+    return [emotion in getattr(row, "emotions", ()) for emotion in EMOTIONS]
+
+
 def _score(
     terms: FloatArray, speakers: npt.NDArray[np.str_], value_of: Callable[[FloatArray], FloatArray]
 ) -> Score:
@@ -347,8 +431,12 @@ def _score(
     return Score(mean, sd, (_rounded(low), _rounded(high)))
 
 
-def _group(terms: FloatArray, speakers: npt.NDArray[np.str_]) -> Group:
-    score = _score(terms, speakers, metrics.uar_of)
+def _group(
+    terms: FloatArray,
+    speakers: npt.NDArray[np.str_],
+    value_of: Callable[[FloatArray], FloatArray] = metrics.uar_of,
+) -> Group:
+    score = _score(terms, speakers, value_of)
     return Group(score.mean, score.sd, score.ci95, n_clips=len(terms), n_speakers=len(set(speakers)))
 
 

@@ -1,15 +1,22 @@
-"""Temperature scaling (Guo et al. 2017, arXiv 1706.04599). In: validation logits. Out: one positive number.
+"""What makes a confidence mean something. In: what a network says of validation recordings. Out: a few numbers.
+
+The temperature (Guo et al. 2017, arXiv 1706.04599) divides the logits; the thresholds say from which probability
+on an emotion belongs to the set of an answer, and below which confidence there is none (docs/confidence.md).
 
 What is calibrated is what a user gets: the mean of the windows' probabilities over a recording. Only the speech gate is
 left out: it rejects less than one in a hundred windows of acted speech.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from speech_emotion.evaluation.metrics import SET_COVERAGE, FloatArray, IntArray
+
+FALSE_ABSTENTIONS: Final = 0.02  # the share of good recordings that may be answered with "not sure"
+DECIMALS: Final = 6  # of what is kept of a validation recording
 
 
 def softmax(logits: FloatArray) -> FloatArray:
@@ -18,7 +25,7 @@ def softmax(logits: FloatArray) -> FloatArray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def pooled(logits: FloatArray, recording: npt.NDArray[np.int64], temperature: float) -> FloatArray:
+def pooled(logits: FloatArray, recording: IntArray, temperature: float) -> FloatArray:
     """Mean probabilities of each recording's windows: (n_windows, n_labels) → (n_recordings, n_labels)."""
     sums = np.zeros((int(recording.max()) + 1, logits.shape[1]))
     np.add.at(sums, recording, softmax(logits / temperature))
@@ -26,17 +33,24 @@ def pooled(logits: FloatArray, recording: npt.NDArray[np.int64], temperature: fl
 
 
 def fit_temperature(
-    logits: FloatArray, recording: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]
+    logits: FloatArray, recording: IntArray, labels: IntArray, *, n_speakers: float = math.inf
 ) -> float:
     """The temperature in [0.05, 20] under which the labels of the recordings are most likely.
 
     logits (n_windows, n_labels), recording (n_windows,) index of its recording, labels (n_recordings,).
     Golden-section search over log temperature (Kiefer 1953); the loss has one minimum in practice.
+
+    Recordings of one speaker err alike, so those of `n_speakers` weigh as that many against a prior of one more
+    speaker, whose labels are as the uncalibrated probabilities say: temperature 1. It is the conjugate prior of an
+    exponential family in 1 / temperature (Diaconis & Ylvisaker 1979). An infinity of speakers outweighs it.
     """
+    prior = 1 / (1 + n_speakers)
+    targets = prior * pooled(logits, recording, 1.0)
+    targets[np.arange(len(labels)), labels] += 1 - prior
 
     def loss(log_temperature: float) -> float:
-        chosen = pooled(logits, recording, math.exp(log_temperature))[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+        probabilities = pooled(logits, recording, math.exp(log_temperature))
+        return float(-(targets * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1).mean())
 
     low, high = math.log(0.05), math.log(20.0)
     ratio = (math.sqrt(5) - 1) / 2
@@ -44,3 +58,41 @@ def fit_temperature(
         left, right = high - ratio * (high - low), low + ratio * (high - low)
         low, high = (low, right) if loss(left) < loss(right) else (left, high)
     return math.exp((low + high) / 2)
+
+
+def evidence(probabilities: FloatArray, labels: IntArray) -> dict[str, list[float]]:
+    """What the thresholds need to know of validation recordings: calibrated (n, n_labels), labels (n,) → JSON.
+
+    "scores": 1 - the probability of what was spoken; "confidences": the largest probability. One of each a recording.
+    """
+    spoken = probabilities[np.arange(len(labels)), labels]
+    return {
+        "scores": (1 - spoken).round(DECIMALS).tolist(),
+        "confidences": probabilities.max(axis=1).round(DECIMALS).tolist(),
+    }
+
+
+def fit_thresholds(evidences: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, float]:
+    """The thresholds of a model, from the `evidence` of its fold; from that of all folds, if it learned from everybody.
+
+    "set": the set of an answer holds the emotions with p ≥ 1 - set, and the best. It is the split-conformal quantile
+    of the scores, the ceil((n + 1) · 0.9)-th smallest (least ambiguous sets: Sadinle et al. 2019, arXiv 1609.00451;
+    Angelopoulos & Bates 2021, arXiv 2107.07511): were a new recording exchangeable with the n, its set would hold
+    what was spoken 9 times in 10. From fewer than 9 recordings nothing follows, and it is 1: every emotion.
+
+    "not_sure": an answer whose confidence is lower is none. It is the floor((n + 1) · 0.02)-th smallest confidence: a
+    new recording like the n falls below it at most 2 times in 100. From fewer than 49 recordings it is 0: never.
+
+    No recordings: no thresholds.
+    """
+    scores, confidences = (
+        sorted(value for some in evidences for value in some[name]) for name in ("scores", "confidences")
+    )
+    n = len(scores)
+    if not n:
+        return {}
+    kept, lost = math.ceil((n + 1) * SET_COVERAGE - 1e-9), math.floor((n + 1) * FALSE_ABSTENTIONS + 1e-9)
+    return {
+        "not_sure": confidences[lost - 1] if lost else 0.0,
+        "set": scores[kept - 1] if kept <= n else 1.0,
+    }
