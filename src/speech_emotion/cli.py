@@ -38,6 +38,10 @@ CorpusArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of `cor
 CorpusFolderOption = Annotated[
     str, typer.Option("--corpus", metavar="NAME=FOLDER", help="A corpus and where it lies.")
 ]
+InitOption = Annotated[
+    str | None,
+    typer.Option(help="Weights to start from: pretrained, fresh, or a file; by default the recipe's."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -202,6 +206,7 @@ def train(
     seed: Annotated[
         list[int] | None, typer.Option(help="May be given again; by default the recipe's.")
     ] = None,
+    init: InitOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE/PROTOCOL.")] = None,
     prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
     device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
@@ -220,6 +225,7 @@ def train(
     config = TrainConfig.load(recipe)
     if name != config.corpus:
         raise typer.BadParameter(f"{recipe} trains on {config.corpus}: --corpus {config.corpus}=FOLDER")
+    config = config.with_init(init) if init else config
     split = splits.protocol(protocol) if protocol else None
     out = out or Path("runs") / recipe.stem / (protocol or "everybody")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
@@ -235,15 +241,53 @@ def train(
 
 
 @app.command()
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/pretrain.toml.")],
+    corpus: Annotated[
+        list[str], typer.Option(metavar="NAME=FOLDER", help="One of the recipe's corpora; given for each.")
+    ],
+    init: InitOption = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")] = None,
+    prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
+    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
+) -> None:
+    """Make a trunk from several corpora, for trainings to start from; goes on where it was stopped."""
+    from speech_emotion.extras import require
+
+    require("torch", extra="train", needed_for="Pre-training")
+    from speech_emotion.training import runs
+    from speech_emotion.training.config import PretrainConfig
+    from speech_emotion.training.pretrain import pretrain
+    from speech_emotion.training.progress import choose_device
+
+    config = PretrainConfig.load(recipe)
+    config = config.with_init(init) if init else config
+    folders = dict(_corpus_folder(text) for text in corpus)
+    datasets = {name: _prepared(name, folder, prepared / name) for name, folder in folders.items()}
+    trunk = pretrain(
+        config,
+        datasets,
+        out or Path("runs") / recipe.stem,
+        commit=runs.commit(),
+        device=choose_device(device),
+        on_epoch=lambda epoch: typer.echo(f"{config.name}: {epoch}"),
+    )
+    typer.echo(str(trunk))
+
+
+@app.command()
 def evaluate(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Run folders of one recipe, or one exported .onnx.")
-    ],
-    corpus: CorpusFolderOption,
-    protocol: Annotated[str, typer.Option(help="A named split, such as luna5.")],
-    out: Annotated[Path, typer.Option(help="Where the result file and the table of answers go.")] = Path(
-        "results"
-    ),
+        list[Path] | None,
+        typer.Argument(metavar="RUN", help="Run folders of one recipe, or one exported .onnx."),
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(metavar="NAME=FOLDER", help="A corpus and where it lies.")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="A named split, such as luna5.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where results go, by default results/; with --audit, a JSON file.")
+    ] = None,
     page: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also renew this page and its figures from all results in OUT."),
@@ -255,8 +299,26 @@ def evaluate(
     noise: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="With --conditions, also in this recorded noise.")
     ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Score nothing: does this split (path, label, speaker, fold) leak?"),
+    ] = None,
+    audio_root: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="With --audit, also hear the recordings: its paths begin here."),
+    ] = None,
 ) -> None:
-    """Score the exported models on the speakers that they never heard."""
+    """Score the exported models on the speakers that they never heard, or audit a split."""
+    if audit:
+        if runs or corpus or protocol:
+            raise typer.BadParameter("--audit takes a table alone: leave RUN, --corpus and --protocol out")
+        _audit(audit, audio_root, out)
+        return
+    if audio_root:
+        raise typer.BadParameter("--audio-root FOLDER goes with --audit")
+    if not (runs and corpus and protocol):
+        raise typer.BadParameter("give RUN, --corpus and --protocol, or --audit CSV")
+    out = out or Path("results")
     from speech_emotion.evaluation import report, splits
     from speech_emotion.evaluation.result import summarise
     from speech_emotion.evaluation.score import score_protocol, write_answers
@@ -280,6 +342,27 @@ def evaluate(
     if page:
         report.renew_page(out, page)
         typer.echo(f"Renewed: {page}", err=True)
+
+
+def _audit(table: Path, audio_root: Path | None, out: Path | None) -> None:
+    """Print what leaks in the split of `table`, and end with 1 where something does."""
+    from speech_emotion.errors import ConfigError
+    from speech_emotion.evaluation.audit import audit
+    from speech_emotion.printing import printable
+
+    try:
+        with _progress("listening") as progress:
+            found = audit(table, audio_root, progress=progress)
+        if out:
+            found.write(out)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    for line in found.lines():
+        typer.echo(printable(line))
+    if out:
+        typer.echo(f"Written: {out}", err=True)
+    if found.leaks:
+        raise typer.Exit(1)
 
 
 def _evaluate_conditions(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from speech_emotion.training.config import AugmentConfig
 from speech_emotion.training.frontend import POWER_FLOOR
 
 _DB = 0.2302585  # one decibel in natural-log power
@@ -15,6 +16,23 @@ _DB = 0.2302585  # one decibel in natural-log power
 
 def _uniform(n: int, low: float, high: float, generator: Generator, like: Tensor) -> Tensor:
     return (torch.rand(n, generator=generator) * (high - low) + low).to(like.device)
+
+
+def augmented(
+    log_mel: Tensor, targets: Tensor, config: AugmentConfig, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """What stands between `features` and `classify` in training: another voice, room, noise, and gaps."""
+    if config.warp_frequency:
+        log_mel = warp_frequency(log_mel, config.warp_frequency, generator)
+    if config.tilt_db:
+        log_mel = tilt_spectrum(log_mel, config.tilt_db, generator)
+    if config.mixup_alpha:
+        log_mel, targets = mixup(log_mel, targets, config.mixup_alpha, generator)
+    if config.noise_probability:
+        low, high = config.noise_snr_db
+        log_mel = add_noise(log_mel, config.noise_probability, (low, high), generator)
+    log_mel = mask(log_mel, 1, config.frequency_mask, config.n_masks, generator)
+    return mask(log_mel, 2, config.time_mask, config.n_masks, generator), targets
 
 
 def warp_frequency(x: Tensor, max_ratio: float, generator: Generator) -> Tensor:

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
+
+ARCHITECTURES = ("cnn", "transformer", "vgg16")
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,16 @@ class FrontendConfig:
     n_mels: int = 64
     n_fft: int = 512
     hop: int = 320
+    fmin_hz: float = 50.0
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
+    """`architecture` is one of ARCHITECTURES; `channels` are the cnn's, `layers` the transformer's."""
+
+    architecture: str = "cnn"
     channels: tuple[int, ...] = (32, 64, 96, 160)
+    layers: int = 2
     dropout: float = 0.3
 
 
@@ -58,9 +65,14 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
+    """The head learns at `learning_rate`; the last stage of the trunk at `trunk_rate` times that, and each stage
+    below it at `stage_decay` times the one above (Howard & Ruder 2018, arXiv 1801.06146)."""
+
     epochs: int = 60
     batch_size: int = 32
     learning_rate: float = 2e-3
+    trunk_rate: float = 1.0
+    stage_decay: float = 1.0
     warmup: float = 0.15
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
@@ -69,12 +81,14 @@ class FitConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """One recipe, resolved. `name` names the run and the model; `recipes_tried` is the search behind it."""
+class Recipe:
+    """What every training has. `name` names the run and the model. `init` is where the weights start from:
+
+    "fresh", "pretrained" (the trunk in the package), a trunk file, or for VGG16 "imagenet".
+    """
 
     name: str
-    corpus: str = "ravdess"
-    recipes_tried: int = 1
+    init: str = "fresh"
     window: WindowConfig = field(default_factory=WindowConfig)
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -82,7 +96,7 @@ class TrainConfig:
     fit: FitConfig = field(default_factory=FitConfig)
 
     @classmethod
-    def load(cls, path: str | Path) -> "TrainConfig":
+    def load(cls, path: str | Path) -> Self:
         """Read a recipe; ConfigError where it cannot be read or holds a setting that does not exist."""
         path = Path(path)
         try:
@@ -96,15 +110,35 @@ class TrainConfig:
         return cls.from_dict({"name": path.stem} | settings, where=str(path))
 
     @classmethod
-    def from_dict(cls, settings: Mapping[str, Any], *, where: str = "recipe") -> "TrainConfig":
-        return _check(_build(cls, settings, where), where)
+    def from_dict(cls, settings: Mapping[str, Any], *, where: str = "recipe") -> Self:
+        config = _build(cls, settings, where)
+        _check(config, where)
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; `from_dict` takes it back."""
         return dataclasses.asdict(self)
 
-    def with_seed(self, seed: int) -> "TrainConfig":
+    def with_init(self, init: str) -> Self:
+        return dataclasses.replace(self, init=init)
+
+    def with_seed(self, seed: int) -> Self:
         return dataclasses.replace(self, fit=dataclasses.replace(self.fit, seed=seed))
+
+
+@dataclass(frozen=True)
+class TrainConfig(Recipe):
+    """One model of one corpus. `recipes_tried` is the search behind it."""
+
+    corpus: str = "ravdess"
+    recipes_tried: int = 1
+
+
+@dataclass(frozen=True)
+class PretrainConfig(Recipe):
+    """One trunk of several corpora, each with a head of its own."""
+
+    corpora: tuple[str, ...] = ()
 
 
 Section = TypeVar("Section")
@@ -143,7 +177,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _check(config: TrainConfig, where: str) -> TrainConfig:
+def _check(config: Recipe, where: str) -> None:
     window, frontend, network = config.window, config.frontend, config.network
     augment, fit = config.augment, config.fit
     snr = augment.noise_snr_db
@@ -156,12 +190,18 @@ def _check(config: TrainConfig, where: str) -> TrainConfig:
     )
     rules = (
         (re.fullmatch(r"[\w-][\w.-]*", config.name), "name: letters, digits, '-', '_' and '.' only"),
-        (config.recipes_tried >= 1, "recipes_tried ≥ 1"),
+        (getattr(config, "recipes_tried", 1) >= 1, "recipes_tried ≥ 1"),
         (0 < window.min_seconds <= window.seconds, "window: 0 < min_seconds ≤ seconds"),
         (0 < window.hop_seconds <= window.seconds, "window: 0 < hop_seconds ≤ seconds"),
-        (min(dataclasses.astuple(frontend)) > 0, "frontend: n_mels, n_fft and hop must be positive"),
+        (min(frontend.n_mels, frontend.n_fft, frontend.hop) > 0, "frontend: sizes must be positive"),
+        (0 <= frontend.fmin_hz < SAMPLE_RATE / 2, "frontend: 0 ≤ fmin_hz < 8000"),
         (frontend.n_fft % 2 == 0, "frontend: n_fft must be even"),
         (window.min_seconds * SAMPLE_RATE >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
+        (
+            network.architecture in ARCHITECTURES,
+            f"network: architecture is one of {', '.join(ARCHITECTURES)}",
+        ),
+        (network.layers >= 1, "network: layers ≥ 1"),
         (len(network.channels) == 4, "network: four channel counts"),
         (all(c > 0 and c % 8 == 0 for c in network.channels), "network: channels are multiples of 8"),
         (0 <= network.dropout < 1, "network: 0 ≤ dropout < 1"),
@@ -174,6 +214,7 @@ def _check(config: TrainConfig, where: str) -> TrainConfig:
         (fit.epochs >= 1, "fit: epochs ≥ 1"),
         (fit.batch_size >= 2, "fit: batch_size ≥ 2 (a batch of 1 has no statistics)"),
         (fit.learning_rate > 0, "fit: learning_rate > 0"),
+        (0 <= fit.trunk_rate <= 1 and 0 < fit.stage_decay <= 1, "fit: trunk_rate and stage_decay are shares"),
         (fit.weight_decay >= 0, "fit: weight_decay ≥ 0"),
         (0 <= fit.warmup < 1, "fit: 0 ≤ warmup < 1"),
         (0 <= fit.label_smoothing < 1, "fit: 0 ≤ label_smoothing < 1"),
@@ -182,4 +223,3 @@ def _check(config: TrainConfig, where: str) -> TrainConfig:
     for kept, rule in rules:
         if not kept:
             raise ConfigError(f"{where}: {rule}.")
-    return config

@@ -94,9 +94,10 @@ class EmotionNet(nn.Module):
         n_mels: int = 64,
         n_fft: int = 512,
         hop: int = 320,
+        fmin_hz: float = 50.0,
     ) -> None:
         super().__init__()
-        self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop)
+        self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop, fmin_hz=fmin_hz)
         first = channels[0]
         self.stem = nn.Sequential(
             nn.Conv2d(1, first, 5, stride=2, padding=2, bias=False),
@@ -116,9 +117,15 @@ class EmotionNet(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.pool = AttentiveStatistics(n_in)
+        self.n_embedding = 2 * n_in
         self.head = nn.Sequential(
             nn.BatchNorm1d(2 * n_in), nn.Dropout(dropout), nn.Linear(2 * n_in, n_labels)
         )
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The trunk in the order of the signal, as layer-wise learning rates go by."""
+        return [self.stem, *self.trunk, self.bands]
 
     def features(self, waveform: Tensor) -> Tensor:
         """(batch, n_samples) → log-mel (batch, n_mels, n_frames)."""

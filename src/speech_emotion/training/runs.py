@@ -42,8 +42,10 @@ from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.curves import draw_curves
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.export import Provenance, export
-from speech_emotion.training.fit import Epoch, Sides, build, fit, part, resumable
+from speech_emotion.training.fit import Epoch, Sides, build, fit, resumable
 from speech_emotion.training.frontend import LogMel
+from speech_emotion.training.quantize import round_weights
+from speech_emotion.training.trainer import part
 
 RUN_FACTS = {"corpora", "protocol", "split_hash", "temperature", "commit"}  # what export needs of run.json
 

@@ -58,14 +58,21 @@ class Vgg16(nn.Module):
     """
 
     def __init__(
-        self, *, n_labels: int = 8, dropout: float = 0.3, n_mels: int = 64, n_fft: int = 512, hop: int = 320
+        self,
+        *,
+        n_labels: int = 8,
+        dropout: float = 0.3,
+        n_mels: int = 64,
+        n_fft: int = 512,
+        hop: int = 320,
+        fmin_hz: float = 50.0,
     ) -> None:
         super().__init__()
         n_bands, n_channels = n_mels >> N_HALVINGS, BLOCKS[-1][0]
         if not n_bands:
             raise ConfigError(f"VGG16 needs at least 32 mel bands, not {n_mels}. Raise frontend.n_mels.")
         self.n_embedding = 2 * n_channels
-        self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop)
+        self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop, fmin_hz=fmin_hz)
         self.scale = nn.BatchNorm2d(3, affine=False)
         self.vgg = convolutions()
         self.bands = nn.Conv2d(n_channels, n_channels, (n_bands, 1), groups=n_channels, bias=False)
@@ -74,6 +81,11 @@ class Vgg16(nn.Module):
         self.head = nn.Sequential(
             nn.BatchNorm1d(self.n_embedding), nn.Dropout(dropout), nn.Linear(self.n_embedding, n_labels)
         )
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The trunk in the order of the signal, as layer-wise learning rates go by."""
+        return [self.vgg, self.bands]
 
     def features(self, waveform: Tensor) -> Tensor:
         """(batch, n_samples) → log-mel (batch, n_mels, n_frames)."""

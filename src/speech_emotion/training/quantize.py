@@ -1,0 +1,90 @@
+"""Small files. In: float weights. Out: the same weights as 8-bit integers with one scale an output channel.
+
+A network is rounded to what its file can hold before it is compared with that file, calibrated and scored, so the
+rounding is part of every number. Matrices and convolutions are rounded, biases and norms are not: they weigh nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+
+LEVELS: Final = 127  # the largest integer; -128 is not used, so that a weight and its negative round alike
+LARGE: Final = 2048  # values: below that a scale costs more than it saves
+SCALE: Final = ".scale"
+
+
+def round_weights(network: nn.Module) -> None:
+    """Round the large weights of `network` in place: the n-th output channel to multiples of its own scale."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if _is_large(parameter):
+                integers, scale = _quantized(parameter)
+                parameter.copy_(integers.float() * scale)
+
+
+def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Large floats as int8 under their own name, their scales under `name.scale`; the rest as it is."""
+    packed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if _is_large(tensor):
+            packed[name], packed[name + SCALE] = _quantized(tensor)
+        else:
+            packed[name] = tensor
+    return {name: tensor.contiguous() for name, tensor in packed.items()}
+
+
+def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `pack` was given, rounded."""
+    return {
+        name: tensor.float() * packed[name + SCALE] if tensor.dtype == torch.int8 else tensor
+        for name, tensor in packed.items()
+        if not name.endswith(SCALE)
+    }
+
+
+def shrink(graph: onnx.GraphProto) -> None:
+    """Store the rounded weights of an exported graph as int8; ONNX Runtime multiplies them out once, on loading."""
+    large = [
+        t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT and np.prod(t.dims) >= LARGE
+    ]
+    for tensor in large:
+        values = numpy_helper.to_array(tensor)
+        found = next((q for axis in range(values.ndim) if (q := _on_grid(values, axis))), None)
+        if found is None:
+            continue
+        name = tensor.name
+        graph.initializer.remove(tensor)
+        for part, value in zip(("int8", "scale"), found, strict=True):
+            graph.initializer.append(numpy_helper.from_array(value, f"{name}.{part}"))
+        cast = helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT)
+        graph.node.insert(0, helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]))
+        graph.node.insert(0, cast)
+
+
+def _is_large(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.ndim >= 2 and tensor.numel() >= LARGE
+
+
+def _quantized(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """(integers as int8, scale (n_out, 1, …))."""
+    axes = tuple(range(1, tensor.ndim))
+    scale = tensor.detach().float().abs().amax(dim=axes, keepdim=True).clamp(min=1e-12) / LEVELS
+    return torch.round(tensor.detach() / scale).to(torch.int8), scale
+
+
+def _on_grid(
+    values: npt.NDArray[np.float32], axis: int
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]] | None:
+    """The integers and the scales of `values`, if each slice along `axis` holds multiples of one scale."""
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12).astype(np.float32) / LEVELS
+    integers = np.round(values / scale)
+    if np.abs(integers * scale - values).max() > 1e-5 * scale.min():
+        return None
+    return integers.astype(np.int8), scale.astype(np.float32)
