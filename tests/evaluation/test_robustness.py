@@ -95,7 +95,8 @@ def test_clean_is_what_score_protocol_says(found: Robustness, run: Path, corpus:
     terms = robustness._Table.of(answers)
     clean = found.conditions["clean"]
     assert (clean.uar, clean.difference) == (terms.uar, None)
-    assert clean.abstained == pytest.approx(terms.abstained, abs=1e-4)
+    assert clean.uar_answered == terms.uar_answered
+    assert clean.abstained == pytest.approx(np.mean([not answer.answer for answer in answers]), abs=1e-4)
     assert clean.uar.sd == 0  # the stand-ins of both seeds are one
 
 
@@ -140,6 +141,7 @@ def test_the_numbers_are_those_of_a_calculation_by_hand() -> None:
     assert spoiled.uar.mean == pytest.approx((0.25 + 1 + 0.5) / 3, abs=1e-4)
     assert spoiled.uar.sd is None
     assert (spoiled.abstained, spoiled.n_clips) == (0.125, 8)
+    assert spoiled.uar_answered == pytest.approx((1 / 3 + 1 + 0.5) / 3, abs=1e-4)
     a, b = -1 / 6, -1 / 3  # A: 5/6 after 1; B: 1/3 after 2/3
     assert spoiled.difference == PairedDifference(-0.25, (round(b, 4), round(a, 4)), 2, 0, 2)
 
@@ -155,7 +157,7 @@ def test_seeds_are_averaged() -> None:
 def test_a_condition_in_which_nothing_is_answered_has_a_score_of_0() -> None:
     rows = [*answers("ha", "--", speaker="A"), *answers("ha", "--", speaker="B")]
     table = robustness._Table.of(rows)
-    assert (table.uar, table.abstained) == (Score(0.0, None, (0.0, 0.0)), 1.0)
+    assert (table.uar, table.uar_answered) == (Score(0.0, None, (0.0, 0.0)), None)
 
 
 def test_models_that_heard_the_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
@@ -199,18 +201,21 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def known(found: Robustness) -> Robustness:
     """Two conditions with round numbers."""
     clean, noisy = found.conditions["clean"], found.conditions["pink-0db"]
-    clean = replace(clean, uar=Score(0.75, 0.011, (0.7, 0.8)), abstained=0.0)
+    clean = replace(clean, uar=Score(0.75, 0.011, (0.7, 0.8)), uar_answered=0.75, abstained=0.0)
     difference = PairedDifference(-0.5, (-0.6, 0.01), 4, 1, 3)
-    noisy = replace(noisy, uar=Score(0.25, 0.02, (0.2, 0.3)), difference=difference, abstained=0.125)
+    noisy = replace(
+        noisy, uar=Score(0.25, 0.02, (0.2, 0.3)), difference=difference, uar_answered=None, abstained=0.125
+    )
     return replace(found, conditions={"clean": clean, "pink-0db": noisy})
 
 
 def test_the_table_says_it_in_percent(known: Robustness, tmp_path: Path) -> None:
     assert robustness.robustness_table(known.write(tmp_path)).splitlines() == [
-        "| condition | UAR | minus clean | worse, better for | no answer |",
-        "| --- | --- | --- | --- | --- |",
-        "| clean | 75.0 ± 1.1 [70.0, 80.0] | – | – | 0.0 % |",
-        "| pink noise, SNR 0 dB | 25.0 ± 2.0 [20.0, 30.0] | -50.0 [-60.0, +1.0] | 3, 1 of 4 speakers | 12.5 % |",
+        "| condition | UAR | minus clean | worse, better for | no answer | UAR where it answers |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| clean | 75.0 ± 1.1 [70.0, 80.0] | – | – | 0.0 % | 75.0 |",
+        "| pink noise, SNR 0 dB | 25.0 ± 2.0 [20.0, 30.0] | -50.0 [-60.0, +1.0] | 3, 1 of 4 speakers "
+        "| 12.5 % | – |",
     ]
 
 

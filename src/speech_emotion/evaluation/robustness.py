@@ -55,6 +55,7 @@ class Outcome:
     n_clips: int
     uar: Score
     difference: PairedDifference | None  # to clean; None for clean itself
+    uar_answered: float | None  # without the abstentions; None where a training's models answered nothing
     abstained: float  # share of the answers
 
 
@@ -180,7 +181,8 @@ def _outcomes(conditions: Sequence[Condition], answers: Mapping[str, Sequence[An
             n_clips=len(table.terms),
             uar=table.uar,
             difference=None if condition.name == CLEAN.name else _difference(table.uar_by_speaker, clean),
-            abstained=_rounded(table.abstained),
+            uar_answered=table.uar_answered,
+            abstained=_rounded(1 - table.answered.mean()),
         )
         for condition, table in zip(conditions, tables.values(), strict=True)
     }
@@ -192,7 +194,6 @@ class _Table:
 
     terms: metrics.FloatArray  # (n, n_seeds, 3k), see `metrics.answer_terms`
     speakers: np.ndarray[Any, np.dtype[np.str_]]  # (n,)
-    abstained: float
 
     @classmethod
     def of(cls, rows: Sequence[Answer]) -> "_Table":
@@ -201,7 +202,6 @@ class _Table:
         return cls(
             terms=np.stack([_terms(part) for part in by_seed], axis=1),
             speakers=np.array([row.speaker for row in by_seed[0]]),
-            abstained=sum(not row.answer for row in rows) / len(rows),
         )
 
     @property
@@ -210,6 +210,18 @@ class _Table:
         low, high = metrics.bootstrap_over_speakers(self.terms, self.speakers, metrics.uar_of)
         sd = _rounded(values.std(ddof=1)) if len(values) > 1 else None
         return Score(_rounded(values.mean()), sd, (_rounded(low), _rounded(high)))
+
+    @property
+    def answered(self) -> metrics.FloatArray:
+        """(n, n_seeds): 0 or 1."""
+        _, _, answered = np.split(self.terms, 3, axis=-1)
+        return np.asarray(answered.sum(axis=-1))
+
+    @property
+    def uar_answered(self) -> float | None:
+        if not self.answered.any(axis=0).all():
+            return None
+        return _rounded(metrics.uar_of((self.terms * self.answered[..., None]).sum(axis=0)).mean())
 
     @property
     def uar_by_speaker(self) -> dict[str, float]:
@@ -270,19 +282,20 @@ def _read_outcome(data: Mapping[str, Any]) -> Outcome:
 def robustness_table(path: str | os.PathLike[str]) -> str:
     """The file as Markdown: a row a condition, in percent and points."""
     found = read_robustness(path)
-    header = ("condition", "UAR", "minus clean", "worse, better for", "no answer")
+    header = ("condition", "UAR", "minus clean", "worse, better for", "no answer", "UAR where it answers")
     rows = [header, ("---",) * len(header), *map(_row, found.conditions.values())]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
-    abstained = f"{outcome.abstained * 100:.1f} %"
+    without = "–" if outcome.uar_answered is None else f"{outcome.uar_answered * 100:.1f}"
+    answers = (f"{outcome.abstained * 100:.1f} %", without)
     if outcome.difference is None:
-        return (outcome.title, str(outcome.uar), "–", "–", abstained)
+        return (outcome.title, str(outcome.uar), "–", "–", *answers)
     difference = outcome.difference
     mean, low, high = (f"{value * 100:+.1f}" for value in (difference.mean, *difference.interval))
     speakers = f"{difference.n_worse}, {difference.n_better} of {difference.n_speakers} speakers"
-    return (outcome.title, str(outcome.uar), f"{mean} [{low}, {high}]", speakers, abstained)
+    return (outcome.title, str(outcome.uar), f"{mean} [{low}, {high}]", speakers, *answers)
 
 
 def robustness_figure(found: Robustness) -> "Figure":
