@@ -12,7 +12,7 @@ from torch import Tensor
 
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError, ModelFormatError
-from speech_emotion.training.export import _quiet_exporter
+from speech_emotion.training.frontend import LogMel
 from speech_emotion.training.networks import normalise
 from speech_emotion.training.vgg16 import Vgg16, convolutions, delta, load_imagenet
 
@@ -151,6 +151,15 @@ def test_a_row_alone_equals_the_row_in_a_batch() -> None:
         torch.testing.assert_close(lively()(row.unsqueeze(0))[0], in_batch, rtol=0, atol=1e-4)
 
 
+def test_the_trunk_is_the_convolutions_then_the_bands() -> None:
+    network = Vgg16()
+    assert network.stages == [network.vgg, network.bands]
+
+
+def test_the_lowest_frequency_is_the_frontends() -> None:
+    assert torch.equal(Vgg16(fmin_hz=0.0).frontend.filters, LogMel(fmin_hz=0.0).filters)
+
+
 def test_bands_are_averaged_before_training() -> None:
     x = torch.randn(1, 512, 2, 3)
     torch.testing.assert_close(Vgg16().bands(x), x.mean(dim=2, keepdim=True))
@@ -183,20 +192,20 @@ def test_a_step_in_bfloat16_reaches_every_weight() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of the exporter to its developers
 def test_the_graph_agrees_from_half_a_second_to_a_minute() -> None:
     network = lively()
     n_samples = torch.export.Dim("n_samples", min=network.frontend.spectrum.n_fft)
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            network,
-            (torch.zeros(2, 3 * SAMPLE_RATE),),
-            dynamo=True,
-            opset_version=18,
-            input_names=["waveform"],
-            dynamic_shapes=({0: torch.export.Dim("batch"), 1: n_samples},),
-            verbose=False,
-            optimize=False,
-        )
+    program = torch.onnx.export(
+        network,
+        (torch.zeros(2, 3 * SAMPLE_RATE),),
+        dynamo=True,
+        opset_version=18,
+        input_names=["waveform"],
+        dynamic_shapes=({0: torch.export.Dim("batch"), 1: n_samples},),
+        verbose=False,
+        optimize=False,
+    )
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     for n_rows, seconds in ((1, 0.5), (3, 0.5), (2, 1.7), (1, 60)):
         waveform = voices(*(90 + 60 * row for row in range(n_rows)), seconds=seconds)
