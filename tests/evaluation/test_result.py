@@ -140,7 +140,9 @@ def test_a_speaker_without_any_set_has_no_coverage(evaluation: Evaluation) -> No
     assert list(sets.per_actor) == [actor for actor in fakes.ACTORS if actor != "07"]
 
 
-def test_a_model_without_thresholds_has_no_sets(result: Result) -> None:
+def test_a_model_without_thresholds_has_no_sets(evaluation: Evaluation, result: Result) -> None:
+    alone = fakes.with_sets(evaluation, lambda answer: (answer.answer,))  # as such a model answers
+    assert summarise(alone, command="x").sets is None
     assert result.sets is None
 
 

@@ -137,7 +137,7 @@ def accuracy_at_coverage(y_true: IntArray, probabilities: FloatArray, coverage: 
 
 
 def aurc(y_true: IntArray, probabilities: FloatArray) -> float:
-    """Area under the risk-coverage curve (Geifman & El-Yaniv 2017, arXiv 1705.08500): 0 is perfect.
+    """Area under the risk-coverage curve (Geifman et al. 2019, arXiv 1805.08206): 0 is perfect.
 
     The mean over all coverages of the error rate among the clips that are kept: lower is better both by fewer
     errors and by errors that are less sure.

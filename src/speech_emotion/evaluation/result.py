@@ -192,8 +192,8 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
 
 
 def _emotion_sets(answers: "_Answers") -> EmotionSets | None:
-    """None where the model gives no sets."""
-    if not answers.sets.any():
+    """None where no set holds more than the answer: the model has no threshold for sets."""
+    if not (answers.sets.sum(axis=2) > 1).any():
         return None
     spoken, speakers = np.array(EMOTIONS)[answers.y_true], answers.speakers
     covered, sizes = answers.set_terms(metrics.set_coverage_terms), answers.set_terms(metrics.set_size_terms)
