@@ -47,6 +47,7 @@ def pretrain(
             f"{config.name} learns from {', '.join(config.corpora)}; got {', '.join(datasets)}."
         )
     keep_freed_memory()
+    out.mkdir(parents=True, exist_ok=True)
     trainer = _PreTrainer(config, datasets, torch.device(device))
     facts = [config.to_dict(), {name: dataset.key for name, dataset in sorted(datasets.items())}]
     fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
