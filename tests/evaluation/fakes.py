@@ -5,7 +5,7 @@ A fake `model.onnx` is a JSON file: its metadata, and how it fails. A corpus is 
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,17 +78,12 @@ def certain(label: str, confidence: float) -> Prediction:
     return Prediction({name: confidence if name == label else rest for name in EMOTIONS}, 0.0, 3.0)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerWithSet(Answer):
-    emotions: tuple[str, ...] = ()
-
-
 def with_sets(
     evaluation: Evaluation, set_of: Callable[[Answer], tuple[str, ...]] | None = None
 ) -> Evaluation:
     """The same answers of a model that also gives an emotion set with each."""
     set_of = set_of or a_set
-    answers = (AnswerWithSet(**asdict(answer), emotions=set_of(answer)) for answer in evaluation.answers)
+    answers = (replace(answer, emotions=set_of(answer)) for answer in evaluation.answers)
     return replace(evaluation, answers=tuple(answers))
 
 

@@ -1,5 +1,6 @@
 """Scoring: every held-out clip once, by the model that never heard its speaker, and refusals before the first clip."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,11 @@ def test_an_answer_holds_what_was_said(evaluation: Evaluation) -> None:
         answer="neutral",
         abstained="",
         probabilities=(0.9, *[0.0143] * 7),
+        emotions=("neutral",),
     )
     silent = by_file["Actor_01/03-01-02-01-01-01-01.wav"]
     assert (silent.answer, silent.abstained, silent.probabilities) == ("", "no_speech", ())
+    assert silent.emotions == ()
 
 
 def test_seeds_may_be_subfolders_or_run_folders(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
@@ -231,16 +234,34 @@ def test_the_table_comes_back_and_gives_the_same_result(evaluation: Evaluation, 
     write_answers(evaluation.answers, table)
     header, first, *_ = table.read_text().splitlines()
     assert header == (
-        "file,speaker,sex,intensity,label,fold,seed,answer,abstained,"
+        "file,speaker,sex,intensity,label,fold,seed,answer,abstained,emotions,"
         "neutral,calm,happy,sad,angry,fearful,disgust,surprised"
     )
     assert first == (
-        "Actor_02/03-01-01-01-01-01-02.wav,02,female,normal,neutral,0,0,neutral,,"
+        "Actor_02/03-01-01-01-01-01-02.wav,02,female,normal,neutral,0,0,neutral,,neutral,"
         "0.9,0.0143,0.0143,0.0143,0.0143,0.0143,0.0143,0.0143"
     )
     read = replace(evaluation, answers=read_answers(table))
     assert read == evaluation
     assert summarise(read, command="x") == summarise(evaluation, command="x")
+
+
+def test_sets_come_back_from_the_table_and_older_tables_have_none(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    with_sets = fakes.with_sets(evaluation)
+    write_answers(with_sets.answers, table)
+    assert read_answers(table) == with_sets.answers
+    assert any(answer.emotions == ("neutral", "sad") for answer in read_answers(table))
+    older = [replace(answer, emotions=()) for answer in evaluation.answers]
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [name for name in rows[0] if name != "emotions"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert read_answers(table) == tuple(older)
 
 
 def test_a_file_name_is_no_formula(evaluation: Evaluation, tmp_path: Path) -> None:

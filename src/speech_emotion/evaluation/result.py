@@ -417,7 +417,7 @@ class _Answers:
 
 
 def _membership(row: Answer) -> list[bool]:
-    return [emotion in getattr(row, "emotions", ()) for emotion in EMOTIONS]
+    return [emotion in row.emotions for emotion in EMOTIONS]
 
 
 def _score(

@@ -47,6 +47,7 @@ class Answer:
     answer: str  # "" where it abstained
     abstained: str  # "" or the reason
     probabilities: tuple[float, ...]  # in the order of EMOTIONS; empty where nothing could be scored
+    emotions: tuple[str, ...] = ()  # the emotion set, the most probable first; empty without probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +170,15 @@ def write_answers(answers: Sequence[Answer], path: str | os.PathLike[str]) -> No
     """The table as CSV, one column a probability. What a spreadsheet would run as a formula is quoted."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([*_TEXT_COLUMNS, *EMOTIONS])
+    table.writerow([*_TEXT_COLUMNS, "emotions", *EMOTIONS])
     for answer in answers:
         texts = (guard(str(getattr(answer, column))) for column in _TEXT_COLUMNS)
-        table.writerow([*texts, *(answer.probabilities or [""] * len(EMOTIONS))])
+        table.writerow([*texts, " ".join(answer.emotions), *(answer.probabilities or [""] * len(EMOTIONS))])
     write_whole(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def read_answers(path: str | os.PathLike[str]) -> tuple[Answer, ...]:
-    """The table that `write_answers` wrote."""
+    """The table that `write_answers` wrote; older ones have no column `emotions`."""
     with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         return tuple(_read_row(row) for row in csv.DictReader(file))
 
@@ -189,7 +190,8 @@ def _read_row(row: Mapping[str, str]) -> Answer:
     texts: dict[str, Any] = {column: unguard(row[column]) for column in _TEXT_COLUMNS}
     numbers = {"fold": int(texts["fold"]), "seed": int(texts["seed"])}
     probabilities = tuple(float(row[emotion]) for emotion in EMOTIONS if row[emotion])
-    return Answer(**texts | numbers, probabilities=probabilities)
+    emotions = tuple(row.get("emotions", "").split())
+    return Answer(**texts | numbers, probabilities=probabilities, emotions=emotions)
 
 
 def _held_out_clips(split: Protocol, folder: str | os.PathLike[str]) -> list[list[Clip]]:
@@ -286,4 +288,5 @@ def answer_of(trial: Trial, prediction: Prediction) -> Answer:
         answer=prediction.label or "",
         abstained=prediction.abstained or "",
         probabilities=tuple(probabilities) if prediction.probabilities else (),
+        emotions=prediction.emotions,
     )

@@ -66,13 +66,15 @@ class AugmentConfig:
 @dataclass(frozen=True)
 class FitConfig:
     """The head learns at `learning_rate`; the last stage of the trunk at `trunk_rate` times that, and each stage
-    below it at `stage_decay` times the one above (Howard & Ruder 2018, arXiv 1801.06146)."""
+    below it at `stage_decay` times the one above (Howard & Ruder 2018, arXiv 1801.06146). `crop_seconds` of a
+    window are learned from at once; 0 is all of it."""
 
     epochs: int = 60
     batch_size: int = 32
     learning_rate: float = 2e-3
     trunk_rate: float = 1.0
     stage_decay: float = 1.0
+    crop_seconds: float = 0.0
     warmup: float = 0.15
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
@@ -215,6 +217,7 @@ def _check(config: Recipe, where: str) -> None:
         (fit.batch_size >= 2, "fit: batch_size ≥ 2 (a batch of 1 has no statistics)"),
         (fit.learning_rate > 0, "fit: learning_rate > 0"),
         (0 <= fit.trunk_rate <= 1 and 0 < fit.stage_decay <= 1, "fit: trunk_rate and stage_decay are shares"),
+        (0 <= fit.crop_seconds <= window.seconds, "fit: 0 ≤ crop_seconds ≤ window.seconds"),
         (fit.weight_decay >= 0, "fit: weight_decay ≥ 0"),
         (0 <= fit.warmup < 1, "fit: 0 ≤ warmup < 1"),
         (0 <= fit.label_smoothing < 1, "fit: 0 ≤ label_smoothing < 1"),

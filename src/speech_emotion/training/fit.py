@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,19 @@ class Sides:
     validation: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What is known of a network when its training has ended.
+
+    `validation` is what calibrate.evidence gives, and the temperature without a prior. `trunk` is what the trunk that
+    it began with says of itself.
+    """
+
+    temperature: float
+    validation: dict[str, Any]
+    trunk: dict[str, Any]
+
+
 Network = EmotionNet | EmotionTransformer | Vgg16
 
 
@@ -84,8 +98,8 @@ def fit(
     *,
     device: str = "cpu",
     on_epoch: Callable[[Epoch], None] = lambda _: None,
-) -> float:
-    """Train to the end, or on from the run folder's checkpoint, and return the temperature of the result."""
+) -> Fitted:
+    """Train to the end, or on from the run folder's checkpoint."""
     keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
     trainer = _FineTuner(config, bank, torch.from_numpy(sides.train), torch.device(device))
@@ -114,7 +128,8 @@ def fit(
         checkpoint.save(out, trainer.tensors(), state)  # last: what it holds need not be written again
         on_epoch(line)
     round_weights(trainer.average)  # as its file will hold them
-    return validation.temperature(trainer.average)
+    temperature, evidence = validation.calibration(trainer.average)
+    return Fitted(temperature, evidence, trainer.trunk)
 
 
 def resumable(
@@ -165,6 +180,7 @@ class _ValidationSet:
         windows = {clip: frame(config, dataset.waveform(clip)) for clip in clips.tolist()}
         scored = [clip for clip in windows if windows[clip]]  # a recording shorter than min_seconds has none
         self.labels = np.asarray(dataset.labels)[scored]
+        self.n_speakers = len(set(np.asarray(dataset.speakers)[scored]))
         by_length: dict[int, list[tuple[int, npt.NDArray[np.float32]]]] = {}
         for recording, clip in enumerate(scored):
             for window in windows[clip]:
@@ -188,11 +204,15 @@ class _ValidationSet:
         score = 100 * uar(self.labels, probabilities.argmax(axis=1))
         return round(score, 3), round(float(-np.log(np.maximum(chosen, 1e-12)).mean()), 5)
 
-    def temperature(self, network: Network) -> float:
-        """Fitted on these clips; 1 without any."""
+    def calibration(self, network: Network) -> tuple[float, dict[str, Any]]:
+        """The temperature, and what thresholds and a model of everybody are calibrated with; 1 without clips."""
         if not len(self.labels):
-            return 1.0
-        return calibrate.fit_temperature(self._logits(network), self.recordings, self.labels)
+            return 1.0, {"scores": [], "confidences": []}
+        logits = self._logits(network)
+        fit = partial(calibrate.fit_temperature, logits, self.recordings, self.labels)
+        temperature = fit(n_speakers=self.n_speakers)
+        found = calibrate.evidence(calibrate.pooled(logits, self.recordings, temperature), self.labels)
+        return temperature, {**found, "likeliest_temperature": fit()}
 
     @torch.inference_mode()
     def _logits(self, network: Network) -> npt.NDArray[np.float64]:
@@ -201,8 +221,8 @@ class _ValidationSet:
 
 
 def n_frames(config: Recipe) -> int:
-    """Of a window."""
-    n_samples = round(config.window.seconds * SAMPLE_RATE)
+    """Of what is learned from at once."""
+    n_samples = round((config.fit.crop_seconds or config.window.seconds) * SAMPLE_RATE)
     return 1 + (n_samples - config.frontend.n_fft) // config.frontend.hop
 
 
