@@ -44,8 +44,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
 class Enrolment:
     """How a model takes to a voice. Its output `voice` has mean 0 and deviation 1 over the people it learned from.
 
-    n_features: columns of `voice`. min_seconds: speech that a profile needs. prior_windows: how many windows of
-    that population a profile starts from. gain: UAR with a profile minus UAR without, on validation speakers.
+    n_features: columns of `voice`. min_seconds: speech that a profile needs. prior_windows: as how many windows
+    that population weighs in the deviation of a profile. gain: UAR with a profile minus UAR without, on validation speakers.
     """
 
     n_features: int

@@ -27,7 +27,7 @@ NEXT_STEP: Final = "Make it again with: speech-emotion enrol VOICE.wav --out ME.
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SpeakerProfile:
-    """What one model heard of one voice. `mean` and `deviation`: (n_features,) of its output `voice`, shrunk.
+    """What one model heard of one voice. `mean` and `deviation`: (n_features,) of its output `voice`; see `shrunk`.
 
     seconds: speech heard, n_windows: in so many windows.
     warnings: "short_enrolment" where more speech would help, and what the audio gate noticed.
@@ -159,11 +159,11 @@ def summarise(
 
 
 def shrunk(voices: FloatArray, prior_windows: float) -> FloatArray:
-    """Mean and deviation (2, n_features) of `voices` (n, n_features), drawn towards 0 and 1 where n is small.
+    """Mean and deviation (2, n_features) of `voices` (n, n_features), the latter drawn towards 1 where n is small.
 
-    In the units of `voice` the population has mean 0 and deviation 1; it weighs as much as `prior_windows` windows.
+    In the units of `voice` 1 is the deviation within a speaker of the population, which weighs as much as
+    `prior_windows` windows.
     """
     share = len(voices) / (len(voices) + prior_windows)
-    mean = share * voices.mean(axis=0)
     deviation = np.sqrt(share * voices.var(axis=0) + (1 - share))
-    return np.stack([mean, deviation]).astype(np.float32)
+    return np.stack([voices.mean(axis=0), deviation]).astype(np.float32)

@@ -1,6 +1,7 @@
 """A trained network → one sealed .onnx. In: weights, recipe, temperature. Out: a file that takes a raw waveform.
 
-The file is written only when ONNX Runtime, reading it as a user would, agrees with torch.
+The file is written only when ONNX Runtime, reading it as a user would, agrees with torch. With an enrolled head it
+takes the profile of a voice as well: an input that may be left out.
 """
 
 import json
@@ -9,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,26 @@ import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 
-from speech_emotion.audio import SAMPLE_RATE
+from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ParityError
 from speech_emotion.labels import EMOTIONS
-from speech_emotion.model import FORMAT_VERSION, METADATA_KEY, SEAL_KEY, UNSEALED, EmotionModel, seal
+from speech_emotion.model import (
+    FORMAT_VERSION,
+    METADATA_KEY,
+    OUTPUTS,
+    PROFILE,
+    SEAL_KEY,
+    UNSEALED,
+    VOICE,
+    EmotionModel,
+    seal,
+)
+from speech_emotion.model_info import Enrolment
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.networks import EmotionNet
+from speech_emotion.training.enrolment import MIN_SECONDS, PRIOR_WINDOWS, EnrolledHead, voice_features
+from speech_emotion.training.fit import Network
+from speech_emotion.training.quantize import round_weights, shrink
 
 TOLERANCE = 1e-5  # in probability
 OPSET = 18
@@ -48,7 +62,7 @@ class Provenance:
 class _Shipped(nn.Module):
     """waveform (batch, n_samples) → probabilities, logits (batch, n_labels), log_mel (batch, n_mels, n_frames)."""
 
-    def __init__(self, network: EmotionNet, temperature: float) -> None:
+    def __init__(self, network: Network, temperature: float) -> None:
         super().__init__()
         self.network, self.temperature = network, temperature
 
@@ -58,14 +72,54 @@ class _Shipped(nn.Module):
         return torch.softmax(logits / self.temperature, dim=1), logits, log_mel
 
 
+class _Enrolled(_Shipped):
+    """_Shipped that also takes profile (2, n_features) and gives voice (batch, n_features).
+
+    A profile of zeros is none: then the probabilities are those of _Shipped.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, network: Network, temperature: float, head: EnrolledHead) -> None:
+        super().__init__(network, temperature)
+        cooled = temperature / head.temperature  # one temperature divides the logits of either head
+        tensors = {"mean": head.mean, "deviation": head.deviation}
+        tensors |= {"weight": head.weight * cooled, "bias": head.bias * cooled}
+        for name, values in tensors.items():
+            self.register_buffer(name, torch.from_numpy(values))
+
+    def forward(self, waveform: Tensor, profile: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+        log_mel = self.network.features(waveform)
+        embedding = self.network.embed(log_mel)
+        voice = (voice_features(embedding, log_mel) - self.mean) / self.deviation
+        deviation = torch.where(profile[1] > 0, profile[1], 1.0)
+        enrolled = nn.functional.linear((voice - profile[0]) / deviation, self.weight, self.bias)
+        logits = torch.where(profile[1].amax(dim=0) > 0, enrolled, self.network.head(embedding))
+        return torch.softmax(logits / self.temperature, dim=1), logits, log_mel, voice
+
+
 def export(
-    network: EmotionNet, config: TrainConfig, temperature: float, provenance: Provenance, path: Path
+    network: Network,
+    config: TrainConfig,
+    temperature: float,
+    provenance: Provenance,
+    path: Path,
+    *,
+    head: EnrolledHead | None = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> EmotionModel:
     """Write the model to `path`, all or nothing, and return it as loaded from there.
 
+    head: for voices that are enrolled. thresholds: see `prediction.decide`.
     Raises ParityError where torch and ONNX Runtime differ by more than 1e-5 in a probability.
     """
-    shipped = _Shipped(network.cpu().eval(), temperature).eval()
+    network = network.cpu().eval()
+    round_weights(network)
+    shipped = _Enrolled(network, temperature, head) if head else _Shipped(network, temperature)
+    shipped = shipped.eval()
     window = config.window
     data = _to_onnx(
         shipped,
@@ -88,6 +142,8 @@ def export(
             "metrics": provenance.metrics or {},
             "licence": provenance.licence,
             "citation": provenance.citation,
+            "thresholds": dict(thresholds or {}),
+            "enrolment": _enrolment(head) if head else None,
         },
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,17 +155,25 @@ def export(
     return EmotionModel.load(path)
 
 
+def _enrolment(head: EnrolledHead) -> dict[str, Any]:
+    enrolment = Enrolment(len(head.mean), MIN_SECONDS, PRIOR_WINDOWS, head.gain)
+    return asdict(enrolment)
+
+
 def _to_onnx(shipped: _Shipped, config: TrainConfig, metadata: Mapping[str, Any]) -> bytes:
     n_samples = torch.export.Dim("n_samples", min=config.frontend.n_fft)
+    waveform = torch.zeros(2, round(config.window.seconds * SAMPLE_RATE))
+    shape: dict[int, Any] = {0: torch.export.Dim("batch"), 1: n_samples}
+    profile = torch.zeros(2, len(shipped.mean)) if isinstance(shipped, _Enrolled) else None
     with _quiet_exporter():
         program = torch.onnx.export(
             shipped,
-            (torch.zeros(2, round(config.window.seconds * SAMPLE_RATE)),),
+            (waveform,) if profile is None else (waveform, profile),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["waveform"],
-            output_names=["probabilities", "logits", "log_mel"],
-            dynamic_shapes=({0: torch.export.Dim("batch"), 1: n_samples},),
+            input_names=["waveform"] if profile is None else ["waveform", PROFILE],
+            output_names=[*OUTPUTS] if profile is None else [*OUTPUTS, VOICE],
+            dynamic_shapes=(shape,) if profile is None else (shape, None),
             verbose=False,
             optimize=False,
         )
@@ -117,9 +181,12 @@ def _to_onnx(shipped: _Shipped, config: TrainConfig, metadata: Mapping[str, Any]
         raise ParityError("torch exported nothing. Install the versions of constraints.txt.")
     onnxscript.optimizer.optimize(program.model, output_size_limit=LARGEST_FOLDED)
     graph = program.model_proto
+    if profile is not None:  # an input with an initializer has a default and may be left out
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(profile.numpy(), PROFILE))
     for entry in (*graph.graph.node, *graph.graph.value_info):
         del entry.metadata_props[:]  # stack traces of the exporting machine
         entry.doc_string = ""
+    shrink(graph.graph)
     onnx.helper.set_model_props(
         graph, {METADATA_KEY: json.dumps(metadata, sort_keys=True, ensure_ascii=False), SEAL_KEY: UNSEALED}
     )
@@ -153,9 +220,11 @@ def check_parity(shipped: nn.Module, model: EmotionModel, config: TrainConfig) -
             voice = np.sign(np.sin(2 * np.pi * pitch * seconds)) * np.abs(np.sin(7 * seconds)) * 0.1
             noise = random.standard_normal((n_rows, n_samples)) * 0.01
             waveform = (voice + noise).astype(np.float32)
-            with torch.inference_mode():
-                expected = shipped(torch.from_numpy(waveform))[0].numpy()
-            differences.append(np.abs(expected - model.score(waveform).probabilities).max())
+            for profile in _profiles(shipped, random):
+                inputs = [waveform] if profile is None else [waveform, profile]
+                with torch.inference_mode():
+                    expected = shipped(*map(torch.from_numpy, inputs))[0].numpy()
+                differences.append(np.abs(expected - model.score(*inputs).probabilities).max())
     worst = float(np.max(differences))  # NaN where one is NaN
     if not worst <= TOLERANCE:
         raise ParityError(
@@ -163,3 +232,12 @@ def check_parity(shipped: nn.Module, model: EmotionModel, config: TrainConfig) -
             "allowed. Nothing was written. Install the versions of constraints.txt and export again."
         )
     return worst
+
+
+def _profiles(shipped: nn.Module, random: np.random.Generator) -> list[FloatArray | None]:
+    """What a graph is tried with: no profile if it takes none, otherwise zeros, which is none, and one."""
+    if not isinstance(shipped, _Enrolled):
+        return [None]
+    n_features = len(shipped.mean)
+    voice = np.stack([random.normal(0, 1, n_features), random.uniform(0.7, 1.3, n_features)])
+    return [np.zeros((2, n_features), np.float32), voice.astype(np.float32)]
