@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
+from speech_emotion.training.imagenet import imagenet_state
 from speech_emotion.training.quantize import pack, unpack
+from speech_emotion.training.vgg16 import Vgg16, load_imagenet
 
 SHIPPED: Final = Path(__file__).parent.parent / "assets" / "trunk.safetensors"
 FACTS_KEY: Final = "speech_emotion_trunk"
@@ -72,23 +74,40 @@ def start(network: nn.Module, source: str) -> dict[str, Any]:
     """Give `network` the weights of `source` and return its facts.
 
     `source` is "fresh" (nothing happens), "pretrained" (the trunk in the package), or a path: a trunk, or the .onnx
-    of Smart Turn. The head stays as it was drawn. Raises ConfigError where the trunk is that of another network.
+    of Smart Turn. For VGG16 it may be "imagenet", or a path to torchvision's .pth. The head stays as it was drawn.
+    Raises ConfigError where the weights are those of another network.
     """
     if source == "fresh":
         return {}
     path = SHIPPED if source == "pretrained" else Path(source)
+    if source == "imagenet" or path.suffix == ".pth":
+        return _start_from_imagenet(network, None if source == "imagenet" else path)
     tensors, facts = smart_turn(path) if path.suffix == ".onnx" else load(path)
-    own = {name: t.shape for name, t in network.state_dict().items() if not name.startswith(HEAD)}
-    given = {name: t.shape for name, t in tensors.items() if name in own or path.suffix != ".onnx"}
-    wanted = {name: s for name, s in own.items() if name in given} if path.suffix == ".onnx" else own
-    if given != wanted or not given:
-        different = sorted(given.items() ^ wanted.items())[:1]
+    own = {name: t for name, t in network.state_dict().items() if not name.startswith(HEAD)}
+    if path.suffix == ".onnx":  # the encoder alone, and more layers of it than may be wanted
+        own = {name: t for name, t in own.items() if name.startswith("encoder.")}
+        tensors = {name: t for name, t in tensors.items() if name in own}
+    given, wanted = ({(name, tuple(t.shape)) for name, t in some.items()} for some in (tensors, own))
+    if different := sorted(given ^ wanted):
         raise ConfigError(
-            f"{path}: the trunk of another network ({different}). Give the recipe's [network] and [frontend] the "
-            "settings of the trunk, or start with --init fresh."
+            f"{path}: the trunk of another network (such as {different[0]}). Give the recipe's [network] and [frontend] "
+            "the settings of the trunk, or start with --init fresh."
         )
-    network.load_state_dict({name: tensors[name] for name in given}, strict=False)
+    network.load_state_dict(tensors, strict=False)
     return facts
+
+
+def _start_from_imagenet(network: nn.Module, path: Path | None) -> dict[str, Any]:
+    if not isinstance(network, Vgg16):
+        raise ConfigError(
+            'Only VGG16 starts from ImageNet. Use a recipe with network.architecture = "vgg16".'
+        )
+    load_imagenet(network, imagenet_state(path))
+    return {
+        "name": "VGG16 of torchvision, ImageNet",
+        "licence": "BSD 3-Clause (torchvision)",
+        "citation": "Simonyan & Zisserman (2014). Very deep convolutional networks. arXiv 1409.1556.",
+    }
 
 
 def smart_turn(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
