@@ -90,7 +90,7 @@ def start(network: nn.Module, source: str) -> dict[str, Any]:
     given, wanted = ({(name, tuple(t.shape)) for name, t in some.items()} for some in (tensors, own))
     if different := sorted(given ^ wanted):
         raise ConfigError(
-            f"{path}: the trunk of another network (such as {different[0]}). Give the recipe's [network] and [frontend] "
+            f"{path}: the trunk of another network ({different[0]}). Give the recipe's [network] and [frontend] "
             "the settings of the trunk, or start with --init fresh."
         )
     network.load_state_dict(tensors, strict=False)
