@@ -173,7 +173,7 @@ def test_actors_by_file_name_count_whatever_the_table_calls_them(tmp_path: Path)
         "other.wav,angry,S,1",
     ]
     made = audit(table(tmp_path, rows))
-    assert made.verdict == "LEAKS: 1 × RAVDESS actor, by file name, in more than one fold"
+    assert made.verdict == "LEAKS: 1 × RAVDESS actor in two folds under two speakers' names"
     assert made.leaks[0].found == ("actor 02: 1 in 0, 2 in 1",)
     assert found(made)["RAVDESS speaker unlike the actor in the file name"] == (
         "Actor_02/03-01-05-01-01-01-02.wav: the table says P, who is otherwise actor 01",

@@ -315,7 +315,7 @@ def _ravdess_checks(rows: Sequence[Row]) -> list[Check]:
     repeated = [row for row, _ in named if modalities[_take(row)] >= {"full-AV", "audio-only"}]
     return [
         Check(
-            "RAVDESS actor, by file name, in more than one fold",
+            "RAVDESS actor in two folds under two speakers' names",
             True,
             _spread(unseen, lambda row: f"actor {PurePosixPath(row.path).stem[-2:]}"),
             "Take the actor from the file name, and put all clips of an actor into one fold.",
