@@ -299,6 +299,10 @@ def evaluate(
     noise: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="With --conditions, also in this recorded noise.")
     ] = None,
+    enrolled: Annotated[
+        bool,
+        typer.Option("--enrolled", help="With profiles of the tested speakers' own voices: OUT/enrolled."),
+    ] = False,
     audit: Annotated[
         Path | None,
         typer.Option(metavar="CSV", help="Score nothing: does this split (path, label, speaker, fold) leak?"),
@@ -330,6 +334,9 @@ def evaluate(
         raise typer.BadParameter("--noise FOLDER goes with --conditions")
     if conditions:
         _evaluate_conditions(runs, corpus, protocol, noise, out, page)
+        return
+    if enrolled:
+        _evaluate_enrolled(runs, corpus, protocol, out)
         return
     with _progress("listening") as progress:
         evaluation = score_protocol(runs, name, folder, protocol, progress=progress)
@@ -363,6 +370,20 @@ def _audit(table: Path, audio_root: Path | None, out: Path | None) -> None:
         typer.echo(f"Written: {out}", err=True)
     if found.leaks:
         raise typer.Exit(1)
+
+
+def _evaluate_enrolled(runs: list[Path], corpus: str, protocol: str, out: Path) -> None:
+    from speech_emotion.evaluation import enrolled
+
+    name, folder = _corpus_folder(corpus)
+    words = ["speech-emotion", "evaluate", *map(str, runs), "--corpus", corpus, "--protocol", protocol]
+    command = shlex.join([*words, "--enrolled"])
+    with _progress("listening") as progress:
+        found = enrolled.measure(runs, name, folder, protocol, command=command, progress=progress)
+    written = found.write(out)
+    for line in found.lines():
+        typer.echo(line)
+    typer.echo(f"Written: {written}", err=True)
 
 
 def _evaluate_conditions(

@@ -1,0 +1,230 @@
+"""What it gains to know the voice. In: exported models that can enrol and a corpus. Out: an Enrolled and its file.
+
+Every tested speaker enrols with recordings of their own, without their labels, and each training's model answers
+all their clips through the public API: without a profile, and with profiles of a minute, of 20 s, and of neutral
+and calm speech alone. Such scores use sound of the test speakers, so they stand in files of their own and never in
+a table with scores of models that do not. Scores are fractions, as in result.py.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+import speech_emotion
+from speech_emotion.audio import SAMPLE_RATE, FloatArray, load
+from speech_emotion.classifier import Classifier
+from speech_emotion.corpora.sealed import write_whole
+from speech_emotion.errors import AudioTooShortError
+from speech_emotion.evaluation import metrics
+from speech_emotion.evaluation.metrics import PairedDifference
+from speech_emotion.evaluation.result import Result, Score, summarise
+from speech_emotion.evaluation.score import Answer, Evaluation, Trial, answer_of, plan_trials
+from speech_emotion.labels import EMOTIONS
+from speech_emotion.profile import SpeakerProfile
+
+FOLDER: Final = "enrolled"  # in the folder of results, whose own .json files are results
+DECIMALS: Final = 4
+
+Progress = Callable[[int, int], None]  # clips answered in every way so far, clips in all
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a speaker enrols: with so many seconds of clips in a random order, of these emotions (empty: of all)."""
+
+    name: str
+    title: str
+    seconds: float
+    labels: tuple[str, ...] = ()
+
+
+PLAIN: Final = Way("plain", "without a profile", 0.0)
+WAYS: Final = (
+    PLAIN,
+    Way("60s", "60 s of any speech", 60.0),
+    Way("20s", "20 s of any speech", 20.0),
+    Way("neutral", "up to 60 s of neutral and calm speech", 60.0, ("neutral", "calm")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How well the models do after one way of enrolling.
+
+    difference: the speakers' own UAR minus their own without a profile; None for that itself.
+    uar_unheard, plain_unheard: the UAR over the clips that no profile was made of, and that of plain over the same;
+    None where there are none.
+    """
+
+    title: str
+    n_profiles: int  # over all seeds; speakers with too little speech answer without one
+    uar: Score
+    accuracy: Score
+    ece: Score
+    difference: PairedDifference | None
+    n_unheard: int
+    uar_unheard: float | None
+    plain_unheard: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled:
+    """What a file of results/enrolled holds, in its order."""
+
+    corpus: str
+    protocol: str
+    leaky: bool
+    split_hash: str
+    model: str
+    seeds: tuple[int, ...]
+    n_clips: int
+    n_speakers: int
+    uses: str
+    command: str
+    commit: str | None
+    ways: Mapping[str, Outcome]
+
+    def write(self, results_folder: str | os.PathLike[str]) -> Path:
+        """Write `enrolled/<corpus>-<protocol>-<model>.json` into the folder of results."""
+        path = Path(results_folder) / FOLDER / f"{self.corpus}-{self.protocol}-{self.model}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+        write_whole(path, f"{text}\n".encode())
+        return path
+
+    def lines(self) -> Iterator[str]:
+        """For a terminal: a line a way, in percent."""
+        for outcome in self.ways.values():
+            change = ""
+            if found := outcome.difference:
+                low, high = (100 * bound for bound in found.interval)
+                change = f", change {100 * found.mean:+.1f} [{low:+.1f}, {high:+.1f}] a speaker"
+            yield f"{outcome.title}: UAR {outcome.uar}, ECE {outcome.ece}{change}"
+
+
+def measure(
+    runs: Sequence[str | os.PathLike[str]],
+    corpus: str,
+    folder: str | os.PathLike[str],
+    protocol_name: str,
+    *,
+    command: str,
+    progress: Progress | None = None,
+) -> Enrolled:
+    """Score the run folders, as `score_protocol` does, after every way of enrolling.
+
+    Raises what `plan_trials` raises, before a clip is heard, and ModelError for a model that cannot enrol.
+    """
+    facts, trials = plan_trials(runs, corpus, folder, protocol_name)
+    answers: dict[str, list[Answer]] = {way.name: [] for way in WAYS}
+    heard: dict[str, set[tuple[int, str]]] = {way.name: set() for way in WAYS}  # (seed, clip) in a profile
+    n_profiles = dict.fromkeys(answers, 0)
+    for (model, _), group in groupby(
+        sorted(trials, key=lambda trial: (trial.seed, trial.fold, trial.clip.speaker, trial.clip.path)),
+        lambda trial: (trial.model, trial.clip.speaker),
+    ):
+        of_speaker, classifier = list(group), speech_emotion.load(model)
+        sounds = [load(Path(folder) / trial.clip.path).samples for trial in of_speaker]
+        for way in WAYS:
+            chosen = _chosen(way, of_speaker, sounds)
+            profile = _enrol(classifier, [sounds[index] for index in chosen]) if chosen else None
+            n_profiles[way.name] += profile is not None
+            if profile:
+                heard[way.name] |= {(of_speaker[index].seed, of_speaker[index].clip.path) for index in chosen}
+            for trial, samples in zip(of_speaker, sounds, strict=True):
+                said = classifier.predict(samples, sample_rate=SAMPLE_RATE, profile=profile)
+                answers[way.name].append(answer_of(trial, said))
+        if progress:
+            progress(len(answers[PLAIN.name]), len(trials))
+    return _summarised(facts, answers, heard, n_profiles, command)
+
+
+def _chosen(way: Way, trials: Sequence[Trial], sounds: Sequence[FloatArray]) -> list[int]:
+    """Which of a speaker's clips they enrol with: always the same, whatever the seed of the training."""
+    speaker = trials[0].clip.speaker
+    random = np.random.default_rng([*way.name.encode(), *speaker.encode()])
+    chosen: list[int] = []
+    seconds = 0.0
+    for index in random.permutation(len(trials)).tolist():
+        if seconds < way.seconds and (not way.labels or trials[index].clip.label in way.labels):
+            chosen.append(index)
+            seconds += len(sounds[index]) / SAMPLE_RATE
+    return chosen
+
+
+def _enrol(classifier: Classifier, sounds: Sequence[FloatArray]) -> SpeakerProfile | None:
+    try:
+        return classifier.enrol(*sounds, sample_rate=SAMPLE_RATE)
+    except AudioTooShortError:
+        return None
+
+
+def _summarised(
+    facts: Evaluation,
+    answers: Mapping[str, Sequence[Answer]],
+    heard: Mapping[str, set[tuple[int, str]]],
+    n_profiles: Mapping[str, int],
+    command: str,
+) -> Enrolled:
+    results: dict[str, Result] = {}
+    ordered: dict[str, list[Answer]] = {}
+    for name, rows in answers.items():
+        ordered[name] = sorted(rows, key=lambda row: (row.seed, row.fold, row.file))
+        results[name] = summarise(replace(facts, answers=tuple(ordered[name])), command=command)
+    plain = results[PLAIN.name]
+    ways = {}
+    for way in WAYS:
+        result, seen = results[way.name], heard[way.name]
+        unheard = [number for number, row in enumerate(ordered[way.name]) if (row.seed, row.file) not in seen]
+        ways[way.name] = Outcome(
+            title=way.title,
+            n_profiles=n_profiles[way.name],
+            uar=result.uar,
+            accuracy=result.accuracy,
+            ece=result.ece,
+            difference=None if way is PLAIN else _difference(result, plain),
+            n_unheard=len(unheard),
+            uar_unheard=_uar([ordered[way.name][number] for number in unheard]),
+            plain_unheard=_uar([ordered[PLAIN.name][number] for number in unheard]),
+        )
+    return Enrolled(
+        corpus=facts.corpus,
+        protocol=facts.protocol.name,
+        leaky=facts.protocol.leaky,
+        split_hash=facts.protocol.split_hash,
+        model=facts.model,
+        seeds=plain.seeds,
+        n_clips=plain.n_clips,
+        n_speakers=plain.n_speakers,
+        uses="unlabelled sound of the tested speakers: not comparable with scores that use none",
+        command=command,
+        commit=facts.commit,
+        ways=ways,
+    )
+
+
+def _difference(enrolled: Result, plain: Result) -> PairedDifference:
+    by_speaker = [
+        {name: group.mean for name, group in result.per_actor.items()} for result in (enrolled, plain)
+    ]
+    found = metrics.paired_difference(*by_speaker)
+    low, high = found.interval
+    interval = (round(low, DECIMALS), round(high, DECIMALS))
+    return replace(found, mean=round(found.mean, DECIMALS), interval=interval)
+
+
+def _uar(rows: Sequence[Answer]) -> float | None:
+    """Over all seeds together."""
+    if not rows:
+        return None
+    numbers = {emotion: number for number, emotion in enumerate(EMOTIONS)} | {"": metrics.ABSTAINED}
+    spoken, answered = (
+        np.array([numbers[getattr(row, which)] for row in rows]) for which in ("label", "answer")
+    )
+    return round(metrics.uar(spoken, answered), DECIMALS)
