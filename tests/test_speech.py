@@ -1,5 +1,6 @@
 """The speech gate: voices pass, silence, noise, hum and tones do not, whatever the gain and however short."""
 
+import json
 from importlib.resources import files
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from sounds import voice
 
 from speech_emotion.audio import SAMPLE_RATE, load
-from speech_emotion.speech import LEVEL_FLOOR_DB, has_speech
+from speech_emotion.errors import ModelFormatError
+from speech_emotion.speech import LEVEL_FLOOR_DB, Weights, describe, has_speech, parse
 
 WINDOW = 3 * SAMPLE_RATE
 TIME = np.arange(WINDOW) / SAMPLE_RATE
@@ -123,3 +125,67 @@ class TestGain:
         sound = voice(3)
         sound.flags.writeable = False
         assert has_speech(sound)
+
+
+class TestDescribe:
+    @pytest.mark.parametrize("samples", [VOICE, PINK_NOISE, tone(300), noise(0, 3)[:8_000]])
+    def test_every_sound_above_the_floor_has_finite_statistics(self, samples: Any) -> None:
+        statistics = describe(samples.astype(np.float32))
+        assert statistics is not None
+        assert np.isfinite(statistics).all()
+
+    def test_the_shortest_sound_it_describes_has_eight_frames(self) -> None:
+        assert describe(VOICE[: 2 * (320 + 7 * 160) - 1]) is None
+        assert describe(VOICE[: 2 * (320 + 7 * 160)]) is not None
+
+    def test_gain_moves_no_statistic(self) -> None:
+        plain, softer = describe(VOICE), describe(VOICE * np.float32(1 / 64))
+        assert plain is not None
+        assert softer is not None
+        np.testing.assert_allclose(plain, softer, atol=1e-3)
+
+    def test_a_steady_tone_is_periodic_and_stands_still_where_a_voice_glides(self) -> None:
+        still, gliding = describe(tone(220)), describe(voice(3, f0=220))
+        assert still is not None
+        assert gliding is not None
+        of_tone, of_voice = (
+            still[-8:-4],
+            gliding[-8:-4],
+        )  # stretches of 80 ms: share, glide, glides, stands still
+        np.testing.assert_allclose(of_tone[1:], [0, 0, 1], atol=1e-3)
+        assert of_voice[1] > 0.01
+        assert of_voice[3] < 0.5
+
+
+class TestWeights:
+    FOUND = json.loads(files("speech_emotion").joinpath("assets", "speech_gate.json").read_bytes())
+
+    def test_they_are_small_and_say_where_they_come_from(self) -> None:
+        asset = files("speech_emotion").joinpath("assets", "speech_gate.json")
+        assert len(asset.read_bytes()) < 50_000
+        assert self.FOUND["command"].startswith("python tools/train_speech_gate.py")
+        assert len(self.FOUND["commit"]) == 40
+
+    def test_the_score_is_that_of_one_hidden_layer(self) -> None:
+        one, two = np.ones(1), np.ones((1, 1))
+        weights = Weights(centre=one, scale=2 * one, hidden=two, bias=one, out=3 * one, threshold=0.5)
+        assert weights.score(np.array([3.0])) == pytest.approx(3 * (1 + 1) - 0.5)
+        assert weights.score(np.array([-9.0])) == pytest.approx(-0.5)
+        assert weights.score(np.array([999.0])) == pytest.approx(3 * (5 + 1) - 0.5)
+
+    @pytest.mark.parametrize(
+        "change", [{"bias": [1.0]}, {"out": None}, {"threshold": "x"}, {"hidden": [[1.0]]}, {"scale": [[0]]}]
+    )
+    def test_damaged_weights_are_refused(self, change: dict[str, Any]) -> None:
+        with pytest.raises(ModelFormatError, match="Install speech-emotion again"):
+            parse(json.dumps(self.FOUND | change).encode())
+
+    @pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
+    def test_weights_that_are_no_numbers_are_refused(self, threshold: float) -> None:
+        with pytest.raises(ModelFormatError, match="no numbers"):
+            parse(json.dumps(self.FOUND | {"threshold": threshold}).encode())
+
+    @pytest.mark.parametrize("data", [b"", b"\x80pickle", b"[]", b"{}"])
+    def test_other_files_are_refused(self, data: bytes) -> None:
+        with pytest.raises(ModelFormatError, match="speech gate are damaged"):
+            parse(data)
