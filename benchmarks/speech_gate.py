@@ -79,7 +79,7 @@ def of_folder(folder: Path, *, voices: bool = True) -> Counts:
     chance = np.random.default_rng(0)
     found: dict[str, list[bool]] = defaultdict(list)
     held_out = [path for path in paths(folder) if not is_learned(path, folder)]
-    for path in held_out[:: -(-len(held_out) // MAX_RECORDINGS)]:
+    for path in held_out[:: max(1, -(-len(held_out) // MAX_RECORDINGS))]:
         samples = load(path).samples
         found["whole"].append(has_speech(samples))
         if SHOUTED.match(path.name):
