@@ -207,6 +207,13 @@ def train(
         list[int] | None, typer.Option(help="May be given again; by default the recipe's.")
     ] = None,
     init: InitOption = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Without --protocol: its run folder, after whose heads for enrolled voices to fit one.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE/PROTOCOL.")] = None,
     prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
     device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
@@ -232,7 +239,7 @@ def train(
     device = choose_device(device)
     lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
     dataset = _prepared(name, folder, prepared / name)
-    models = runs.train(trainings, dataset, split, device=device, on_epoch=lines)
+    models = runs.train(trainings, dataset, split, like=calibration, device=device, on_epoch=lines)
     for model in models:
         typer.echo(str(model))
     if split:

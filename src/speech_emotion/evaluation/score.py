@@ -142,7 +142,10 @@ def plan_trials(
 
 
 def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
-    """Raise SpeakerLeakError unless the model's metadata proves that it learned from no tested speaker."""
+    """Raise SpeakerLeakError unless the model's metadata proves that it learned from no tested speaker.
+
+    A peeked fold was validated on them: its protocol is LEAKY, and such a model is refused by every other.
+    """
     same_voices = next((group for group in SAME_VOICES if split.corpus in group), {split.corpus})
     if not same_voices.intersection(info.corpora):
         return
@@ -153,7 +156,7 @@ def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
             f"{where}: the model learned from {', '.join(info.corpora)} and names nobody who was left out, "
             f"so nobody of {split.corpus} can test it. {advice}"
         )
-    learned_from = {*info.protocol["train"], *info.protocol["validation"]}
+    learned_from = {*info.protocol["train"], *(() if fold.peeked else info.protocol["validation"])}
     if heard := sorted(fold.test & learned_from):
         raise SpeakerLeakError(
             f"{where}: the model learned from {', '.join(heard)}, who are tested. {advice}"

@@ -29,8 +29,7 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.profile import shrunk
 from speech_emotion.training import calibrate, checkpoint
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.fit import Network, Sides, build, frame
-from speech_emotion.training.trainer import part
+from speech_emotion.training.fit import Network, Sides, build, frame, kept_weights
 
 FILE: Final = "enrolment.safetensors"
 MIN_SECONDS: Final = 10.0  # of speech in a profile
@@ -38,7 +37,7 @@ PRIOR_WINDOWS: Final = 10.0
 ENROLLED_SECONDS: Final = (20.0, 60.0)  # of speech in the profiles of the fit
 N_DRAWS: Final = 4  # profiles a speaker
 NEUTRAL: Final = tuple(EMOTIONS.index(label) for label in ("neutral", "calm"))
-PENALTIES: Final = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+PENALTIES: Final = (100.0, 10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -282,7 +281,7 @@ def learn_run(
     tensors, state = checkpoint.load(folder)
     config = TrainConfig.from_dict(state["recipe"], where=str(folder))
     network = build(config)
-    network.load_state_dict(part(tensors, "average"))
+    network.load_state_dict(kept_weights(tensors))
     others = [head for head in map(read, like) if head]
     head = learn(network.eval(), config, dataset, sides, others)
     head.write(folder)

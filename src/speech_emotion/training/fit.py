@@ -9,8 +9,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from speech_emotion.training.config import Recipe, TrainConfig
 from speech_emotion.training.dataset import FrameBank, batches
 from speech_emotion.training.networks import EmotionNet
 from speech_emotion.training.quantize import round_weights
-from speech_emotion.training.trainer import Trainer, derive, keep_freed_memory, smooth
+from speech_emotion.training.trainer import Trainer, derive, keep_freed_memory, part, smooth
 from speech_emotion.training.transformer import EmotionTransformer
 from speech_emotion.training.vgg16 import Vgg16
 from speech_emotion.windows import Framer
@@ -56,10 +56,16 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Sides:
-    """Clip indices to learn from and to validate on, (n,) each; `validation` may be empty."""
+    """Clip indices to learn from and to validate on, (n,) each; `validation` may be empty.
+
+    Of `copies` only the altered speeds are learned from. `keep_best` keeps the epoch of the best validation UAR (the
+    first of several) instead of the last one.
+    """
 
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
+    copies: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    keep_best: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,12 +108,16 @@ def fit(
     """Train to the end, or on from the run folder's checkpoint."""
     keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
-    trainer = _FineTuner(config, bank, torch.from_numpy(sides.train), torch.device(device))
+    trainer = _FineTuner(config, bank, sides, torch.device(device))
     validation = _ValidationSet(config, dataset, sides.validation, trainer.average)
+    if sides.keep_best and not len(validation.labels):
+        raise ConfigError(f"{out}: nobody to pick the epoch by. Set validation speakers aside.")
     log: list[dict[str, Any]] = []
+    best: dict[str, Tensor] = {}
     if kept := resumable(config, dataset, sides, out):
         tensors, log = kept
         trainer.restore(tensors)
+        best = part(tensors, "best")
     state = {"fingerprint": _fingerprint(config, dataset, sides), "recipe": config.to_dict(), "log": log}
     for epoch in range(len(log), config.fit.epochs):
         started = time.perf_counter()
@@ -124,12 +134,28 @@ def fit(
             round(seconds, 2),
         )
         log.append(dataclasses.asdict(line))
+        if sides.keep_best and _is_best(log):
+            best = {name: tensor.cpu().clone() for name, tensor in trainer.average.state_dict().items()}
         write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
-        checkpoint.save(out, trainer.tensors(), state)  # last: what it holds need not be written again
+        of_best = {f"best.{name}": tensor for name, tensor in best.items()}
+        checkpoint.save(out, trainer.tensors() | of_best, state)  # last: what it holds need not be written again
         on_epoch(line)
+    if best:
+        trainer.average.load_state_dict(best)
     round_weights(trainer.average)  # as its file will hold them
     temperature, evidence = validation.calibration(trainer.average)
     return Fitted(temperature, evidence, trainer.trunk)
+
+
+def _is_best(log: Sequence[Mapping[str, Any]]) -> bool:
+    """Is the last line better than all before it?"""
+    *earlier, last = (line["validation_uar"] for line in log)
+    return all(last > score for score in earlier)
+
+
+def kept_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of a finished run's checkpoint, the averaged weights that are exported: `Sides.keep_best` says which."""
+    return part(tensors, "best") or part(tensors, "average")
 
 
 def resumable(
@@ -150,18 +176,20 @@ def resumable(
 class _FineTuner(Trainer):
     """Learns the labels of some clips of one corpus."""
 
-    def __init__(self, config: TrainConfig, bank: FrameBank, clips: Tensor, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, bank: FrameBank, sides: Sides, device: torch.device) -> None:
         network = build(config)
         self.trunk = trunk.start(network, config.init)
         super().__init__(network, config, device)
-        self.bank, self.clips = bank, clips
+        self.bank, self.clips = bank, torch.from_numpy(np.concatenate([sides.train, sides.copies]))
+        self.copies = torch.from_numpy(sides.copies)
         self.n_frames = n_frames(config)
 
     def batches(self, generator: Generator) -> list[Tensor]:
         return batches(self.clips, self.config.fit.batch_size, generator)
 
     def loss(self, clips: Tensor, generator: Generator) -> Tensor:
-        log_mel = self.bank.windows(clips, self.n_frames, generator).to(self.device)
+        altered = torch.isin(clips, self.copies)
+        log_mel = self.bank.windows(clips, self.n_frames, generator, altered).to(self.device)
         targets = smooth(
             self.bank.labels[clips].to(self.device), len(EMOTIONS), self.config.fit.label_smoothing
         )
@@ -237,4 +265,6 @@ def frame(config: TrainConfig, waveform: npt.NDArray[np.float32]) -> list[npt.ND
 
 def _fingerprint(config: TrainConfig, dataset: PreparedDataset, sides: Sides) -> str:
     facts = [config.to_dict(), dataset.key, sides.train.tolist(), sides.validation.tolist()]
+    if sides.keep_best or len(sides.copies):
+        facts += [sides.keep_best, sides.copies.tolist()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -17,7 +17,7 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -34,20 +34,20 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.result import Result, read_result
-from speech_emotion.evaluation.splits import Fold, Protocol
+from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
 from speech_emotion.model import EmotionModel, ModelInfo
-from speech_emotion.training import checkpoint
+from speech_emotion.training import checkpoint, enrolment
+from speech_emotion.training.calibrate import fit_thresholds
 from speech_emotion.training.card import model_card
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.curves import draw_curves
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.export import Provenance, export
-from speech_emotion.training.fit import Epoch, Sides, build, fit, resumable
+from speech_emotion.training.fit import Epoch, Sides, build, fit, kept_weights, resumable
 from speech_emotion.training.frontend import LogMel
-from speech_emotion.training.quantize import round_weights
-from speech_emotion.training.trainer import part
 
 RUN_FACTS = {"corpora", "protocol", "split_hash", "temperature", "commit"}  # what export needs of run.json
+TRUNK_FACTS = ("name", "began_with", "commit")  # what a run keeps of the trunk it began with
 
 OnEpoch = Callable[[str, Epoch], None]
 
@@ -94,10 +94,15 @@ def train(
     dataset: PreparedDataset,
     protocol: Protocol | None,
     *,
+    like: Path | None = None,
     device: str = "cpu",
     on_epoch: OnEpoch = lambda *_: None,
 ) -> list[Path]:
-    """Carry out what `plan` planned; finished trainings are kept, a killed one goes on. Returns the model files."""
+    """Carry out what `plan` planned; finished trainings are kept, a killed one goes on. Returns the model files.
+
+    like: the run folder of a protocol, after whose enrolled heads that of a model of everybody is fitted.
+    """
+    require_emotions(dataset.corpus, dataset.categories)
     for training in trainings:  # before hours of work
         resumable(training.config, dataset, _sides(training, dataset, protocol), training.folder)
     todo = [training for training in trainings if not _is_finished(training.folder)]
@@ -107,7 +112,7 @@ def train(
         bank = FrameBank(dataset, frontend, config.augment.speeds)
         for training in todo:
             with _writing(training.folder):
-                _train_one(training, dataset, bank, protocol, device, on_epoch)
+                _train_one(training, dataset, bank, protocol, like, device, on_epoch)
     return [training.folder / "model.onnx" for training in trainings]
 
 
@@ -120,29 +125,33 @@ def _train_one(
     dataset: PreparedDataset,
     bank: FrameBank,
     protocol: Protocol | None,
+    like: Path | None,
     device: str,
     on_epoch: OnEpoch,
 ) -> None:
     config, folder = training.config, training.folder
     folder.mkdir(parents=True, exist_ok=True)
     code = commit()  # of what was imported, not of what the checkout holds hours later
-    temperature = fit(
+    sides = _sides(training, dataset, protocol)
+    fitted = fit(
         config,
         dataset,
         bank,
-        _sides(training, dataset, protocol),
+        sides,
         folder,
         device=device,
         on_epoch=lambda epoch: on_epoch(str(training), epoch),
     )
     _, state = checkpoint.load(folder)
     run = {
-        "corpora": [dataset.corpus],
+        "corpora": [dataset.corpus, *fitted.trunk.get("corpora", [])],
         "corpus_hash": dataset.corpus_hash,
         "protocol": None if protocol is None or training.fold is None else protocol.describe(training.fold),
         "split_hash": None if protocol is None else protocol.split_hash,
         "seed": config.fit.seed,
-        "temperature": temperature,
+        "temperature": fitted.temperature,
+        "validation": fitted.validation,
+        "trunk": {key: fitted.trunk[key] for key in TRUNK_FACTS if key in fitted.trunk},
         "commit": code,
         "device": device,
         "threads": torch.get_num_threads(),
@@ -158,20 +167,28 @@ def _train_one(
     _write_json(folder / "recipe.json", config.to_dict())
     _write_json(folder / "run.json", run)
     draw_curves(folder)
+    if len(sides.validation) or like:
+        others = sorted(path.parent for path in like.glob("**/run.json")) if like else []
+        enrolment.learn_run(folder, dataset, sides, others)
     export_run(folder, folder / "model.onnx")
 
 
 def _sides(training: Training, dataset: PreparedDataset, protocol: Protocol | None) -> Sides:
     if protocol is None or training.fold is None:
-        train, validation = np.arange(len(dataset.clips)), np.zeros(0, dtype=np.int64)
+        sides = Sides(np.arange(len(dataset.clips)), np.zeros(0, dtype=np.int64))
     else:
-        train = protocol.indices(dataset.clips, training.fold.train)
-        validation = protocol.indices(dataset.clips, training.fold.validation)
-    if len(train) < 2:
+        fold = training.fold
+        train, validation, copies = (
+            protocol.indices(dataset.clips, members) for members in (fold.train, fold.validation, fold.copies)
+        )
+        sides = Sides(train, validation, copies, keep_best=fold.peeked)
+    if len(sides.train) < 2:
         raise ConfigError(
             f"{dataset.folder}: holds too few clips of the speakers that {training} learns from."
         )
-    return Sides(train, validation)
+    if len(sides.copies) and set(training.config.augment.speeds) == {1.0}:
+        raise ConfigError(f"{training}: there are no copies at speed 1 alone. Add others to augment.speeds.")
+    return sides
 
 
 def export_run(
@@ -179,24 +196,47 @@ def export_run(
     path: Path,
     *,
     temperature: float | None = None,
+    thresholds: Mapping[str, float] | None = None,
     result: Result | None = None,
 ) -> EmotionModel:
-    """Export a finished run; `temperature` in place of its own, the score of `result` for the model's card."""
+    """Export a finished run; `temperature` and `thresholds` in place of its own, `result`'s score for its card."""
     tensors, state = checkpoint.load(folder)
     run = _read_run(folder)
     config = TrainConfig.from_dict(state["recipe"], where=str(folder))
     provenance = Provenance(
         corpora=tuple(run["corpora"]),
-        licence="; ".join(dict.fromkeys(corpora.get(name).licence for name in run["corpora"])),
-        citation=" ".join(corpora.get(name).citation for name in run["corpora"]),
+        licence=_joined("; ", run, "licence"),
+        citation=_joined(" ", run, "citation"),
         commit=run["commit"],
         protocol=run["protocol"],
         split_hash=run["split_hash"],
         metrics=honest_score(result, config.name) if result else None,
     )
     network = build(config)
-    network.load_state_dict(part(tensors, "average"))
-    return export(network, config, temperature or run["temperature"], provenance, path)
+    network.load_state_dict(kept_weights(tensors))
+    return export(
+        network,
+        config,
+        temperature or run["temperature"],
+        provenance,
+        path,
+        head=enrolment.read(folder),
+        thresholds=fit_thresholds(_evidences([run])) if thresholds is None else thresholds,
+    )
+
+
+def _joined(separator: str, run: Mapping[str, Any], fact: str) -> str:
+    """A fact of every corpus, and of the trunk that knows more than its corpora; each once."""
+    texts = [getattr(corpora.get(name), fact) for name in run["corpora"]]
+    known = separator.join(dict.fromkeys(texts))
+    others = [
+        text for text in run.get("trunk", {}).get("began_with", {}).get(fact, "").split(separator) if text
+    ]
+    return separator.join([known, *(text for text in others if text not in known)])
+
+
+def _evidences(runs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [run["validation"] for run in runs if "validation" in run]
 
 
 def _read_run(folder: Path) -> dict[str, Any]:
@@ -219,9 +259,15 @@ def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None
     the score on its card is that of `result`, the same recipe tested on speakers it had not heard.
     """
     score = read_result(result) if result else None
-    temperature = mean_temperature(calibration) if calibration else None
+    judged = calibration_runs(calibration) if calibration else []
     with _writing(path):
-        info = export_run(run, path, temperature=temperature, result=score).info
+        info = export_run(
+            run,
+            path,
+            temperature=mean_temperature(judged) if judged else None,
+            thresholds=fit_thresholds(_evidences(judged)) if judged else None,
+            result=score,
+        ).info
         write_whole(path.with_suffix(".sha256"), f"{info.sha256}  {path.name}\n".encode())
         write_whole(path.with_suffix(".md"), model_card(info).encode())
     return info
@@ -239,12 +285,21 @@ def honest_score(result: Result, name: str) -> dict[str, Any]:
     return {**{name: getattr(result, name) for name in facts}, **headline, "per_class": recalls}
 
 
-def mean_temperature(run: Path) -> float:
-    """Geometric mean over the trainings of a protocol run: for a model that learned from everybody."""
-    found = sorted(run.glob("**/run.json"))
+def calibration_runs(folder: Path) -> list[dict[str, Any]]:
+    """The run.json of every training of a protocol run."""
+    found = sorted(folder.glob("**/run.json"))
     if not found:
-        raise ConfigError(f"{run}: holds no finished training. Give the run folder of a protocol.")
-    return float(np.exp(np.mean([math.log(_read_run(path.parent)["temperature"]) for path in found])))
+        raise ConfigError(f"{folder}: holds no finished training. Give the run folder of a protocol.")
+    return [_read_run(path.parent) for path in found]
+
+
+def mean_temperature(runs: Sequence[Mapping[str, Any]]) -> float:
+    """Geometric mean over trainings, for a model that learned from everybody.
+
+    Of the likeliest ones: all these speakers together need no prior, which each of them had.
+    """
+    found = [run.get("validation", {}).get("likeliest_temperature", run["temperature"]) for run in runs]
+    return math.exp(float(np.mean(np.log(found))))
 
 
 @cache
