@@ -1,5 +1,6 @@
 """Augmentation: each part changes what it should, by as much as it says, and nothing else."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -8,10 +9,21 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from speech_emotion.training.augment import add_noise, mask, mixup, tilt_spectrum, warp_frequency
+from speech_emotion.training import augment
+from speech_emotion.training.augment import add_noise, augmented, mask, mixup, tilt_spectrum, warp_frequency
+from speech_emotion.training.config import AugmentConfig
 
 DB = np.log(10) / 10
 N_MELS, N_FRAMES = 64, 120
+OFF = AugmentConfig(
+    speeds=(1.0,),
+    warp_frequency=0.0,
+    tilt_db=0.0,
+    noise_probability=0.0,
+    mixup_alpha=0.0,
+    frequency_mask=0,
+    time_mask=0,
+)
 
 
 def generator(seed: int = 0) -> Generator:
@@ -199,3 +211,36 @@ def test_rows_are_drawn_separately(part: Callable[..., Tensor]) -> None:
     x = log_mels(1).expand(4, -1, -1)
     rows = part(x, generator=generator())
     assert len({row.sum().item() for row in rows}) == 4
+
+
+# All of it
+
+
+def test_every_part_of_the_augmentation_can_be_switched_off() -> None:
+    x, targets = torch.randn(4, 32, 48), torch.eye(4)
+    same, same_targets = augmented(x, targets, OFF, generator())
+    assert torch.equal(same, x)
+    assert torch.equal(same_targets, targets)
+
+
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [
+        ({"warp_frequency": 0.1}, "warp_frequency"),
+        ({"tilt_db": 3.0}, "tilt_spectrum"),
+        ({"mixup_alpha": 0.2}, "mixup"),
+        ({"noise_probability": 0.5}, "add_noise"),
+    ],
+)
+def test_each_setting_switches_its_part_on(
+    setting: dict[str, float], part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    for name in ("warp_frequency", "tilt_spectrum", "mixup", "add_noise"):
+        original = getattr(augment, name)
+        monkeypatch.setattr(
+            augment, name, lambda *args, name=name, original=original: called.append(name) or original(*args)
+        )
+    config = dataclasses.replace(OFF, **setting)
+    augmented(torch.randn(4, 32, 48), torch.eye(4), config, generator())
+    assert called == [part]
