@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ from speech_emotion.training.trainer import Trainer, derive, keep_freed_memory, 
 from speech_emotion.training.transformer import EmotionTransformer
 from speech_emotion.training.vgg16 import Vgg16
 from speech_emotion.windows import Framer
+
+_NO_CLIPS: Final = torch.zeros(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Sides:
 
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
-    copies: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    copies: npt.NDArray[np.int64] = field(default_factory=_NO_CLIPS.numpy)
     keep_best: bool = False
 
 
@@ -108,7 +110,9 @@ def fit(
     """Train to the end, or on from the run folder's checkpoint."""
     keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
-    trainer = _FineTuner(config, bank, sides, torch.device(device))
+    trainer = _FineTuner(
+        config, bank, torch.from_numpy(sides.train), torch.device(device), torch.from_numpy(sides.copies)
+    )
     validation = _ValidationSet(config, dataset, sides.validation, trainer.average)
     if sides.keep_best and not len(validation.labels):
         raise ConfigError(f"{out}: nobody to pick the epoch by. Set validation speakers aside.")
@@ -138,7 +142,8 @@ def fit(
             best = {name: tensor.cpu().clone() for name, tensor in trainer.average.state_dict().items()}
         write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
         of_best = {f"best.{name}": tensor for name, tensor in best.items()}
-        checkpoint.save(out, trainer.tensors() | of_best, state)  # last: what it holds need not be written again
+        # Last: what it holds need not be written again.
+        checkpoint.save(out, trainer.tensors() | of_best, state)
         on_epoch(line)
     if best:
         trainer.average.load_state_dict(best)
@@ -176,12 +181,19 @@ def resumable(
 class _FineTuner(Trainer):
     """Learns the labels of some clips of one corpus."""
 
-    def __init__(self, config: TrainConfig, bank: FrameBank, sides: Sides, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        bank: FrameBank,
+        clips: Tensor,
+        device: torch.device,
+        copies: Tensor = _NO_CLIPS,
+    ) -> None:
         network = build(config)
         self.trunk = trunk.start(network, config.init)
         super().__init__(network, config, device)
-        self.bank, self.clips = bank, torch.from_numpy(np.concatenate([sides.train, sides.copies]))
-        self.copies = torch.from_numpy(sides.copies)
+        self.bank, self.clips = bank, torch.cat([clips, copies])
+        self.copies = copies
         self.n_frames = n_frames(config)
 
     def batches(self, generator: Generator) -> list[Tensor]:
