@@ -155,13 +155,13 @@ def of_made(name: str) -> Counts:
 
 
 def milliseconds() -> float:
-    """The median time of a window of 3 s of noise, whose every frame is heard, the most there is to do."""
+    """The median processor time of a window of 3 s of noise, whose every frame is heard, the most there is to do."""
     window = MADE["pink noise"](np.random.default_rng(0)).astype(np.float32)
     times = []
     for _ in range(500):
-        start = time.perf_counter()
+        start = time.thread_time()
         has_speech(window)
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time() - start)
     return round(1_000 * float(np.median(times)), 2)
 
 
