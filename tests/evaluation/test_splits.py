@@ -86,11 +86,11 @@ def test_nobody_is_tested_twice(name: str) -> None:
     assert len(tested) == len(set(tested))
 
 
-@pytest.mark.parametrize("name", ["luna5", "emobox6", "loso24", "savee4", "random10"])
+@pytest.mark.parametrize("name", ["luna5", "luna5-peeked", "emobox6", "loso24", "savee4", "random10"])
 def test_everybody_is_tested_once(name: str) -> None:
     folds = protocol(name).folds
     tested = {member for fold in folds for member in fold.test}
-    assert tested == folds[0].test | folds[0].validation | folds[0].train
+    assert tested == set().union(*(fold.test | fold.validation | fold.train for fold in folds))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,48 @@ def clip(name: str, speaker: str) -> Clip:
     return Clip(f"Actor_{speaker}/{name}.flac", "happy", speaker, "unknown")
 
 
+def test_luna5_peeked_differs_from_luna5_in_who_validates_alone() -> None:
+    peeked = protocol("luna5-peeked")
+    for fold, honest in zip(peeked.folds, protocol("luna5").folds, strict=True):
+        assert (fold.test, fold.train) == (honest.test, honest.train)
+        assert fold.validation == honest.test
+        assert fold.peeked
+        assert not honest.peeked
+    assert str(peeked) == "luna5-peeked (LEAKY: epoch picked on the test speakers)"
+    described = peeked.describe(peeked.folds[4])
+    assert described["validation"] == described["test"] == ["01", "04", "09", "22"]
+    assert described["leaky"] is True
+
+
+def test_a_peeked_fold_learns_from_nobody_it_tests() -> None:
+    both = frozenset({"01"})
+    assert Fold(3, both, both, frozenset({"02"}), peeked=True).validation == both
+    with pytest.raises(SpeakerLeakError, match="fold 3, train and test: 01 on both sides"):
+        Fold(3, both, both, both, peeked=True)
+
+
+def test_random10_copies_is_random10_and_copies_of_what_is_tested() -> None:
+    copies, random10 = protocol("random10-copies"), protocol("random10")
+    for fold, without in zip(copies.folds, random10.folds, strict=True):
+        assert (fold.test, fold.validation, fold.train) == (without.test, without.validation, without.train)
+        assert fold.copies == fold.test
+        assert not without.copies
+    assert copies.describe(copies.folds[0])["copies"] == sorted(copies.folds[0].test)
+    assert "copies" not in random10.describe(random10.folds[0])
+    assert str(copies) == (
+        "random10-copies (LEAKY: same speakers in train and test, altered copies of test clips in train)"
+    )
+
+
+def test_what_is_dishonest_is_leaky() -> None:
+    assert [name for name in splits.names() if protocol(name).leaky] == [
+        "luna5-peeked",
+        "random10",
+        "random10-copies",
+    ]
+    assert all(protocol(name).leaks == () for name in HONEST)
+
+
 def test_indices_select_by_speaker_and_in_random10_by_clip() -> None:
     clips = [clip("03-01-03-01-01-01-02", "02"), clip("03-01-03-01-01-01-05", "05"), clip("x", "09")]
     luna5, random10 = protocol("luna5"), protocol("random10")
@@ -138,7 +180,9 @@ def test_split_hashes_never_move() -> None:
         "serab": "1185beb4e0cf",
         "savee4": "43a785db0b1b",
         "tfds": "01cad6b62ae8",
+        "luna5-peeked": "6857ef255046",
         "random10": "2649ad74f9b2",
+        "random10-copies": "4425992adc7b",
     }
 
 
