@@ -51,7 +51,9 @@ def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def shrink(graph: onnx.GraphProto) -> None:
     """Store the rounded weights of an exported graph as int8; ONNX Runtime multiplies them out once, on loading."""
     large = [
-        t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT and np.prod(t.dims) >= LARGE
+        t
+        for t in graph.initializer
+        if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) >= 2 and np.prod(t.dims) >= LARGE
     ]
     for tensor in large:
         values = numpy_helper.to_array(tensor)
