@@ -248,6 +248,47 @@ def train(
 
 
 @app.command()
+def search(
+    study: Annotated[Path, typer.Argument(help="A study, such as recipes/studies/cnn.toml.")],
+    corpus: CorpusFolderOption,
+    protocol: Annotated[str, typer.Option(help="The split whose validation speakers score, such as luna5.")],
+    trials: Annotated[int, typer.Option(help="How many recipes OUT is to hold.", min=1)] = 20,
+    out: Annotated[Path | None, typer.Option(help="Study folder; by default runs/studies/STUDY.")] = None,
+    prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
+    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
+) -> None:
+    """Try recipes on validation speakers alone; a search that was stopped goes on where it was."""
+    from speech_emotion.extras import require
+
+    require("torch", extra="train", needed_for="Searching")
+    require("optuna", extra="train", needed_for="Searching")
+    from speech_emotion.evaluation import splits
+    from speech_emotion.training.progress import choose_device
+    from speech_emotion.training.study import Study
+    from speech_emotion.training.study import search as search_recipes
+
+    searched, split = Study.load(study), splits.protocol(protocol)
+    name, folder = _corpus_folder(corpus)
+    if name != searched.base.corpus:
+        raise typer.BadParameter(
+            f"{study} trains on {searched.base.corpus}: --corpus {searched.base.corpus}=FOLDER"
+        )
+    out, device = out or Path("runs") / "studies" / study.stem, choose_device(device)
+    search_recipes(
+        searched,
+        _prepared(name, folder, prepared / name),
+        split,
+        out,
+        n_trials=trials,
+        device=device,
+        on_epoch=lambda trial, epoch: typer.echo(f"{trial}: {epoch}"),
+    )
+    typer.echo((out / "study.md").read_text(encoding="utf-8"), nl=False)
+    words = ["speech-emotion", "train", str(out / "best.toml"), "--corpus", corpus, "--protocol", protocol]
+    typer.echo(f"Next: {shlex.join(words)}", err=True)
+
+
+@app.command()
 def pretrain(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/pretrain.toml.")],
     corpus: Annotated[
