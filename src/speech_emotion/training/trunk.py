@@ -86,7 +86,7 @@ def start(network: nn.Module, source: str) -> dict[str, Any]:
     own = {name: t for name, t in network.state_dict().items() if not name.startswith(HEAD)}
     if path.suffix == ".onnx":  # the encoder alone, and more layers of it than may be wanted
         own = {name: t for name, t in own.items() if name.startswith("encoder.")}
-        tensors = {name: t for name, t in tensors.items() if name in own}
+        tensors = {name: t for name, t in tensors.items() if name in own or not own}
     given, wanted = ({(name, tuple(t.shape)) for name, t in some.items()} for some in (tensors, own))
     if different := sorted(given ^ wanted):
         raise ConfigError(
