@@ -8,10 +8,10 @@ import fakes
 import pytest
 
 import speech_emotion
-from speech_emotion.errors import SpeakerLeakError
+from speech_emotion.errors import ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation import ladder, report, splits
-from speech_emotion.evaluation.result import Result, Score
-from speech_emotion.evaluation.score import check_never_heard
+from speech_emotion.evaluation.result import Result, Score, read_result, summarise
+from speech_emotion.evaluation.score import check_never_heard, score_protocol
 from speech_emotion.evaluation.splits import protocol
 
 LEAKY = ["luna5-peeked", "random10", "random10-copies"]
@@ -138,6 +138,28 @@ def test_the_results_page_has_the_ladder(result: Result, tmp_path: Path) -> None
     under(result, "random10", **folds).write(tmp_path)
     report.write_results_page(tmp_path, tmp_path / "results.md")
     assert "\n## Honesty ladder\n" in (tmp_path / "results.md").read_text()
+
+
+# Scoring
+
+
+def test_some_folds_of_a_leaky_protocol_can_be_scored(heard: list[Path], tmp_path: Path) -> None:
+    peeked = protocol("luna5-peeked")
+    run, corpus = fakes.make_run(tmp_path / "run", peeked), fakes.make_corpus(tmp_path / "corpus")
+    for index in (0, 1, 4):
+        (run / f"fold-{index}" / "model.onnx").unlink()
+    scored = score_protocol([run], "ravdess", corpus, "luna5-peeked")
+    assert {answer.fold for answer in scored.answers} == {2, 3}
+    assert {answer.speaker for answer in scored.answers} == peeked.folds[2].test | peeked.folds[3].test
+    again = summarise(scored, command="").write(tmp_path / "results")
+    assert list(read_result(again).per_fold) == ["2", "3"]
+
+
+def test_without_any_fold_there_is_nothing_to_score(heard: list[Path], tmp_path: Path) -> None:
+    corpus = fakes.make_corpus(tmp_path / "corpus")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ModelNotFoundError, match=r"holds no trained model: luna5-peeked needs seed-0/fold-0"):
+        score_protocol([tmp_path / "run"], "ravdess", corpus, "luna5-peeked")
 
 
 # What stands on the ladder passes nowhere else

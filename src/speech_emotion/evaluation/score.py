@@ -135,8 +135,8 @@ def plan_trials(
     trials = [
         Trial(clip, path, fold.index, seed)
         for seed, training in zip(seeds, trainings, strict=True)
-        for (path, fold), clips in zip(training, held_out, strict=True)
-        for clip in clips
+        for path, fold in training
+        for clip in held_out[fold.index]
     ]
     return facts, trials
 
@@ -213,12 +213,14 @@ def _held_out_clips(split: Protocol, folder: str | os.PathLike[str]) -> list[lis
 
 
 def _find_models(run: Path, split: Protocol) -> list[list[tuple[Path, Fold]]]:
-    """One list a training: the model file of each fold."""
+    """One list a training: the model file of each fold; of a leaky protocol only some folds may be trained."""
     if run.is_file():
         return [[(run, fold) for fold in split.folds]]
     roots = sorted(run.glob("seed-*"), key=lambda path: (len(path.name), path.name)) or [run]
     folds = [(f"fold-{fold.index}/model.onnx", fold) for fold in split.folds]
     trainings = [[(root / name, fold) for name, fold in folds] for root in roots]
+    if split.leaky:
+        trainings = [[pair for pair in training if pair[0].is_file()] or training for training in trainings]
     wanted = [path for training in trainings for path, _ in training]
     missing = [path for path in wanted if not path.is_file()]
     if missing == wanted:
