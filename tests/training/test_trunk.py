@@ -310,7 +310,7 @@ def test_another_onnx_file_is_refused(smart_turn_file: Path, tmp_path: Path) -> 
 
 
 def test_only_vgg16_starts_from_imagenet() -> None:
-    with pytest.raises(ConfigError, match='Use a recipe with network.architecture = "vgg16"'):
+    with pytest.raises(ConfigError, match='architecture = "vgg16"'):
         trunk.start(network(), "imagenet")
 
 
