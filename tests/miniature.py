@@ -77,20 +77,27 @@ def write_corpus(folder: Path, of: Iterable[Clip]) -> Path:
     return folder
 
 
-def dataset(of: Sequence[Clip], *, waveforms: Sequence[FloatArray] | None = None) -> PreparedDataset:
+def dataset(
+    of: Sequence[Clip],
+    *,
+    waveforms: Sequence[FloatArray] | None = None,
+    corpus: str = "ravdess",
+    categories: tuple[str, ...] = EMOTIONS,
+) -> PreparedDataset:
     """What `prepare` would give, in memory."""
     heard = [np.rint(w * 32768).astype(np.int16) for w in waveforms or [sound(clip) for clip in of]]
     return PreparedDataset(
         folder=Path("prepared"),
-        corpus="ravdess",
+        corpus=corpus,
         corpus_hash="0" * 64,
         key="1" * 64,
         clips=list(of),
-        labels=np.array([EMOTIONS.index(clip.label) for clip in of], np.int64),
+        labels=np.array([categories.index(clip.label) for clip in of], np.int64),
         speakers=np.array([clip.speaker for clip in of]),
         offsets=np.cumsum([0, *map(len, heard)]).astype(np.int64),
         scales=np.full(len(of), 1 / 32768, np.float32),
         waveforms=np.concatenate(heard),
+        categories=categories,
     )
 
 

@@ -157,8 +157,10 @@ class _PreTrainer(Trainer):
         return answers
 
     @torch.inference_mode()
-    def validate(self) -> float:
-        """Mean over the corpora of the UAR (percent) on the speakers that were set aside."""
+    def validate(self) -> float | None:
+        """Mean over the corpora of the UAR (percent) on the speakers that were set aside; None without any."""
+        if not len(self.aside):
+            return None
         generator = Generator().manual_seed(0)
         found: dict[int, list[tuple[Tensor, Tensor]]] = {}
         for rows in torch.split(self.aside, 64):
