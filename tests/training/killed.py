@@ -19,13 +19,14 @@ import numpy as np
 from speech_emotion.training import checkpoint, fit
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.frontend import LogMel
+from speech_emotion.training.trainer import Trainer
 
 CONFIG = miniature.recipe(fit={"epochs": 3, "batch_size": 5})  # two steps an epoch
 DATASET = miniature.dataset(miniature.clips([1, 2, 3], miniature.EMOTIONS[:5]))
 SIDES = fit.Sides(train=np.arange(10), validation=np.arange(10, 15))
 
 
-def train(folder: Path) -> float:
+def train(folder: Path) -> fit.Fitted:
     bank = FrameBank(DATASET, LogMel(n_mels=CONFIG.frontend.n_mels), CONFIG.augment.speeds)
     return fit.fit(CONFIG, DATASET, bank, SIDES, folder)
 
@@ -42,7 +43,7 @@ def die_at(point: str) -> None:
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    step, write_whole = fit._Trainer._step, checkpoint.write_whole
+    step, write_whole = Trainer._step, checkpoint.write_whole
 
     def dying_step(*arguments: Any) -> float:
         if reached():
@@ -59,7 +60,7 @@ def die_at(point: str) -> None:
         return die()
 
     if kind == "step":
-        fit._Trainer._step = dying_step  # type: ignore[method-assign]
+        Trainer._step = dying_step  # type: ignore[method-assign]
     else:
         checkpoint.write_whole = fit.write_whole = dying_write  # type: ignore[attr-defined]
 

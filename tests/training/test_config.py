@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from speech_emotion import corpora
 from speech_emotion.errors import ConfigError
-from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.config import PretrainConfig, TrainConfig
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+FOLDER = Path(__file__).parents[2] / "recipes"
+PRETRAININGS = sorted(FOLDER.glob("pretrain*.toml"))
+RECIPES = sorted(set(FOLDER.glob("*.toml")) - set(PRETRAININGS))
 
 
 def test_a_recipe_is_a_difference_to_the_defaults(tmp_path: Path) -> None:
@@ -35,6 +38,39 @@ def test_our_recipes_load(path: Path) -> None:
 
 def test_there_are_recipes() -> None:
     assert RECIPES
+    assert PRETRAININGS
+
+
+@pytest.mark.parametrize("path", PRETRAININGS, ids=lambda path: path.stem)
+def test_our_pre_training_loads_and_does_not_hear_the_corpus_that_is_tested(path: Path) -> None:
+    config = PretrainConfig.load(path)
+    assert len(set(config.corpora)) == len(config.corpora) >= 2
+    assert set(config.corpora) <= set(corpora.names())
+    assert "ravdess" not in config.corpora
+
+
+def test_the_compact_recipe_fits_the_trunk_that_it_starts_from() -> None:
+    compact = TrainConfig.load(FOLDER / "ravdess-compact.toml")
+    pretraining = PretrainConfig.load(FOLDER / "pretrain.toml")
+    assert compact.init == "pretrained"
+    assert compact.frontend == pretraining.frontend
+    assert compact.network == pretraining.network
+
+
+def test_a_pre_training_has_corpora_and_no_corpus() -> None:
+    config = PretrainConfig.from_dict({"name": "x", "corpora": ["nemo", "savee"]})
+    assert config.corpora == ("nemo", "savee")
+    assert PretrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(ConfigError, match=r"there is no setting 'corpus'\. Did you mean corpora"):
+        PretrainConfig.from_dict({"name": "x", "corpus": "nemo"})
+    with pytest.raises(ConfigError, match="there is no setting 'corpora'"):
+        TrainConfig.from_dict({"name": "x", "corpora": ["nemo"]})
+
+
+def test_another_start_is_another_recipe_and_nothing_else() -> None:
+    config = TrainConfig("x")
+    assert config.init == "fresh"
+    assert config.with_init("trunk.safetensors") == dataclasses.replace(config, init="trunk.safetensors")
 
 
 def test_the_resolved_recipe_survives_json() -> None:
@@ -46,7 +82,7 @@ def test_the_resolved_recipe_survives_json() -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"epoch": 3}, "there is no setting 'epoch'. Choose from: name, corpus"),
+        ({"epoch": 3}, "there is no setting 'epoch'. Choose from: name, init"),
         ({"fits": {}}, "there is no setting 'fits'. Did you mean fit?"),
         ({"fit": {"epoch": 3}}, "fit: there is no setting 'epoch'. Did you mean epochs?"),
         (
@@ -79,10 +115,14 @@ def test_what_does_not_exist_or_has_another_type_is_refused(settings: dict[str, 
         ("window", {"hop_seconds": 0.0}, "0 < hop_seconds"),
         ("window", {"hop_seconds": 3.5}, "hop_seconds ≤ seconds"),
         ("window", {"min_seconds": 0.03}, "min_seconds must hold n_fft samples"),
-        ("frontend", {"hop": 0}, "hop must be positive"),
-        ("frontend", {"n_mels": -1}, "n_mels, n_fft and hop must be positive"),
+        ("frontend", {"hop": 0}, "frontend: sizes must be positive"),
+        ("frontend", {"n_mels": -1}, "frontend: sizes must be positive"),
         ("frontend", {"n_fft": 513}, "n_fft must be even"),
         ("frontend", {"n_fft": 16_384}, "min_seconds must hold n_fft samples"),
+        ("frontend", {"fmin_hz": -1.0}, "0 ≤ fmin_hz < 8000"),
+        ("frontend", {"fmin_hz": 8000.0}, "0 ≤ fmin_hz < 8000"),
+        ("network", {"architecture": "lstm"}, "architecture is one of cnn, transformer, vgg16"),
+        ("network", {"layers": 0}, "layers ≥ 1"),
         ("network", {"channels": [8, 8, 8]}, "four channel counts"),
         ("network", {"channels": [8, 8, 8, 12]}, "channels are multiples of 8"),
         ("network", {"channels": [8, 8, 8, 0]}, "channels are multiples of 8"),
@@ -102,6 +142,12 @@ def test_what_does_not_exist_or_has_another_type_is_refused(settings: dict[str, 
         ("fit", {"epochs": 0}, "epochs ≥ 1"),
         ("fit", {"batch_size": 1}, "batch_size ≥ 2"),
         ("fit", {"learning_rate": 0.0}, "learning_rate > 0"),
+        ("fit", {"trunk_rate": 1.1}, "trunk_rate and stage_decay are shares"),
+        ("fit", {"trunk_rate": -0.1}, "trunk_rate and stage_decay are shares"),
+        ("fit", {"stage_decay": 0.0}, "trunk_rate and stage_decay are shares"),
+        ("fit", {"stage_decay": 1.5}, "trunk_rate and stage_decay are shares"),
+        ("fit", {"crop_seconds": 3.1}, "0 ≤ crop_seconds ≤ window.seconds"),
+        ("fit", {"crop_seconds": -1.0}, "0 ≤ crop_seconds ≤ window.seconds"),
         ("fit", {"weight_decay": -0.1}, "weight_decay ≥ 0"),
         ("fit", {"warmup": 1.0}, "warmup < 1"),
         ("fit", {"label_smoothing": -0.1}, "0 ≤ label_smoothing"),

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import standin
 from miniature import clips, dataset, halves, recipe
 
+from speech_emotion import corpora
 from speech_emotion.corpora import ravdess
 from speech_emotion.errors import (
     ConfigError,
@@ -26,9 +27,11 @@ from speech_emotion.evaluation.score import Answer, Evaluation, check_never_hear
 from speech_emotion.evaluation.splits import Protocol, protocol
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import EmotionModel
-from speech_emotion.training import checkpoint, runs
+from speech_emotion.training import checkpoint, runs, trunk
+from speech_emotion.training.calibrate import fit_thresholds
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.fit import build, part
+from speech_emotion.training.fit import Fitted, build
+from speech_emotion.training.trainer import part
 
 CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
 Exported = list[dict[str, Any]]
@@ -36,14 +39,31 @@ Exported = list[dict[str, Any]]
 
 @pytest.fixture
 def exported(monkeypatch: pytest.MonkeyPatch) -> Exported:
-    """What was asked of `export`, in the place of 7 s of exporting; a stand-in with its metadata is written."""
+    """What was asked of `export`, in the place of 7 s of exporting; a stand-in with its metadata is written.
+
+    No enrolled head is learned, which takes seconds too.
+    """
     asked: Exported = []
 
     def remember(
-        network: Any, config: TrainConfig, temperature: float, provenance: Any, path: Path
+        network: Any,
+        config: TrainConfig,
+        temperature: float,
+        provenance: Any,
+        path: Path,
+        *,
+        head: Any,
+        thresholds: Mapping[str, float],
     ) -> EmotionModel:
         asked.append(
-            {"network": network, "config": config, "temperature": temperature, "provenance": provenance}
+            {
+                "network": network,
+                "config": config,
+                "temperature": temperature,
+                "provenance": provenance,
+                "thresholds": thresholds,
+                "head": head,
+            }
         )
         metadata = dataclasses.asdict(provenance) | {"name": config.name, "temperature": temperature}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +71,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> Exported:
         return EmotionModel.load(path)
 
     monkeypatch.setattr(runs, "export", remember)
+    monkeypatch.setattr(runs.enrolment, "learn_run", lambda *_: None)
     return asked
 
 
@@ -113,8 +134,11 @@ def test_a_run_folder_holds_all_that_went_in_and_came_out(tmp_path: Path, export
     assert (run["seed"], run["device"], run["threads"]) == (0, "cpu", 1)
     assert run["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in log), abs=0.06)
     assert set(run["versions"]) == {"speech-emotion", "torch", "numpy", "onnxruntime", "python"}
+    assert run["trunk"] == {}
+    assert len(run["validation"]["scores"]) == len(run["validation"]["confidences"]) == 4
     (asked,) = exported
     assert asked["temperature"] == run["temperature"] > 0
+    assert asked["thresholds"] == fit_thresholds([run["validation"]])
     provenance = asked["provenance"]
     assert provenance.protocol == run["protocol"]
     assert (provenance.commit, provenance.split_hash) == (run["commit"], run["split_hash"])
@@ -129,14 +153,14 @@ def test_a_fold_learns_from_its_own_speakers_only(
 ) -> None:
     seen = []
 
-    def watch(config: Any, made: Any, bank: Any, sides: Any, out: Path, **_: Any) -> float:
+    def watch(config: Any, made: Any, bank: Any, sides: Any, out: Path, **_: Any) -> Fitted:
         speakers = [set(made.speakers[side].tolist()) for side in (sides.train, sides.validation)]
         seen.append((out.name, *speakers))
         checkpoint.save(out, {}, {"log": [], "recipe": config.to_dict(), "fingerprint": ""})
         (out / "log.jsonl").write_text(
             '{"epoch": 1, "loss": 1, "validation_uar": null, "validation_loss": null}'
         )
-        return 1.0
+        return Fitted(1.0, {"scores": [], "confidences": []}, {})
 
     monkeypatch.setattr(runs, "fit", watch)
     monkeypatch.setattr(runs, "export_run", lambda *_, **__: None)
@@ -204,6 +228,60 @@ def test_everybody(tmp_path: Path, exported: Exported) -> None:
     run = json.loads((tmp_path / "seed-0" / "run.json").read_text())
     assert (run["protocol"], run["split_hash"], run["temperature"]) == (None, None, 1.0)
     assert {epoch["validation_uar"] for epoch in checkpoint.load(tmp_path / "seed-0")[1]["log"]} == {None}
+
+
+def test_a_run_keeps_what_it_began_with(tmp_path: Path, exported: Exported) -> None:
+    """The corpora of the trunk are its own too, and so are their licences, and that of what they began with."""
+    began = {"name": "an encoder", "licence": "MIT; CC BY-NC-SA 4.0", "citation": "Somebody (2020)."}
+    facts = {
+        "name": "trunk",
+        "corpora": ["nemo"],
+        "began_with": began,
+        "commit": "abc",
+        "n_clips": {"nemo": 9},
+    }
+    trunk.save(build(recipe()), facts, tmp_path / "trunk.safetensors")
+    trained = recipe(init=str(tmp_path / "trunk.safetensors"))
+    trainings = runs.plan(trained, tmp_path / "run", None, [0], None)
+    runs.train(trainings, dataset(CLIPS), None)
+    run = json.loads((tmp_path / "run" / "seed-0" / "run.json").read_text())
+    assert run["corpora"] == ["ravdess", "nemo"]
+    assert run["trunk"] == {"name": "trunk", "began_with": began, "commit": "abc"}
+    provenance = exported[0]["provenance"]
+    nemo, ours = corpora.get("nemo"), ravdess.SPEECH
+    assert provenance.corpora == ("ravdess", "nemo")
+    assert provenance.citation == f"{ours.citation} {nemo.citation} Somebody (2020)."
+    licences = [ours.licence, nemo.licence, "MIT", "CC BY-NC-SA 4.0"]
+    assert provenance.licence == "; ".join(dict.fromkeys(licences))
+
+
+def test_an_enrolled_head_is_learned_where_there_is_somebody_to_try_it_on(
+    tmp_path: Path, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On validation speakers; a model of everybody takes it after those of a protocol's folds."""
+    asked: list[tuple[Path, int, list[Path]]] = []
+
+    def learn(folder: Path, made: Any, sides: Any, like: list[Path]) -> None:
+        assert checkpoint.exists(folder)
+        assert (folder / "run.json").exists()
+        assert not (folder / "model.onnx").exists()
+        asked.append((folder, len(sides.validation), like))
+
+    monkeypatch.setattr(runs.enrolment, "learn_run", learn)
+    train(tmp_path / "halves")
+    folds = [tmp_path / "halves" / "seed-0" / f"fold-{k}" for k in (0, 1)]
+    assert asked == [(fold, 4, []) for fold in folds]
+    asked.clear()
+    for name, like in (("alone", None), ("alike", tmp_path / "halves")):
+        runs.train(runs.plan(recipe(), tmp_path / name, None, [0], None), dataset(CLIPS), None, like=like)
+    assert asked == [(tmp_path / "alike" / "seed-0", 0, folds)]
+
+
+def test_emotions_are_learned_from_corpora_of_emotions(tmp_path: Path) -> None:
+    (training,) = runs.plan(recipe(), tmp_path, None, [0], None)
+    other = dataset(clips([1, 2], ["calm", "angry"]), corpus="emogator", categories=("angry", "calm"))
+    with pytest.raises(ConfigError, match="emogator has 2 labels of its own"):
+        runs.train([training], other, None)
 
 
 @pytest.mark.parametrize(
@@ -291,12 +369,24 @@ def a_run(folder: Path, temperature: float) -> Path:
 def test_temperatures_are_averaged_as_ratios(tmp_path: Path) -> None:
     for fold, temperature in enumerate((0.5, 1.0, 4.0)):
         a_run(tmp_path / "luna5" / f"fold-{fold}", temperature)
-    assert runs.mean_temperature(tmp_path / "luna5") == pytest.approx(2 ** (1 / 3))
+    judged = runs.calibration_runs(tmp_path / "luna5")
+    assert [run["temperature"] for run in judged] == [0.5, 1.0, 4.0]
+    assert runs.mean_temperature(judged) == pytest.approx(2 ** (1 / 3))
     with pytest.raises(ConfigError, match="holds no finished training"):
-        runs.mean_temperature(tmp_path / "nothing")
+        runs.calibration_runs(tmp_path / "nothing")
     (tmp_path / "luna5" / "fold-1" / "run.json").write_text("{}")
     with pytest.raises(ModelFormatError, match="fold-1: not a finished run"):
-        runs.mean_temperature(tmp_path / "luna5")
+        runs.calibration_runs(tmp_path / "luna5")
+
+
+def test_a_model_of_everybody_takes_the_likeliest_temperatures() -> None:
+    """Each of its folds had a prior for its few speakers; all of them together need none."""
+    judged = [
+        {"temperature": 1.2, "validation": {"likeliest_temperature": 2.0}},
+        {"temperature": 1.1, "validation": {"likeliest_temperature": 0.5}},
+        {"temperature": 8.0},  # of a version before
+    ]
+    assert runs.mean_temperature(judged) == pytest.approx(2.0)
 
 
 def a_result(*, model: str = "tiny", split: str = "luna5") -> Result:
