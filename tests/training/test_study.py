@@ -183,8 +183,9 @@ def test_a_trial_is_pruned_by_the_same_folds_of_the_others() -> None:
 
 def test_two_recipes_on_two_folds(tmp_path: Path) -> None:
     lines: list[str] = []
+    searched = Study(TINY, RATE | {"augment.mixup_alpha": Choices((0.3, 0.0))})
     found = study.search(
-        Study(TINY, RATE),
+        searched,
         dataset(MINIATURE),
         halves(),
         tmp_path / "s",
@@ -193,7 +194,7 @@ def test_two_recipes_on_two_folds(tmp_path: Path) -> None:
     )
     assert lines == [f"trial {n}, fold {k}: 1" for n in (0, 1) for k in (0, 1)]
     assert [t.state for t in found] == ["complete", "complete"]
-    assert found[0].settings == {"fit.learning_rate": 5e-3}
+    assert found[0].settings == {"fit.learning_rate": 5e-3, "augment.mixup_alpha": 0.3}
     for t in found:
         for fold in t.folds:
             log = tmp_path / "s" / "trials" / f"{t.number:03d}" / f"fold-{fold.fold}" / "log.jsonl"
@@ -207,7 +208,7 @@ def test_two_recipes_on_two_folds(tmp_path: Path) -> None:
     assert (tmp_path / "s" / "study.png").read_bytes().startswith(b"\x89PNG")
     best = study.best_of(found)
     loaded = TrainConfig.load(tmp_path / "s" / "best.toml")
-    expected = Study(TINY, RATE).recipe(best.settings).to_dict() | {"name": "tiny-best", "recipes_tried": 2}
+    expected = searched.recipe(best.settings).to_dict() | {"name": "tiny-best", "recipes_tried": 2}
     assert loaded.to_dict() == expected
 
 
@@ -414,21 +415,43 @@ def test_a_damaged_record_is_refused(tmp_path: Path, scored: Any, content: bytes
 
 
 def test_settings_are_compared_by_the_complete_trials_that_had_them() -> None:
-    space = {"fit.learning_rate": Range(1e-3, 1.0, log=True), "augment.mixup_alpha": Choices((0.3, 0.0))}
+    space = {"fit.learning_rate": Range(1e-3, 1.0, log=True), "augment.mixup_alpha": Choices((0.3, 0.0, 0.5))}
     rows = [(1e-3, 0.3, 50), (9e-3, 0.0, 60), (2e-2, 0.3, 70), (1.0, 0.0, 80)]
     trials = [
         trial(k, [uar], **{"fit.learning_rate": rate, "augment.mixup_alpha": alpha})
         for k, (rate, alpha, uar) in enumerate(rows)
     ]
-    trials.append(trial(4, [10], "pruned", **{"fit.learning_rate": 1.0, "augment.mixup_alpha": 0.0}))
+    bad = {"fit.learning_rate": 1.0, "augment.mixup_alpha": 0.5}
+    trials += [
+        trial(4, [10], "pruned", **bad),
+        trial(5, [], "failed", **bad),
+        trial(6, [20], "pruned", **bad),
+    ]
     searched = Study(TINY, space)
-    rates = study_views.marginal(searched, trials, "fit.learning_rate")
-    assert rates == {"0.001 to 0.01": [50, 60], "0.01 to 0.1": [70], "0.1 to 1": [80]}
-    assert study_views.marginal(searched, trials, "augment.mixup_alpha") == {"0.3": [50, 70], "0.0": [60, 80]}
+    rates = study_views.by_setting(searched, trials, "fit.learning_rate")
+    numbers = {group: [t.number for t in of_group] for group, of_group in rates.items()}
+    assert numbers == {"0.001 to 0.01": [0, 1], "0.01 to 0.1": [2], "0.1 to 1": [3, 4, 6]}
     lines = study_views.page(searched, trials, trials[3]).splitlines()
-    assert "| `fit.learning_rate` | 0.001 to 0.01 | 2 | 55.0 |" in lines
-    numbers = [line.split("|")[1].strip() for line in lines if line.count("|") == 8]
-    assert numbers == ["trial", "---", "3", "2", "1", "0 (base)", "4"]  # the best first, the pruned last
+    assert [line for line in lines if line.startswith("| `")] == [
+        "| `fit.learning_rate` | 0.001 to 0.01 | 2 | 0 | 55.0 |",
+        "| `fit.learning_rate` | 0.01 to 0.1 | 1 | 0 | 70.0 |",
+        "| `fit.learning_rate` | 0.1 to 1 | 1 | 2 | 80.0 |",
+        "| `augment.mixup_alpha` | 0.3 | 2 | 0 | 60.0 |",
+        "| `augment.mixup_alpha` | 0.0 | 2 | 0 | 70.0 |",
+        "| `augment.mixup_alpha` | 0.5 | 0 | 2 | – |",
+    ]
+    order = [line.split("|")[1].strip() for line in lines if line.count("|") == 8]
+    assert order == [
+        "trial",
+        "---",
+        "3",
+        "2",
+        "1",
+        "0 (base)",
+        "6",
+        "4",
+        "5",
+    ]  # the best first, the failed last
 
 
 def test_of_equal_trials_the_surer_and_then_the_earlier_is_best() -> None:

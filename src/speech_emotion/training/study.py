@@ -118,16 +118,22 @@ class Range:
         """The lower, middle or upper third of the range."""
         scale = math.log if self.log else float
         low, high = scale(self.low), scale(self.high)
-        inverse = math.exp if self.log else float
         third = min(int(3 * (scale(value) - low) / (high - low)), 2)
-        bounds = [inverse(low + (high - low) * k / 3) for k in (third, third + 1)]
-        return "{:.3g} to {:.3g}".format(*bounds)
+        return f"{self._at(third / 3):.3g} to {self._at((third + 1) / 3):.3g}"
 
     def place(self, value: Any) -> float:
         return float(value)
 
     def axis(self) -> dict[str, Any]:
-        return {"xscale": "log" if self.log else "linear"}
+        ticks = [self.low, self._at(0.5), self.high]
+        labels = [f"{tick:.2g}" for tick in ticks]
+        return {"xscale": "log" if self.log else "linear", "xticks": ticks, "xticklabels": labels}
+
+    def _at(self, share: float) -> float:
+        """The number that this share of the range lies below."""
+        if self.log:
+            return float(self.low * (self.high / self.low) ** share)
+        return self.low + (self.high - self.low) * share
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def page(study: "Study", trials: Sequence["Trial"], best: "Trial") -> str:
         "",
         *_trials_table(study, trials),
         "",
-        "What each setting gave: the mean validation UAR of the complete trials that had it.",
+        "What each setting gave: the mean validation UAR of the complete trials that had it. Where many were pruned, "
+        "the rest looks better than the value is.",
         "",
         *_settings_table(study, trials),
         "",
@@ -74,13 +75,13 @@ def page(study: "Study", trials: Sequence["Trial"], best: "Trial") -> str:
     return "\n".join(lines)
 
 
-def marginal(study: "Study", trials: Sequence["Trial"], name: str) -> dict[str, list[float]]:
-    """The validation UARs of the complete trials, by what they held for one setting, from low to high or as chosen."""
+def by_setting(study: "Study", trials: Sequence["Trial"], name: str) -> dict[str, list["Trial"]]:
+    """The complete and the pruned trials by what they held for one setting, from low to high or as chosen."""
     varied = study.space[name]
-    complete = [trial for trial in trials if trial.state == "complete"]
-    groups: dict[str, list[float]] = {}
-    for trial in sorted(complete, key=lambda t: varied.place(t.settings[name])):
-        groups.setdefault(varied.group(trial.settings[name]), []).append(trial.uar)
+    groups: dict[str, list[Trial]] = {}
+    for trial in sorted(trials, key=lambda t: varied.place(t.settings[name])):
+        if trial.state in ("complete", "pruned"):
+            groups.setdefault(varied.group(trial.settings[name]), []).append(trial)
     return groups
 
 
@@ -105,9 +106,11 @@ def _rank(trial: "Trial") -> tuple[bool, int, float, int]:
 def _settings_table(study: "Study", trials: Sequence["Trial"]) -> list[str]:
     rows = []
     for name in study.space:
-        for group, scores in marginal(study, trials, name).items():
-            rows.append([f"`{name}`", group, str(len(scores)), f"{sum(scores) / len(scores):.1f}"])
-    return markdown.table(["setting", "value", "trials", "UAR"], rows)
+        for group, of_group in by_setting(study, trials, name).items():
+            scores = [trial.uar for trial in of_group if trial.state == "complete"]
+            score = f"{sum(scores) / len(scores):.1f}" if scores else "–"
+            rows.append([f"`{name}`", group, str(len(scores)), str(len(of_group) - len(scores)), score])
+    return markdown.table(["setting", "value", "complete", "pruned", "UAR"], rows)
 
 
 def _csv(study: "Study", trials: Sequence["Trial"]) -> str:
@@ -160,3 +163,4 @@ def _draw_setting(panel: "Axes", study: "Study", name: str, scored: Sequence["Tr
     varied = study.space[name]
     _draw(panel, [(varied.place(trial.settings[name]), trial) for trial in scored])
     panel.set(xlabel=name, **varied.axis())
+    panel.minorticks_off()
