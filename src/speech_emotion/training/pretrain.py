@@ -164,7 +164,7 @@ class _PreTrainer(Trainer):
         generator = Generator().manual_seed(0)
         found: dict[int, list[tuple[Tensor, Tensor]]] = {}
         for rows in torch.split(self.aside, 64):
-            for corpus in self.corpus[rows].unique().tolist():
+            for corpus in sorted(set(self.corpus[rows].tolist())):
                 mine = rows[self.corpus[rows] == corpus]
                 found.setdefault(corpus, []).extend(
                     self._answers(self.average, self._windows(mine, generator), mine)

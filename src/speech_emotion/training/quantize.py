@@ -62,8 +62,9 @@ def shrink(graph: onnx.GraphProto) -> None:
             continue
         name = tensor.name
         graph.initializer.remove(tensor)
-        for part, value in zip(("int8", "scale"), found, strict=True):
-            graph.initializer.append(numpy_helper.from_array(value, f"{name}.{part}"))
+        integers, scale = found
+        graph.initializer.append(numpy_helper.from_array(integers, f"{name}.int8"))
+        graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
         cast = helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT)
         graph.node.insert(0, helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]))
         graph.node.insert(0, cast)

@@ -50,12 +50,14 @@ class EncoderLayer(nn.Module):
         query, key, value = (_split(project(y)) for project in (self.query, self.key, self.value))
         weights = torch.softmax(query @ key.transpose(2, 3) / math.sqrt(query.shape[3]), dim=3)
         x = x + self.out((weights @ value).transpose(1, 2).flatten(2))
-        return x + self.narrow(functional.gelu(self.widen(self.feed_norm(x))))
+        fed: Tensor = self.narrow(functional.gelu(self.widen(self.feed_norm(x))))
+        return x + fed
 
 
 def _split(x: Tensor) -> Tensor:
     """(batch, frame, width) → (batch, head, frame, width / head)."""
-    return x.unflatten(2, (N_HEADS, -1)).transpose(1, 2)
+    heads: Tensor = x.unflatten(2, (N_HEADS, -1))  # type: ignore[no-untyped-call]
+    return heads.transpose(1, 2)
 
 
 class SpeechEncoder(nn.Module):
