@@ -48,8 +48,8 @@ DATASETS = {
 
 
 def recipe(**changes: Any) -> PretrainConfig:
-    settings = miniature.recipe(**changes).to_dict()
-    del settings["corpus"], settings["recipes_tried"]
+    shared = {field.name for field in dataclasses.fields(PretrainConfig)}
+    settings = {name: v for name, v in miniature.recipe(**changes).to_dict().items() if name in shared}
     return PretrainConfig.from_dict(settings | {"corpora": ["nemo", "emogator"]})
 
 
