@@ -239,7 +239,16 @@ def train(
     device = choose_device(device)
     lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
     dataset = _prepared(name, folder, prepared / name)
-    models = runs.train(trainings, dataset, split, like=calibration, device=device, on_epoch=lines)
+    with _progress("embedding") as on_copy:
+        models = runs.train(
+            trainings,
+            dataset,
+            split,
+            like=calibration,
+            device=device,
+            on_epoch=lines,
+            on_copy=on_copy or (lambda *_: None),
+        )
     for model in models:
         typer.echo(str(model))
     if split:

@@ -83,6 +83,18 @@ class FitConfig:
 
 
 @dataclass(frozen=True)
+class ProbeConfig:
+    """With `copies`, the trunk stays as it is and a linear head is fitted to so many augmented copies of each clip.
+
+    A copy is between `crop_seconds` and a window long. [fit] then only gives the seed and the label smoothing.
+    """
+
+    copies: int = 0
+    penalty: float = 0.01
+    crop_seconds: float = 2.5
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What every training has. `name` names the run and the model. `init` is where the weights start from:
 
@@ -134,6 +146,7 @@ class TrainConfig(Recipe):
 
     corpus: str = "ravdess"
     recipes_tried: int = 1
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
 
 
 @dataclass(frozen=True)
@@ -190,9 +203,8 @@ def _check(config: Recipe, where: str) -> None:
         augment.time_mask,
         augment.n_masks,
     )
-    rules = (
-        (re.fullmatch(r"[\w-][\w.-]*", config.name), "name: letters, digits, '-', '_' and '.' only"),
-        (getattr(config, "recipes_tried", 1) >= 1, "recipes_tried ≥ 1"),
+    rules: tuple[tuple[bool, str], ...] = (
+        (bool(re.fullmatch(r"[\w-][\w.-]*", config.name)), "name: letters, digits, '-', '_' and '.' only"),
         (0 < window.min_seconds <= window.seconds, "window: 0 < min_seconds ≤ seconds"),
         (0 < window.hop_seconds <= window.seconds, "window: 0 < hop_seconds ≤ seconds"),
         (min(frontend.n_mels, frontend.n_fft, frontend.hop) > 0, "frontend: sizes must be positive"),
@@ -223,6 +235,15 @@ def _check(config: Recipe, where: str) -> None:
         (0 <= fit.label_smoothing < 1, "fit: 0 ≤ label_smoothing < 1"),
         (0 <= fit.ema_decay < 1, "fit: 0 ≤ ema_decay < 1"),
     )
+    if isinstance(config, TrainConfig):
+        rules += (
+            (config.recipes_tried >= 1, "recipes_tried ≥ 1"),
+            (config.probe.copies >= 0 and config.probe.penalty >= 0, "probe: copies and penalty ≥ 0"),
+            (
+                not config.probe.copies or 0 < config.probe.crop_seconds <= window.seconds,
+                "probe: 0 < crop_seconds ≤ window.seconds",
+            ),
+        )
     for kept, rule in rules:
         if not kept:
             raise ConfigError(f"{where}: {rule}.")

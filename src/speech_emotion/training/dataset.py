@@ -54,6 +54,13 @@ class FrameBank:
         ]
         return torch.stack(windows).transpose(1, 2)
 
+    def cut(self, clip: int, n_frames: int, generator: Generator) -> tuple[Tensor, bool]:
+        """At most `n_frames` (n_frames, n_mels) of a clip, at a random speed and place; and whether it is altered."""
+        place = _integer(len(self._clips[clip]), generator)
+        frames = self._clips[clip][place]
+        start = _integer(max(len(frames) - n_frames, 0) + 1, generator)
+        return frames[start : start + n_frames], place in self._altered
+
     def _window(self, clip: int, n_frames: int, generator: Generator, *, altered: bool) -> Tensor:
         speeds = self._clips[clip]
         if altered:

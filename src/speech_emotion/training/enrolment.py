@@ -106,6 +106,19 @@ class Voices:
     labels: IntArray  # (n_clips,)
     speakers: npt.NDArray[np.str_]  # (n_clips,)
 
+    def of(self, clips: IntArray) -> "Voices":
+        """Some of them, renumbered."""
+        place = np.full(len(self.labels), -1)
+        place[clips] = np.arange(len(clips))
+        mine = place[self.clip] >= 0
+        return Voices(
+            self.features[mine],
+            place[self.clip][mine],
+            self.seconds[clips],
+            self.labels[clips],
+            self.speakers[clips],
+        )
+
 
 @torch.inference_mode()
 def hear(network: Network, config: TrainConfig, dataset: PreparedDataset, clips: IntArray) -> Voices:
@@ -187,13 +200,19 @@ def learn(
     dataset: PreparedDataset,
     sides: Sides,
     like: Sequence[EnrolledHead] = (),
+    heard: Voices | None = None,
 ) -> EnrolledHead:
     """The enrolled head of a trained network.
 
     Penalty and temperature are chosen on the validation speakers; without any, they are the geometric means of
-    those of `like`, the heads of the same recipe under a protocol, and the gain is their mean gain.
+    those of `like`, the heads of the same recipe under a protocol, and the gain is their mean gain. `heard`: all
+    recordings of the dataset, where the network has heard them before.
     """
-    voices = hear(network, config, dataset, sides.train)
+
+    def voices_of(clips: IntArray) -> Voices:
+        return heard.of(clips) if heard else hear(network, config, dataset, clips)
+
+    voices = voices_of(sides.train)
     mean, deviation = population(voices)
     start = _plain_head(network, mean, deviation)
     rows, clip = relative(voices, (voices.features - mean) / deviation, range(N_DRAWS), config.fit.seed)
@@ -211,7 +230,7 @@ def learn(
         gain = float(np.mean([head.gain for head in like]))
         weight, bias = fit_head(rows, labels, start, penalty)
         return EnrolledHead(mean, deviation, weight, bias, temperature, penalty, round(gain, 4))
-    judge = _Judge(hear(network, config, dataset, sides.validation), mean, deviation, start, config.fit.seed)
+    judge = _Judge(voices_of(sides.validation), mean, deviation, start, config.fit.seed)
     heads = [judge.judged(*fit_head(rows, labels, start, penalty), penalty) for penalty in PENALTIES]
     return min(heads, key=lambda pair: pair[0])[1]
 
@@ -275,14 +294,21 @@ class _Judge:
 
 
 def learn_run(
-    folder: Path, dataset: PreparedDataset, sides: Sides, like: Sequence[Path] = ()
-) -> EnrolledHead:
-    """Give a finished run folder its enrolled head; the next export takes it up. `like`: see `learn`."""
+    folder: Path,
+    dataset: PreparedDataset,
+    sides: Sides,
+    like: Sequence[Path] = (),
+    heard: Voices | None = None,
+) -> Voices:
+    """Give a finished run folder its enrolled head; the next export takes it up. `like`, `heard`: see `learn`.
+
+    Returns all recordings as they were heard, for other folds of the same trunk.
+    """
     tensors, state = checkpoint.load(folder)
     config = TrainConfig.from_dict(state["recipe"], where=str(folder))
     network = build(config)
     network.load_state_dict(kept_weights(tensors))
+    heard = heard or hear(network.eval(), config, dataset, np.arange(len(dataset.clips)))
     others = [head for head in map(read, like) if head]
-    head = learn(network.eval(), config, dataset, sides, others)
-    head.write(folder)
-    return head
+    learn(network.eval(), config, dataset, sides, others, heard).write(folder)
+    return heard

@@ -30,6 +30,7 @@ from speech_emotion.training import augment, calibrate, checkpoint, trunk
 from speech_emotion.training.config import Recipe, TrainConfig
 from speech_emotion.training.dataset import FrameBank, batches
 from speech_emotion.training.networks import EmotionNet
+from speech_emotion.training.probe import Copies, fit_head
 from speech_emotion.training.quantize import round_weights
 from speech_emotion.training.trainer import Trainer, derive, keep_freed_memory, part, smooth
 from speech_emotion.training.transformer import EmotionTransformer
@@ -37,6 +38,15 @@ from speech_emotion.training.vgg16 import Vgg16
 from speech_emotion.windows import Framer
 
 _NO_CLIPS: Final = torch.zeros(0, dtype=torch.int64)
+
+
+PEEKED = (
+    0.1,
+    0.3,
+    1.0,
+    3.0,
+    10.0,
+)  # of the penalty: what is tried on the test speakers where a protocol peeks
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ def build(config: Recipe) -> Network:
 def fit(
     config: TrainConfig,
     dataset: PreparedDataset,
-    bank: FrameBank,
+    bank: FrameBank | Copies,
     sides: Sides,
     out: Path,
     *,
@@ -110,6 +120,8 @@ def fit(
     """Train to the end, or on from the run folder's checkpoint."""
     keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
+    if isinstance(bank, Copies):
+        return _probe(config, dataset, bank, sides, out, on_epoch)
     trainer = _FineTuner(
         config, bank, torch.from_numpy(sides.train), torch.device(device), torch.from_numpy(sides.copies)
     )
@@ -150,6 +162,48 @@ def fit(
     round_weights(trainer.average)  # as its file will hold them
     temperature, evidence = validation.calibration(trainer.average)
     return Fitted(temperature, evidence, trainer.trunk)
+
+
+def _probe(
+    config: TrainConfig,
+    dataset: PreparedDataset,
+    copies: Copies,
+    sides: Sides,
+    out: Path,
+    on_epoch: Callable[[Epoch], None],
+) -> Fitted:
+    """The head alone, on embeddings that were made before: one epoch, so to speak."""
+    started = time.perf_counter()
+    network = build(config)
+    began_with = trunk.start(network, config.init)
+    labels = torch.from_numpy(np.array(dataset.labels, dtype=np.int64))
+    rows = copies.embeddings[:, sides.train].flatten(0, 1).float()
+    targets = labels[sides.train].repeat(len(copies.embeddings))
+    if len(sides.copies):
+        chosen = copies.altered[:, sides.copies]
+        rows = torch.cat([rows, copies.embeddings[:, sides.copies][chosen].float()])
+        targets = torch.cat([targets, labels[sides.copies].expand_as(chosen)[chosen]])
+    validation = _ValidationSet(config, dataset, sides.validation, network)
+    penalties = [config.probe.penalty * share for share in (PEEKED if sides.keep_best else (1.0,))]
+    best: tuple[float, Epoch, dict[str, Tensor]] | None = None
+    for penalty in penalties:
+        loss = fit_head(network, rows, targets, penalty, config.fit.label_smoothing)
+        round_weights(network)
+        score, validation_loss = validation.score(network.eval(), torch.device("cpu"))
+        line = Epoch(
+            1, 1, round(loss, 5), score, validation_loss, 0.0, round(time.perf_counter() - started, 2)
+        )
+        if best is None or (score or 0.0) > best[0]:
+            best = score or 0.0, line, {name: t.clone() for name, t in network.state_dict().items()}
+    _, line, weights = best  # type: ignore[misc]  # there is a penalty
+    network.load_state_dict(weights)
+    log = [dataclasses.asdict(line)]
+    write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
+    state = {"fingerprint": _fingerprint(config, dataset, sides), "recipe": config.to_dict(), "log": log}
+    checkpoint.save(out, {f"average.{name}": tensor for name, tensor in weights.items()}, state)
+    on_epoch(line)
+    temperature, evidence = validation.calibration(network)
+    return Fitted(temperature, evidence, began_with)
 
 
 def _is_best(log: Sequence[Mapping[str, Any]]) -> bool:

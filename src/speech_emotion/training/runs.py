@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.result import Result, read_result
 from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
 from speech_emotion.model import EmotionModel, ModelInfo
-from speech_emotion.training import checkpoint, enrolment
+from speech_emotion.training import checkpoint, enrolment, trunk
 from speech_emotion.training.calibrate import fit_thresholds
 from speech_emotion.training.card import model_card
 from speech_emotion.training.config import TrainConfig
@@ -45,6 +46,7 @@ from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.export import Provenance, export
 from speech_emotion.training.fit import Epoch, Sides, build, fit, kept_weights, resumable
 from speech_emotion.training.frontend import LogMel
+from speech_emotion.training.probe import Copies, Progress, copies
 
 RUN_FACTS = {"corpora", "protocol", "split_hash", "temperature", "commit"}  # what export needs of run.json
 TRUNK_FACTS = ("name", "began_with", "commit")  # what a run keeps of the trunk it began with
@@ -97,6 +99,7 @@ def train(
     like: Path | None = None,
     device: str = "cpu",
     on_epoch: OnEpoch = lambda *_: None,
+    on_copy: Progress = lambda *_: None,
 ) -> list[Path]:
     """Carry out what `plan` planned; finished trainings are kept, a killed one goes on. Returns the model files.
 
@@ -106,14 +109,24 @@ def train(
     for training in trainings:  # before hours of work
         resumable(training.config, dataset, _sides(training, dataset, protocol), training.folder)
     todo = [training for training in trainings if not _is_finished(training.folder)]
-    if todo:
-        config = todo[0].config
-        frontend = LogMel(**dataclasses.asdict(config.frontend))
-        bank = FrameBank(dataset, frontend, config.augment.speeds)
-        for training in todo:
+    for _, group in groupby(todo, lambda training: training.config):
+        same = list(group)  # but for their folds
+        with _writing(same[0].folder):
+            bank = _bank(same[0].config, dataset, on_copy)
+        voices: list[enrolment.Voices] = []  # of a trunk that stays as it is, heard once
+        for training in same:
             with _writing(training.folder):
-                _train_one(training, dataset, bank, protocol, like, device, on_epoch)
+                _train_one(training, dataset, bank, voices, protocol, like, device, on_epoch)
     return [training.folder / "model.onnx" for training in trainings]
+
+
+def _bank(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> FrameBank | Copies:
+    """What trainings that differ in their folds alone learn from."""
+    if not config.probe.copies:
+        return FrameBank(dataset, LogMel(**dataclasses.asdict(config.frontend)), config.augment.speeds)
+    network = build(config)
+    trunk.start(network, config.init)
+    return copies(config, network, dataset, dataset.folder.parent, on_copy)
 
 
 def _is_finished(folder: Path) -> bool:
@@ -123,7 +136,8 @@ def _is_finished(folder: Path) -> bool:
 def _train_one(
     training: Training,
     dataset: PreparedDataset,
-    bank: FrameBank,
+    bank: FrameBank | Copies,
+    voices: list[enrolment.Voices],
     protocol: Protocol | None,
     like: Path | None,
     device: str,
@@ -169,7 +183,9 @@ def _train_one(
     draw_curves(folder)
     if len(sides.validation) or like:
         others = sorted(path.parent for path in like.glob("**/run.json")) if like else []
-        enrolment.learn_run(folder, dataset, sides, others)
+        heard = enrolment.learn_run(folder, dataset, sides, others, next(iter(voices), None))
+        if config.probe.copies:
+            voices[:] = [heard]
     export_run(folder, folder / "model.onnx")
 
 

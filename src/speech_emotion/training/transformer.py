@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech_emotion.training.frontend import LogMel
-from speech_emotion.training.networks import AttentiveStatistics
 
 N_HEADS = 6
 LN_10 = math.log(10)
@@ -61,7 +60,7 @@ def _split(x: Tensor) -> Tensor:
 
 
 class SpeechEncoder(nn.Module):
-    """Normalised log-mel (batch, n_mels, n_frames) → (batch, width, ⌈n_frames / 2⌉)."""
+    """Normalised log-mel (batch, n_mels, n_frames) → what each layer gives, (batch, ⌈n_frames / 2⌉, width) each."""
 
     def __init__(self, n_mels: int, width: int, n_layers: int) -> None:
         super().__init__()
@@ -74,12 +73,14 @@ class SpeechEncoder(nn.Module):
         )
         self.layers = nn.ModuleList(EncoderLayer(width) for _ in range(n_layers))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> list[Tensor]:
         x = self.convolutions(x).transpose(1, 2)
         x = x + sinusoids(torch.arange(x.shape[1], device=x.device), self.width)
+        outputs = []
         for layer in self.layers:
             x = layer(x)
-        return x.transpose(1, 2)
+            outputs.append(x)
+        return outputs
 
 
 def sinusoids(position: Tensor, width: int) -> Tensor:
@@ -90,7 +91,7 @@ def sinusoids(position: Tensor, width: int) -> Tensor:
 
 
 class EmotionTransformer(nn.Module):
-    """Log-mel → speech encoder → attentive statistics pooling → linear head."""
+    """Log-mel → speech encoder → mean and deviation over time of every layer → linear head."""
 
     def __init__(
         self,
@@ -105,13 +106,11 @@ class EmotionTransformer(nn.Module):
         fmin_hz: float = 0.0,
     ) -> None:
         super().__init__()
-        self.n_embedding = 2 * width
+        self.n_embedding = 2 * width * layers
         self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop, fmin_hz=fmin_hz)
         self.encoder = SpeechEncoder(n_mels, width, layers)
-        self.norm = nn.LayerNorm(width)
-        self.pool = AttentiveStatistics(width)
         self.head = nn.Sequential(
-            nn.BatchNorm1d(2 * width), nn.Dropout(dropout), nn.Linear(2 * width, n_labels)
+            nn.BatchNorm1d(self.n_embedding), nn.Dropout(dropout), nn.Linear(self.n_embedding, n_labels)
         )
 
     @property
@@ -125,10 +124,8 @@ class EmotionTransformer(nn.Module):
         return log_mel
 
     def embed(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) → embedding (batch, 2 · width)."""
-        frames = self.encoder(normalise(log_mel)).transpose(1, 2)  # (batch, frame, width)
-        embedding: Tensor = self.pool(self.norm(frames).transpose(1, 2))
-        return embedding
+        """(batch, n_mels, n_frames) → embedding (batch, 2 · width · layers)."""
+        return torch.cat([_statistics(frames.float()) for frames in self.encoder(normalise(log_mel))], dim=1)
 
     def classify(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → logits (batch, n_labels)."""
@@ -137,3 +134,10 @@ class EmotionTransformer(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         return self.classify(self.features(waveform))
+
+
+def _statistics(frames: Tensor) -> Tensor:
+    """(batch, frame, width) → mean and deviation over time (batch, 2 · width)."""
+    mean = frames.mean(dim=1)
+    variance = (frames - mean.unsqueeze(1)).square().mean(dim=1)
+    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)

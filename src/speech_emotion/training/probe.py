@@ -1,0 +1,146 @@
+"""A trunk that stays as it is, and a linear head. In: augmented windows of a corpus. Out: a trained network.
+
+The embeddings of every clip, in many augmented copies, are computed once and serve every fold and protocol: the trunk
+has not learned from this corpus, so nobody's test speakers are in it. What is learned is multinomial logistic
+regression over standardised embeddings, a convex problem with one answer: "linear probing" (Alain & Bengio 2016,
+arXiv 1610.01644).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+from torch import Generator, Tensor, nn
+
+from speech_emotion.audio import SAMPLE_RATE
+from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.corpora.sealed import write_whole
+from speech_emotion.labels import EMOTIONS
+from speech_emotion.training import augment
+from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.dataset import FrameBank
+from speech_emotion.training.frontend import LogMel
+from speech_emotion.training.trainer import derive, keep_freed_memory, smooth
+
+BATCH: Final = 32
+MAX_ITERATIONS: Final = 100
+EPSILON: Final = 1e-5  # of the batch normalisation that standardises
+
+Progress = Callable[[int, int], None]  # copies made, copies in all
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Every clip in every copy: embeddings (n_copies, n_clips, n_embedding).
+
+    altered (n_copies, n_clips): which are at another speed than 1.
+    """
+
+    embeddings: Tensor
+    altered: Tensor
+
+
+def copies(
+    config: TrainConfig,
+    network: Any,
+    dataset: PreparedDataset,
+    folder: Path,
+    progress: Progress = lambda *_: None,
+) -> Copies:
+    """The copies that `config` asks for, from `folder` where they were made before."""
+    path = folder / f"{dataset.corpus}-embeddings-{_key(config, network, dataset)[:16]}.safetensors"
+    if not path.exists():
+        made = _make(config, network, dataset, progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, safetensors.torch.save({"embeddings": made.embeddings, "altered": made.altered}))
+    return Copies(**safetensors.torch.load(path.read_bytes()))
+
+
+def _key(config: TrainConfig, network: Any, dataset: PreparedDataset) -> str:
+    weights = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        if not name.startswith("head."):
+            weights.update(name.encode() + tensor.numpy().tobytes())
+    settings = config.to_dict()
+    facts = [settings[key] for key in ("window", "frontend", "network", "augment", "probe")]
+    facts += [config.fit.seed, dataset.key, weights.hexdigest()]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@torch.inference_mode()
+def _make(config: TrainConfig, network: Any, dataset: PreparedDataset, progress: Progress) -> Copies:
+    keep_freed_memory()
+    network.eval()
+    bank = FrameBank(dataset, LogMel(**dataclasses.asdict(config.frontend)), config.augment.speeds)
+    embeddings, altered = [], []
+    for copy in range(config.probe.copies):
+        generator = Generator().manual_seed(derive(config.fit.seed, f"copy {copy}"))
+        rows, speeds = _one_copy(config, network, bank, generator)
+        embeddings.append(rows)
+        altered.append(speeds)
+        progress(copy + 1, config.probe.copies)
+    return Copies(torch.stack(embeddings), torch.stack(altered))
+
+
+def _one_copy(
+    config: TrainConfig, network: Any, bank: FrameBank, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Every clip once: embeddings (n_clips, n_embedding) as float16, and whether its speed was changed."""
+    shortest, longest = (
+        int(seconds * SAMPLE_RATE) // config.frontend.hop
+        for seconds in (config.probe.crop_seconds, config.window.seconds)
+    )
+    n_frames = int(torch.randint(shortest, longest + 1, (1,), generator=generator))
+    cuts, altered = zip(
+        *(bank.cut(clip, n_frames, generator) for clip in range(len(bank.labels))), strict=True
+    )
+    rows: list[Tensor | None] = [None] * len(cuts)
+    order = sorted(range(len(cuts)), key=lambda clip: len(cuts[clip]))
+    for start in range(0, len(order), BATCH):
+        clips = order[start : start + BATCH]
+        length = len(cuts[clips[0]])  # the shortest of the batch: neighbours differ by little
+        log_mel = torch.stack([cuts[clip][:length] for clip in clips]).transpose(1, 2)
+        log_mel, _ = augment.augmented(log_mel, torch.zeros(len(clips), 1), config.augment, generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            embedding = network.embed(log_mel).half()
+        for clip, row in zip(clips, embedding, strict=True):
+            rows[clip] = row
+    return torch.stack([row for row in rows if row is not None]), torch.tensor(altered)
+
+
+def fit_head(network: Any, rows: Tensor, labels: Tensor, penalty: float, label_smoothing: float) -> float:
+    """Give `network` the head that is likeliest for embeddings (n, n_embedding) and label indices (n,).
+
+    Minimises the mean cross-entropy + penalty · ‖weight‖² by L-BFGS and returns it. The head's batch normalisation
+    holds the mean and variance of the rows.
+    """
+    norm, _, linear = network.head
+    mean, variance = rows.mean(dim=0), rows.var(dim=0)
+    x = (rows - mean) / (variance + EPSILON).sqrt()
+    targets = smooth(labels, len(EMOTIONS), label_smoothing)
+    weight = torch.zeros(len(EMOTIONS), rows.shape[1], requires_grad=True)
+    bias = torch.zeros(len(EMOTIONS), requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def objective() -> float:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(nn.functional.linear(x, weight, bias), targets)
+        loss = loss + penalty * weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    optimizer.step(objective)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.fill_(1.0)
+        norm.bias.zero_()
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    return objective()
