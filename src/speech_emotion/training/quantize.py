@@ -50,10 +50,14 @@ def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def shrink(graph: onnx.GraphProto) -> None:
     """Store the rounded weights of an exported graph as int8; ONNX Runtime multiplies them out once, on loading."""
+    defaults = {value.name for value in graph.input}  # of optional inputs: not weights
     large = [
-        t
-        for t in graph.initializer
-        if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) >= 2 and np.prod(t.dims) >= LARGE
+        tensor
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT
+        and len(tensor.dims) >= 2
+        and np.prod(tensor.dims) >= LARGE
+        and tensor.name not in defaults
     ]
     for tensor in large:
         values = numpy_helper.to_array(tensor)
