@@ -79,6 +79,13 @@ def test_a_line_a_file_for_people(shell: Shell, classifier: Classifier) -> None:
     assert (code, err) == (0, "")
 
 
+def test_an_answer_that_is_not_sure_has_an_icon_of_its_own(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "unsure.onnx"
+    path.write_bytes(standin.model_bytes(thresholds={"not_sure": 1.0}))
+    _, out, _ = shell("predict", "voice.wav", "--model", str(path))
+    assert re.fullmatch(r"🤔 ░{10}  not sure \(maybe [a-z]+ 0\.\d\d\), 0\.00–3\.50 s +voice\.wav\n", out)
+
+
 def test_a_timeline_is_a_line_a_window(shell: Shell, classifier: Classifier) -> None:
     _, out, _ = shell("predict", "--timeline", "voice.wav")
     assert [
@@ -292,6 +299,36 @@ def test_info_leaves_out_what_is_not_known(shell: Shell, tmp_path: Path) -> None
     }.items():
         path.write_bytes(standin.model_bytes(metrics={"uar": uar, **dict(known)}))
         assert f"  score       {score}\n" in shell("info", "--model", str(path))[1]
+
+
+def test_info_names_thresholds_and_enrolment_where_there_are_any(shell: Shell, tmp_path: Path) -> None:
+    assert not {"thresholds", "enrolment"} & set(shell("info")[1].split())
+    path = tmp_path / "more.onnx"
+    thresholds = {"not_sure": 0.3456, "set": 0.9}
+    path.write_bytes(standin.model_bytes(thresholds=thresholds, enrolment=standin.ENROLMENT))
+    _, out, _ = shell("info", "--model", str(path))
+    assert "  thresholds  not sure below 0.35; emotion sets: the best, and all from 0.10 on\n" in out
+    assert "  enrolment   yes, from 10 s of speech; UAR +5.0 points on validation speakers\n" in out
+    document = json.loads(shell("info", "--json", "--model", str(path))[1], parse_constant=pytest.fail)
+    assert (document["thresholds"], document["enrolment"]) == (thresholds, standin.ENROLMENT)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "said"),
+    [
+        ({"not_sure": 0.2}, "not sure below 0.20"),
+        ({"set": 0.8}, "emotion sets: the best, and all from 0.20 on"),
+    ],
+)
+def test_info_names_a_threshold_alone(
+    shell: Shell, tmp_path: Path, thresholds: dict[str, float], said: str
+) -> None:
+    path = tmp_path / "one.onnx"
+    enrolment = standin.ENROLMENT | {"gain": None}
+    path.write_bytes(standin.model_bytes(thresholds=thresholds, enrolment=enrolment))
+    _, out, _ = shell("info", "--model", str(path))
+    assert f"  thresholds  {said}\n" in out
+    assert "from 10 s of speech; gain not measured\n" in out
 
 
 def test_info_for_programs(shell: Shell, classifier: Classifier) -> None:

@@ -16,7 +16,7 @@ from speech_emotion.labels import ICONS
 from speech_emotion.prediction import Prediction
 
 if TYPE_CHECKING:
-    from speech_emotion.model import ModelInfo  # imports ONNX Runtime, which complaints do without
+    from speech_emotion.model_info import Enrolment, ModelInfo  # soxr and more, which complaints do without
 
 LIMITS = (
     "It scores how acted voices sound, not what a person feels. The EU AI Act, Art. 5(1)(f), prohibits "
@@ -73,6 +73,8 @@ def write_info(info: "ModelInfo", out: TextIO) -> None:
         "sha256": info.sha256,
         "trained on": ", ".join(info.corpora),
         "score": _score(info.metrics),
+        **_thresholds(info.thresholds),
+        **_enrolment(info.enrolment),
         "recipe": f"{info.recipe.get('name', info.name)}; its settings: info --json",
         "commit": info.commit or "unknown",
         "licence": info.licence,
@@ -110,6 +112,26 @@ def _score(metrics: Mapping[str, Any]) -> str:
     return ", ".join(measured) + (f" ({known})" if known else "")
 
 
+def _thresholds(thresholds: Mapping[str, float]) -> dict[str, str]:
+    """From which probability on a label is given, and an emotion is in the set; nothing where the model has none."""
+    words = []
+    if "not_sure" in thresholds:
+        words.append(f"not sure below {thresholds['not_sure']:.2f}")
+    if "set" in thresholds:
+        words.append(f"emotion sets: the best, and all from {1 - thresholds['set']:.2f} on")
+    return {"thresholds": "; ".join(words)} if words else {}
+
+
+def _enrolment(enrolment: "Enrolment | None") -> dict[str, str]:
+    """What a profile needs and gains; nothing where the model takes none."""
+    if enrolment is None:
+        return {}
+    gain = "gain not measured"
+    if enrolment.gain is not None:
+        gain = f"UAR {100 * enrolment.gain:+.1f} points on validation speakers"
+    return {"enrolment": f"yes, from {enrolment.min_seconds:g} s of speech; {gain}"}
+
+
 def _percent(score: Any) -> str:
     """`62.1 % [58.0, 66.2]` of a mean with its 95 % interval, both as fractions; empty without a mean."""
     if not isinstance(score, dict) or not isinstance(score.get("mean"), float):
@@ -119,8 +141,11 @@ def _percent(score: Any) -> str:
 
 
 def _picture(prediction: Prediction) -> str:
-    """An icon and a bar as long as the confidence."""
-    icon = ICONS.get(prediction.label, "🔊") if prediction.label else "🔇"
+    """An icon and a bar as long as the confidence; an answer that is not sure has none."""
+    if prediction.label:
+        icon = ICONS.get(prediction.label, "🔊")
+    else:
+        icon = "🤔" if prediction.abstained == "not_sure" else "🔇"
     n_full = round(BAR_WIDTH * (prediction.confidence or 0.0))
     return f"{icon} {'█' * n_full:░<{BAR_WIDTH}}"
 

@@ -55,7 +55,8 @@ def test_the_anchors_stand_beside_us_in_order(result: Result) -> None:
 
 def test_leaky_results_never_share_a_table_with_honest_ones(result: Result) -> None:
     text = report.results_text([leaky(result), result], results_link="../results")
-    honest, apart = text.split("### LEAKY: the same speakers in training and test")
+    honest, apart = text.split("### LEAKY: the test speakers helped")
+    assert "([how](honesty.md))" in apart
     honest_table = honest.split("\n\n")
     assert "random10" not in honest
     assert "TIM-Net" not in "".join(honest_table)

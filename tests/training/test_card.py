@@ -76,6 +76,47 @@ def test_what_is_not_known_is_not_claimed() -> None:
     assert "UAR" not in text
 
 
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({}, "nothing: random weights"),
+        ({"init": "fresh"}, "nothing: random weights"),
+        ({"init": "imagenet"}, "torchvision's ImageNet weights"),
+        ({"init": "/somebody/runs/trunk.safetensors"}, "`trunk.safetensors`"),
+        (
+            {"init": "pretrained", "probe": {"copies": 0}},
+            "the trunk in the package; its licence and citation are among those below",
+        ),
+        (
+            {"init": "pretrained", "probe": {"copies": 16}},
+            "the trunk in the package; its licence and citation are among those below. It stays as it is, only a "
+            "linear head was learned",
+        ),
+    ],
+)
+def test_what_it_begins_with(recipe: dict[str, Any], said: str) -> None:
+    assert row(card(recipe=recipe), "begins with") == said
+
+
+def test_thresholds() -> None:
+    assert row(card(), "thresholds").startswith("none: ")
+    text = card(thresholds={"not_sure": 0.3456, "set": 0.9})
+    assert row(text, "thresholds") == (
+        "no label (not sure) below 0.346; emotion set: the best, and all from 0.100 on"
+    )
+    assert row(card(thresholds={"set": 1.0}), "thresholds") == "emotion set: the best, and all from 0.000 on"
+
+
+def test_enrolment() -> None:
+    assert row(card(), "enrolment") == "none"
+    text = row(card(enrolment=standin.ENROLMENT), "enrolment")
+    assert "`profile` (2, 16)" in text
+    assert text.endswith("over 10 s of speech or more; UAR +5.0 points on validation speakers")
+    assert row(card(enrolment=standin.ENROLMENT | {"gain": None}), "enrolment").endswith(
+        "; gain not measured"
+    )
+
+
 def test_a_fold_s_model_names_its_speakers() -> None:
     split = protocol("luna5")
     assert row(card(protocol=split.describe(split.folds[2])), "trained on") == (
@@ -83,7 +124,7 @@ def test_a_fold_s_model_names_its_speakers() -> None:
     )
     leaky = protocol("random10")
     assert row(card(protocol=leaky.describe(leaky.folds[0])), "trained on") == (
-        "synthetic, 1152 clips, LEAKY (random10, fold 0)"
+        "synthetic, 1152 members of a LEAKY split (random10, fold 0)"
     )
 
 

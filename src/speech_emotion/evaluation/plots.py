@@ -1,4 +1,4 @@
-"""Pictures of a result. In: a Result. Out: PNG files. The only file here that knows matplotlib.
+"""Pictures of a result. In: a Result. Out: PNG files. Of the files here, only this and robustness.py know matplotlib.
 
 Blue and orange of Okabe & Ito 2008, which colour-blind people can tell apart, and a mark or a word beside every
 colour. The tables of docs/results.md say the same in text.
