@@ -109,7 +109,7 @@ def test_the_exported_model_says_what_it_is_and_how_well_it_did(line: Line) -> N
     result = read_result(line.folder / "results/ravdess-serab-tiny.json")
     run = json.loads((line.folder / "runs/tiny/serab/seed-0/fold-0/run.json").read_text())
     assert info.metrics["uar"]["mean"] == result.uar.mean
-    assert info.temperature == pytest.approx(run["temperature"])
+    assert info.temperature == pytest.approx(run["validation"]["likeliest_temperature"])
     assert info.protocol == run["protocol"]
     assert (line.folder / "mine/model.sha256").read_text() == f"{info.sha256}  model.onnx\n"
     card = (line.folder / "mine/model.md").read_text()

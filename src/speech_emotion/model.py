@@ -79,18 +79,18 @@ class EmotionModel:
             feeds[PROFILE] = profile
         try:
             if self.info.enrolment is None:
-                answers = self._session.run(OUTPUTS, feeds)
-                scores = Scores(*answers, voice=np.zeros((len(answers[0]), 0), np.float32))
+                probabilities, logits, log_mel = self._session.run(OUTPUTS, feeds)
+                voice = np.zeros((len(probabilities), 0), np.float32)
             else:
-                scores = Scores(*self._session.run((*OUTPUTS, VOICE), feeds))
+                probabilities, logits, log_mel, voice = self._session.run((*OUTPUTS, VOICE), feeds)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             raise ModelError(
                 f"the model {self.info.name} could not score windows of shape {np.shape(batch)}: {error}. "
                 f"Give it (n, n_samples) with {self.info.min_samples} samples or more"
             ) from error
-        if not np.isfinite(scores.probabilities).all():
+        if not np.isfinite(probabilities).all():
             raise ModelError(f"the model {self.info.name} answered NaN. {NEXT_STEP}, or use the shipped one")
-        return scores
+        return Scores(probabilities, logits, log_mel, voice)
 
 
 def seal(data: bytes) -> bytes:

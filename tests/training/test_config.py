@@ -152,12 +152,21 @@ def test_what_does_not_exist_or_has_another_type_is_refused(settings: dict[str, 
         ("fit", {"warmup": 1.0}, "warmup < 1"),
         ("fit", {"label_smoothing": -0.1}, "0 ≤ label_smoothing"),
         ("fit", {"ema_decay": 1.0}, "ema_decay < 1"),
+        ("probe", {"copies": -1}, "copies and penalty ≥ 0"),
+        ("probe", {"penalty": -0.1}, "copies and penalty ≥ 0"),
+        ("probe", {"copies": 1, "crop_seconds": 0.4}, "min_seconds ≤ crop_seconds ≤ window.seconds"),
+        ("probe", {"copies": 1, "crop_seconds": 3.1}, "min_seconds ≤ crop_seconds ≤ window.seconds"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(section: str, settings: dict[str, Any], rule: str) -> None:
     with pytest.raises(ConfigError) as refused:
         TrainConfig.from_dict({"name": "x", section: settings})
     assert rule in str(refused.value)
+
+
+def test_without_copies_their_length_does_not_matter() -> None:
+    config = TrainConfig.from_dict({"name": "x", "window": {"seconds": 1.0}, "probe": {"crop_seconds": 2.5}})
+    assert config.probe.copies == 0
 
 
 @pytest.mark.parametrize("settings", [{"name": "a/b"}, {"name": ""}, {"name": ".."}, {"recipes_tried": 0}])

@@ -261,11 +261,13 @@ def test_an_enrolled_head_is_learned_where_there_is_somebody_to_try_it_on(
     """On validation speakers; a model of everybody takes it after those of a protocol's folds."""
     asked: list[tuple[Path, int, list[Path]]] = []
 
-    def learn(folder: Path, made: Any, sides: Any, like: list[Path]) -> None:
+    def learn(folder: Path, made: Any, sides: Any, like: list[Path], heard: Any) -> object:
         assert checkpoint.exists(folder)
         assert (folder / "run.json").exists()
         assert not (folder / "model.onnx").exists()
+        assert heard is None  # a trunk that learns hears nothing as another fold's does
         asked.append((folder, len(sides.validation), like))
+        return object()
 
     monkeypatch.setattr(runs.enrolment, "learn_run", learn)
     train(tmp_path / "halves")

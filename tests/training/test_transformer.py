@@ -74,7 +74,8 @@ def test_windows_of_any_length(seconds: float) -> None:
     log_mel = network.features(rows)
     n_frames = 1 + (rows.shape[1] - 400) // 160
     assert log_mel.shape == (2, 80, n_frames)
-    assert network.encoder(normalise(log_mel)).shape == (2, WIDTH, -(-n_frames // 2))
+    (frames,) = network.encoder(normalise(log_mel))
+    assert frames.shape == (2, -(-n_frames // 2), WIDTH)
     assert network.embed(log_mel).shape == (2, 2 * WIDTH)
     logits = network(rows)
     assert logits.shape == (2, 8)
@@ -191,11 +192,29 @@ def test_attention_is_scaled_dot_product_attention_over_heads() -> None:
 
 def test_the_encoder_is_two_convolutions_positions_and_layers() -> None:
     torch.manual_seed(3)
-    encoder = SpeechEncoder(20, WIDTH, 1).eval()
+    encoder = SpeechEncoder(20, WIDTH, 2).eval()
     first, second = encoder.convolutions[0], encoder.convolutions[2]
     x = torch.randn(2, 20, 15)
     with torch.no_grad():
         y = functional.gelu(functional.conv1d(x, first.weight, first.bias, padding=1))
         y = functional.gelu(functional.conv1d(y, second.weight, second.bias, stride=2, padding=1))
         y = y.transpose(1, 2) + sinusoids(torch.arange(8), WIDTH)
-        torch.testing.assert_close(encoder(x), encoder.layers[0](y).transpose(1, 2), rtol=0, atol=1e-6)
+        first_layer = encoder.layers[0](y)
+        expected = [first_layer, encoder.layers[1](first_layer)]
+        for found, wanted in zip(encoder(x), expected, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+
+
+@torch.inference_mode()
+def test_an_embedding_is_the_mean_and_the_deviation_over_time_of_every_layer() -> None:
+    network = tiny(2)
+    log_mel = network.features(voices(120, 260))
+    statistics = [
+        pooled
+        for frames in network.encoder(normalise(log_mel))
+        for pooled in (frames.mean(dim=1), frames.std(dim=1, correction=0))
+    ]
+    embedding = network.embed(log_mel)
+    assert embedding.shape == (2, network.n_embedding) == (2, 2 * WIDTH * 2)
+    torch.testing.assert_close(embedding, torch.cat(statistics, dim=1), rtol=0, atol=1e-3)
+    torch.testing.assert_close(network.classify(log_mel), network.head(embedding), rtol=0, atol=0)

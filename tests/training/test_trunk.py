@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from speech_emotion.errors import ConfigError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
 from speech_emotion.training import trunk
+from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.fit import build
 from speech_emotion.training.quantize import round_weights
 from speech_emotion.training.transformer import EmotionTransformer
@@ -131,8 +132,22 @@ def foreign(metadata: dict[str, str] | None) -> bytes:
         lambda _: foreign(None),
         lambda _: foreign({"format": "pt"}),
         lambda _: foreign({trunk.FACTS_KEY: "{"}),
+        lambda _: foreign({trunk.FACTS_KEY: "3"}),
+        lambda data: data.replace(b"trunk.3.body.3.weight.scale", b"trunk.3.body.3.weight.scala"),
+        lambda data: data.replace(b'"I8"', b'"X8"'),
     ],
-    ids=["cut", "beheaded", "empty", "text", "bare", "another's", "no facts"],
+    ids=[
+        "cut",
+        "beheaded",
+        "empty",
+        "text",
+        "bare",
+        "another's",
+        "torn facts",
+        "no facts",
+        "no scale",
+        "type",
+    ],
 )
 def test_what_is_no_trunk_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     path = saved(tmp_path)
@@ -144,6 +159,21 @@ def test_what_is_no_trunk_is_refused(tmp_path: Path, damage: Callable[[bytes], b
 def test_a_folder_is_no_trunk(tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match="not a trunk"):
         trunk.load(tmp_path)
+
+
+def test_the_trunk_in_the_package_is_that_of_the_compact_recipe() -> None:
+    config = TrainConfig.load(Path(__file__).parents[2] / "recipes" / "ravdess-compact.toml")
+    started = build(config)
+    before = of(started)
+    facts = trunk.start(started, config.init)
+    assert facts["began_with"]["sha256"] == trunk.SMART_TURN_SHA256
+    assert facts["corpora"] == []
+    for name, tensor in started.state_dict().items():
+        assert tensor.isfinite().all(), name
+        if name.startswith("head."):
+            assert torch.equal(tensor, before[name]), name
+        elif tensor.ndim > 1:
+            assert not torch.equal(tensor, before[name]), name
 
 
 # Smart Turn

@@ -240,8 +240,8 @@ def _check(config: Recipe, where: str) -> None:
             (config.recipes_tried >= 1, "recipes_tried ≥ 1"),
             (config.probe.copies >= 0 and config.probe.penalty >= 0, "probe: copies and penalty ≥ 0"),
             (
-                not config.probe.copies or 0 < config.probe.crop_seconds <= window.seconds,
-                "probe: 0 < crop_seconds ≤ window.seconds",
+                not config.probe.copies or window.min_seconds <= config.probe.crop_seconds <= window.seconds,
+                "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds",
             ),
         )
     for kept, rule in rules:

@@ -38,15 +38,8 @@ from speech_emotion.training.vgg16 import Vgg16
 from speech_emotion.windows import Framer
 
 _NO_CLIPS: Final = torch.zeros(0, dtype=torch.int64)
-
-
-PEEKED = (
-    0.1,
-    0.3,
-    1.0,
-    3.0,
-    10.0,
-)  # of the penalty: what is tried on the test speakers where a protocol peeks
+# Of the penalty: what is tried on the test speakers where a protocol peeks.
+PEEKED: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -125,9 +118,7 @@ def fit(
     trainer = _FineTuner(
         config, bank, torch.from_numpy(sides.train), torch.device(device), torch.from_numpy(sides.copies)
     )
-    validation = _ValidationSet(config, dataset, sides.validation, trainer.average)
-    if sides.keep_best and not len(validation.labels):
-        raise ConfigError(f"{out}: nobody to pick the epoch by. Set validation speakers aside.")
+    validation = _validation_set(config, dataset, sides, trainer.average, out)
     log: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
     if kept := resumable(config, dataset, sides, out):
@@ -183,7 +174,7 @@ def _probe(
         chosen = copies.altered[:, sides.copies]
         rows = torch.cat([rows, copies.embeddings[:, sides.copies][chosen].float()])
         targets = torch.cat([targets, labels[sides.copies].expand_as(chosen)[chosen]])
-    validation = _ValidationSet(config, dataset, sides.validation, network)
+    validation = _validation_set(config, dataset, sides, network, out)
     penalties = [config.probe.penalty * share for share in (PEEKED if sides.keep_best else (1.0,))]
     best: tuple[float, Epoch, dict[str, Tensor]] | None = None
     for penalty in penalties:
@@ -312,6 +303,15 @@ class _ValidationSet:
     def _logits(self, network: Network) -> npt.NDArray[np.float64]:
         parts = [network.classify(part).float() for group in self.log_mels for part in torch.split(group, 64)]
         return torch.cat(parts).cpu().double().numpy()
+
+
+def _validation_set(
+    config: TrainConfig, dataset: PreparedDataset, sides: Sides, network: Network, out: Path
+) -> _ValidationSet:
+    validation = _ValidationSet(config, dataset, sides.validation, network)
+    if sides.keep_best and not len(validation.labels):
+        raise ConfigError(f"{out}: nobody to pick the epoch by. Set validation speakers aside.")
+    return validation
 
 
 def n_frames(config: Recipe) -> int:

@@ -57,17 +57,16 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights and the facts of a trunk file."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[FACTS_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = {**json.loads((file.metadata() or {})[FACTS_KEY])}
+            return unpack({name: file.get_tensor(name) for name in file.keys()}), facts  # noqa: SIM118
     except FileNotFoundError as error:
         raise ModelNotFoundError(
             f"{path}: there is no such trunk. Make one with: speech-emotion pretrain"
         ) from error
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ModelFormatError(
             f"{path}: not a trunk ({error}). Make one with: speech-emotion pretrain"
         ) from error
-    return unpack(tensors), facts
 
 
 def start(network: nn.Module, source: str) -> dict[str, Any]:
