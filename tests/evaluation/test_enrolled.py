@@ -159,3 +159,13 @@ def test_the_verb_writes_it(run: Path, corpus: Path, tmp_path: Path) -> None:
     assert document["command"].endswith("--protocol savee4 --enrolled")
     assert "neutral and calm speech: UAR" in ended.output
     assert "Written: " in ended.output
+
+
+def test_the_page_shows_every_way_with_its_gain(run: Path, corpus: Path, tmp_path: Path) -> None:
+    assert enrolled.section(tmp_path) == ""
+    measure([run], "savee", corpus, "savee4", command="speech-emotion evaluate --enrolled").write(tmp_path)
+    text = enrolled.section(tmp_path)
+    assert "## Enrolled voices" in text and "speech-emotion evaluate --enrolled" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [way.title for way in enrolled.WAYS]
+    assert " – | – " in rows[0] and " of 4 | " in rows[1]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from speech_emotion.classifier import Classifier
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import AudioTooShortError
 from speech_emotion.evaluation import metrics
+from speech_emotion.evaluation.markdown import table
 from speech_emotion.evaluation.metrics import PairedDifference
 from speech_emotion.evaluation.result import Result, Score, summarise
 from speech_emotion.evaluation.score import Answer, Evaluation, Trial, answer_of, plan_trials
@@ -228,3 +229,54 @@ def _uar(rows: Sequence[Answer]) -> float | None:
         np.array([numbers[getattr(row, which)] for row in rows]) for which in ("label", "answer")
     )
     return round(metrics.uar(spoken, answered), DECIMALS)
+
+
+def section(folder: Path) -> str:
+    """Markdown of every file in `folder`/enrolled, for the page of results; nothing where there is none."""
+    files = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / FOLDER).glob("*.json"))
+    ]
+    if not files:
+        return ""
+    lines = ["## Enrolled voices", "", _EXPLANATION, ""]
+    for data in files:
+        rows = [_row(outcome) for outcome in data["ways"].values()]
+        company = f"{data['n_clips']} clips, {data['n_speakers']} speakers, seeds {', '.join(map(str, data['seeds']))}"
+        lines += [
+            f"### {data['corpus']}, {data['protocol']}: {data['model']}, enrolled",
+            "",
+            *table(_HEADER, rows),
+            "",
+        ]
+        lines += [f"Measured on {company}. Commit {data['commit'] or 'unknown'}.", ""]
+        lines += ["```sh", data["command"], "```", ""]
+    return "\n".join(lines)
+
+
+_EXPLANATION: Final = (
+    "With a profile of the tested speaker, made of recordings of theirs without labels: a track of its own, **not to "
+    "be compared** with the tables above. Percent, and points for the speakers' own UAR with a profile minus without. "
+    "The last two columns are over the clips that no profile was made of."
+)
+_HEADER: Final = (
+    "profile",
+    "UAR",
+    "ECE",
+    "gain by speaker",
+    "better, worse for",
+    "UAR, other clips",
+    "without profile",
+)
+
+
+def _row(outcome: Mapping[str, Any]) -> tuple[str, ...]:
+    uar, ece = (Score(**{**outcome[name], "ci95": tuple(outcome[name]["ci95"])}) for name in ("uar", "ece"))
+    others = (
+        f"{100 * outcome[name]:.1f}" if outcome[name] else "–" for name in ("uar_unheard", "plain_unheard")
+    )
+    gain, counts = "–", "–"
+    if found := outcome["difference"]:
+        mean, low, high = (f"{100 * value:+.1f}" for value in (found["mean"], *found["interval"]))
+        gain = f"{mean} [{low}, {high}]"
+        counts = f"{found['n_better']}, {found['n_worse']} of {found['n_speakers']}"
+    return (outcome["title"], str(uar), str(ece), gain, counts, *others)

@@ -364,3 +364,20 @@ def _part(path: Path, link: str) -> str:
 
 def _heading(found: Robustness) -> str:
     return f"{found.corpus}, {protocol(found.protocol)}: {found.model}"
+
+
+def section(folder: Path) -> str:
+    """Markdown of every file in `folder`/robustness, for the page of results; nothing where there is none."""
+    paths = sorted((folder / FOLDER).glob("*.json"))
+    if not paths:
+        return ""
+    tables = [f"### {_heading(read_robustness(path))}, spoiled\n\n{robustness_table(path)}" for path in paths]
+    return "\n".join(
+        [
+            "## Robustness",
+            "",
+            "The picture, the method and what is not covered: [robustness.md](robustness.md).",
+            "",
+            *tables,
+        ]
+    )

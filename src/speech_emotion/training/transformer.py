@@ -1,4 +1,4 @@
-"""The network that we ship: the first layers of a speech recogniser's encoder, taught to hear emotion.
+"""The network that we ship: the first layers of a speech recogniser's encoder, with a head that hears emotion.
 
 In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels). The encoder is that of Whisper (Radford et al.
 2022, arXiv 2212.04356), cut off after a few layers: what is said is worked out in the later ones, how it is said
