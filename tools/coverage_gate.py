@@ -1,4 +1,4 @@
-"""Refuse a test run that leaves branches of the modules that guard data untried.
+"""Refuse a test run that leaves branches of the modules that guard data, or measure, untried.
 
 In: the JSON that `pytest --cov-branch --cov-report=json:FILE` wrote. Out: a line a module; exit 0 or 1.
 """
@@ -15,8 +15,20 @@ GUARDS = (
     "src/speech_emotion/_decoders.py",
     "src/speech_emotion/model.py",
     "src/speech_emotion/model_info.py",
+    "src/speech_emotion/profile.py",
     "src/speech_emotion/corpora/prepare.py",
     "src/speech_emotion/corpora/sealed.py",
+    "src/speech_emotion/evaluation/audit.py",
+    "src/speech_emotion/evaluation/conditions.py",
+    "src/speech_emotion/evaluation/confidence.py",
+    "src/speech_emotion/evaluation/enrolled.py",
+    "src/speech_emotion/evaluation/fingerprint.py",
+    "src/speech_emotion/evaluation/ladder.py",
+    "src/speech_emotion/evaluation/metrics.py",
+    "src/speech_emotion/evaluation/plots.py",
+    "src/speech_emotion/evaluation/report.py",
+    "src/speech_emotion/evaluation/result.py",
+    "src/speech_emotion/evaluation/splits.py",
     "src/speech_emotion/training/checkpoint.py",
 )
 

@@ -193,7 +193,7 @@ def test_a_step_in_bfloat16_reaches_every_weight() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of the exporter to its developers
-def test_the_graph_agrees_from_half_a_second_to_a_minute() -> None:
+def test_the_graph_agrees_from_half_a_second_to_twenty() -> None:
     network = lively()
     n_samples = torch.export.Dim("n_samples", min=network.frontend.spectrum.n_fft)
     program = torch.onnx.export(
@@ -207,7 +207,7 @@ def test_the_graph_agrees_from_half_a_second_to_a_minute() -> None:
         optimize=False,
     )
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
-    for n_rows, seconds in ((1, 0.5), (3, 0.5), (2, 1.7), (1, 60)):
+    for n_rows, seconds in ((1, 0.5), (3, 0.5), (2, 1.7), (1, 20)):
         waveform = voices(*(90 + 60 * row for row in range(n_rows)), seconds=seconds)
         with torch.inference_mode():
             expected = torch.softmax(network(waveform), dim=1)
