@@ -125,7 +125,7 @@ def plan_trials(
     facts = Evaluation(
         protocol=split,
         corpus=corpus,
-        model=_file_name(_one({info.name for info in every}, "models")),
+        model=file_name(_one({info.name for info in every}, "models")),
         parameters=_one({info.n_parameters for info in every}, "parameter counts"),
         size_bytes=max(info.size_bytes for info in every),
         commit=", ".join(sorted({info.commit for info in every if info.commit})) or None,
@@ -269,7 +269,7 @@ def _one(values: set[T], what: str) -> T:
     return next(iter(values))
 
 
-def _file_name(model: str) -> str:
+def file_name(model: str) -> str:
     """The model's name, which becomes part of file names."""
     if not re.fullmatch(r"[\w-][\w.-]*", model):
         raise ConfigError(
