@@ -254,6 +254,15 @@ def test_the_page_keeps_its_prose(known: Robustness, tmp_path: Path) -> None:
     assert (page.parent / "figures" / "savee-savee4-stand-in-robustness.png").exists()
 
 
+def test_the_page_of_results_shows_the_table_too(known: Robustness, tmp_path: Path) -> None:
+    assert robustness.section(tmp_path) == ""
+    path = known.write(tmp_path)
+    text = robustness.section(tmp_path)
+    assert text.startswith("## Robustness\n")
+    assert "### savee, savee4: stand-in, spoiled" in text
+    assert robustness.robustness_table(path) in text
+
+
 def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:
     for page in (tmp_path / "page.md", tmp_path / "none.md"):
         (tmp_path / "page.md").write_text(f"{robustness.BEGIN}\n")
