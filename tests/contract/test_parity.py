@@ -7,11 +7,15 @@ import torch
 
 from speech_emotion.model import EmotionModel
 from speech_emotion.training.networks import EmotionNet
+from speech_emotion.training.quantize import round_weights
 
 
 @pytest.fixture(scope="module")
 def network() -> EmotionNet:
-    return miniature.lively_network()
+    """As the file holds it: with 8-bit weights."""
+    network = miniature.lively_network()
+    round_weights(network)
+    return network
 
 
 @pytest.fixture(scope="module")
