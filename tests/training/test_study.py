@@ -346,7 +346,7 @@ def test_frames_are_shared_between_recipes_that_hear_the_same(
 ) -> None:
     scored(lambda *_: [50.0])
     made: list[tuple[float, ...]] = []
-    monkeypatch.setattr(study, "FrameBank", lambda _, __, speeds: made.append(speeds))
+    monkeypatch.setattr(study.runs, "bank", lambda config, _: made.append(config.augment.speeds))
     search(tmp_path / "same", 3)
     assert made == [(0.9, 1.0)]
     made.clear()

@@ -68,8 +68,14 @@ def _key(config: TrainConfig, network: Any, dataset: PreparedDataset) -> str:
         if not name.startswith("head."):
             weights.update(name.encode() + tensor.numpy().tobytes())
     settings = config.to_dict()
-    facts = [settings[key] for key in ("window", "frontend", "network", "augment", "probe")]
-    facts += [config.fit.seed, dataset.key, weights.hexdigest()]
+    facts = [settings[key] for key in ("window", "frontend", "augment")]
+    facts += [
+        config.probe.copies,
+        config.probe.crop_seconds,
+        config.fit.seed,
+        dataset.key,
+        weights.hexdigest(),
+    ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

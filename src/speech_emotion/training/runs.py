@@ -112,15 +112,17 @@ def train(
     for _, group in groupby(todo, lambda training: training.config):
         same = list(group)  # but for their folds
         with _writing(same[0].folder):
-            bank = _bank(same[0].config, dataset, on_copy)
+            material = bank(same[0].config, dataset, on_copy)
         voices: list[enrolment.Voices] = []  # of a trunk that stays as it is, heard once
         for training in same:
             with _writing(training.folder):
-                _train_one(training, dataset, bank, voices, protocol, like, device, on_epoch)
+                _train_one(training, dataset, material, voices, protocol, like, device, on_epoch)
     return [training.folder / "model.onnx" for training in trainings]
 
 
-def _bank(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> FrameBank | Copies:
+def bank(
+    config: TrainConfig, dataset: PreparedDataset, on_copy: Progress = lambda *_: None
+) -> FrameBank | Copies:
     """What trainings that differ in their folds alone learn from."""
     if not config.probe.copies:
         return FrameBank(dataset, LogMel(**dataclasses.asdict(config.frontend)), config.augment.speeds)
@@ -136,7 +138,7 @@ def _is_finished(folder: Path) -> bool:
 def _train_one(
     training: Training,
     dataset: PreparedDataset,
-    bank: FrameBank | Copies,
+    material: FrameBank | Copies,
     voices: list[enrolment.Voices],
     protocol: Protocol | None,
     like: Path | None,
@@ -150,7 +152,7 @@ def _train_one(
     fitted = fit(
         config,
         dataset,
-        bank,
+        material,
         sides,
         folder,
         device=device,

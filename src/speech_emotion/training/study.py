@@ -41,7 +41,7 @@ from speech_emotion.training import runs, study_views
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.fit import Epoch, Sides, fit
-from speech_emotion.training.frontend import LogMel
+from speech_emotion.training.probe import Copies
 from speech_emotion.training.trainer import derive
 
 NOISE: Final = 2.0  # points of validation UAR; docs/searching.md says where this comes from
@@ -309,7 +309,7 @@ class _Bench:
         self.dataset, self.protocol = dataset, protocol
         self.folds = [(fold.index, self._sides(fold)) for fold in folds]
         self.device, self.on_epoch = device, on_epoch
-        self._bank: tuple[Any, FrameBank] | None = None
+        self._bank: tuple[Any, FrameBank | Copies] | None = None
 
     def states(self, study: Study, trial: Trial, others: Sequence[Trial], out: Path) -> Iterator[Trial]:
         """The trial as it stands: now, and after each fold that it still lacks."""
@@ -341,7 +341,7 @@ class _Bench:
         fit(
             config,
             self.dataset,
-            self._frames(config),
+            self._material(config),
             sides,
             folder,
             device=self.device,
@@ -364,12 +364,13 @@ class _Bench:
             )
         return Sides(train, validation)
 
-    def _frames(self, config: TrainConfig) -> FrameBank:
-        key = (config.frontend, config.augment.speeds)
+    def _material(self, config: TrainConfig) -> FrameBank | Copies:
+        key: tuple[Any, ...] = (config.frontend, config.augment.speeds)
+        if config.probe.copies:
+            key += (config.init, config.window, config.network, config.augment, config.probe)
         if self._bank is None or self._bank[0] != key:
             self._bank = None  # one at a time: a bank takes some hundred MB
-            frontend = LogMel(**dataclasses.asdict(config.frontend))
-            self._bank = key, FrameBank(self.dataset, frontend, config.augment.speeds)
+            self._bank = key, runs.bank(config, self.dataset)
         return self._bank[1]
 
 
