@@ -4,7 +4,7 @@
         [--out results/benchmarks/speech-gate.json]
 
 Judged are the speakers and recordings that the gate's training (tools/train_speech_gate.py) left for the test, at
-most 300 evenly chosen recordings a folder: whole, in windows of 3 s as a classifier hears them, and speech also
+most 300 evenly chosen recordings a folder: whole, in windows of 3 s, and speech also
 in windows with pink noise 10 and 0 dB below the voice. Silence, noise and tones are made here, 500 windows of
 each. What a gate does with a kind of sound that it never heard stands in the weights' file and is repeated.
 """

@@ -157,7 +157,7 @@ def _check_pin(sha256: str) -> None:
 
 def _open_session(data: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # a 3 s window takes 6 ms; two threads took 17 when cores were shared
+    options.intra_op_num_threads = 1  # two threads took three times as long when cores were shared
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # our errors speak, its log does not
     try:
