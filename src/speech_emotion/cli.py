@@ -322,14 +322,16 @@ def pretrain(
     config = config.with_init(init) if init else config
     folders = dict(_corpus_folder(text) for text in corpus)
     datasets = {name: _prepared(name, folder, prepared / name) for name, folder in folders.items()}
-    trunk = pretrain(
-        config,
-        datasets,
-        out or Path("runs") / recipe.stem,
-        commit=runs.commit(),
-        device=choose_device(device),
-        on_epoch=lambda epoch: typer.echo(f"{config.name}: {epoch}"),
-    )
+    out = out or Path("runs") / recipe.stem
+    with runs.writing(out):
+        trunk = pretrain(
+            config,
+            datasets,
+            out,
+            commit=runs.commit(),
+            device=choose_device(device),
+            on_epoch=lambda epoch: typer.echo(f"{config.name}: {epoch}"),
+        )
     typer.echo(str(trunk))
 
 

@@ -1,6 +1,7 @@
 """Pre-training: corpora that disagree teach one trunk, each through a head of its own."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from speech_emotion import corpora
+from speech_emotion import cli, corpora
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.training import checkpoint, trunk
@@ -278,3 +279,14 @@ def test_fine_tuning_starts_from_the_trunk(tmp_path: Path, settings: dict[str, A
     for name, weight in weights.items():
         if weight.is_floating_point() and "running" not in name:
             torch.testing.assert_close(tensors[f"network.{name}"], weight, rtol=0, atol=1e-5)
+
+
+def test_a_full_disk_is_an_error_with_a_next_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_space(*_: Any, **__: Any) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cli, "_prepared", lambda *_: None)
+    monkeypatch.setattr("speech_emotion.training.pretrain.pretrain", no_space)
+    recipe = Path(__file__).parents[2] / "recipes" / "pretrain.toml"
+    with pytest.raises(ConfigError, match=r"runs: cannot be written \(No space left.*Free some space"):
+        cli.pretrain(recipe, ["nemo=corpus"], out=tmp_path / "runs", device="cpu")

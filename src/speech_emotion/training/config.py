@@ -113,14 +113,7 @@ class Recipe:
     def load(cls, path: str | Path) -> Self:
         """Read a recipe; ConfigError where it cannot be read or holds a setting that does not exist."""
         path = Path(path)
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: cannot be read ({error.strerror}). Give a recipe such as recipes/ravdess-cnn.toml."
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+        settings = read_toml(path, example="a recipe such as recipes/ravdess-cnn.toml")
         return cls.from_dict({"name": path.stem} | settings, where=str(path))
 
     @classmethod
@@ -154,6 +147,16 @@ class PretrainConfig(Recipe):
     """One trunk of several corpora, each with a head of its own."""
 
     corpora: tuple[str, ...] = ()
+
+
+def read_toml(path: Path, *, example: str) -> dict[str, Any]:
+    """What a TOML file holds; ConfigError, with an `example` of what to give, where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give {example}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}.") from error
 
 
 Section = TypeVar("Section")

@@ -3,6 +3,8 @@
 `EmotionNet` splits its work at `features` | `classify`: augmentation stands between the two, in training only.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -82,7 +84,31 @@ class AttentiveStatistics(nn.Module):
         return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
 
 
-class EmotionNet(nn.Module):
+class EmotionNetwork(nn.Module, ABC):
+    """What the networks share: `features` | `embed` → `head`. A subclass sets both modules and says how to embed."""
+
+    frontend: LogMel
+    head: nn.Sequential
+
+    @abstractmethod
+    def embed(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → embedding (batch, n_embedding)."""
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → log-mel (batch, n_mels, n_frames)."""
+        log_mel: Tensor = self.frontend(waveform)
+        return log_mel
+
+    def classify(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → logits (batch, n_labels)."""
+        logits: Tensor = self.head(self.embed(log_mel))
+        return logits
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.classify(self.features(waveform))
+
+
+class EmotionNet(EmotionNetwork):
     """Log-mel → residual CNN → attentive statistics pooling → linear head."""
 
     def __init__(
@@ -127,22 +153,9 @@ class EmotionNet(nn.Module):
         """The trunk in the order of the signal, as layer-wise learning rates go by."""
         return [self.stem, *self.trunk, self.bands]
 
-    def features(self, waveform: Tensor) -> Tensor:
-        """(batch, n_samples) → log-mel (batch, n_mels, n_frames)."""
-        log_mel: Tensor = self.frontend(waveform)
-        return log_mel
-
     def embed(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → embedding (batch, 2 · channels[-1])."""
         x = normalise(log_mel).unsqueeze(1).contiguous(memory_format=torch.channels_last)
         x = self.bands(self.trunk(self.stem(x)))  # (batch, channel, 1, frame)
         embedding: Tensor = self.pool(x.squeeze(2))
         return embedding
-
-    def classify(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) → logits (batch, n_labels)."""
-        logits: Tensor = self.head(self.embed(log_mel))
-        return logits
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        return self.classify(self.features(waveform))

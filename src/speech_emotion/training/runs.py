@@ -111,11 +111,11 @@ def train(
     todo = [training for training in trainings if not _is_finished(training.folder)]
     for _, group in groupby(todo, lambda training: training.config):
         same = list(group)  # but for their folds
-        with _writing(same[0].folder):
+        with writing(same[0].folder):
             material = bank(same[0].config, dataset, on_copy)
         voices: list[enrolment.Voices] = []  # of a trunk that stays as it is, heard once
         for training in same:
-            with _writing(training.folder):
+            with writing(training.folder):
                 _train_one(training, dataset, material, voices, protocol, like, device, on_epoch)
     return [training.folder / "model.onnx" for training in trainings]
 
@@ -278,7 +278,7 @@ def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None
     """
     score = read_result(result) if result else None
     judged = calibration_runs(calibration) if calibration else []
-    with _writing(path):
+    with writing(path):
         info = export_run(
             run,
             path,
@@ -338,7 +338,7 @@ def commit() -> str | None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Translate what the system refuses while `path` is made."""
     try:
         yield

@@ -15,7 +15,6 @@ that is known: a proposal follows from the trials in it, so a search that was ki
 import dataclasses
 import json
 import math
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -38,7 +37,7 @@ from speech_emotion.corpora.sealed import locked, write_whole
 from speech_emotion.errors import ConfigError, SpeechEmotionError
 from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
 from speech_emotion.training import runs, study_views
-from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.config import TrainConfig, read_toml
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.fit import Epoch, Sides, fit
 from speech_emotion.training.probe import Copies
@@ -148,14 +147,7 @@ class Study:
     def load(cls, path: str | Path) -> Self:
         """Read a study file; ConfigError where it cannot be read or names what does not exist or cannot be."""
         path = Path(path)
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: cannot be read ({error.strerror}). Give a study such as recipes/studies/cnn.toml."
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+        content = read_toml(path, example="a study such as recipes/studies/cnn.toml")
         _check_keys(content, ("recipe", "folds", "space"), str(path))
         recipe, space, folds = content.get("recipe"), content.get("space"), content.get("folds")
         if not isinstance(recipe, str):
@@ -237,7 +229,7 @@ def search(
     if protocol.leaky:
         raise ConfigError(f"{protocol}: validation would reward knowing the voices. Choose another protocol.")
     folds = [t.fold for t in runs.plan(study.base, out, protocol, [0], study.folds) if t.fold]
-    with runs._writing(out), locked(out):
+    with runs.writing(out), locked(out):
         record = _Record(out, _facts(study, dataset, protocol, folds))
         bench = _Bench(dataset, protocol, folds, device, on_epoch)
         while True:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech_emotion.training.frontend import LogMel
+from speech_emotion.training.networks import EmotionNetwork
 
 N_HEADS = 6
 LN_10 = math.log(10)
@@ -90,7 +91,7 @@ def sinusoids(position: Tensor, width: int) -> Tensor:
     return torch.cat([phases.sin(), phases.cos()], dim=1)
 
 
-class EmotionTransformer(nn.Module):
+class EmotionTransformer(EmotionNetwork):
     """Log-mel → speech encoder → mean and deviation over time of every layer → linear head."""
 
     def __init__(
@@ -118,22 +119,9 @@ class EmotionTransformer(nn.Module):
         """The trunk in the order of the signal, as layer-wise learning rates go by."""
         return [self.encoder.convolutions, *self.encoder.layers]
 
-    def features(self, waveform: Tensor) -> Tensor:
-        """(batch, n_samples) → log-mel (batch, n_mels, n_frames)."""
-        log_mel: Tensor = self.frontend(waveform)
-        return log_mel
-
     def embed(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → embedding (batch, 2 · width · layers)."""
         return torch.cat([_statistics(frames.float()) for frames in self.encoder(normalise(log_mel))], dim=1)
-
-    def classify(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) → logits (batch, n_labels)."""
-        logits: Tensor = self.head(self.embed(log_mel))
-        return logits
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        return self.classify(self.features(waveform))
 
 
 def _statistics(frames: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.training.frontend import LogMel
-from speech_emotion.training.networks import AttentiveStatistics, normalise
+from speech_emotion.training.networks import AttentiveStatistics, EmotionNetwork, normalise
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, convolutions)
 POOLS = ((2, 2), (2, 2), (2, 2), (2, 1), (2, 1))  # (mel, frame), one after each block
@@ -51,7 +51,7 @@ def convolutions() -> nn.Sequential:
     return nn.Sequential(OrderedDict(features=nn.Sequential(*layers)))
 
 
-class Vgg16(nn.Module):
+class Vgg16(EmotionNetwork):
     """Log-mel and its slopes → VGG16's convolutions → attentive statistics pooling → linear head.
 
     Needs 32 mel bands (else ConfigError) and 8 frames, 0.17 s as the defaults have it.
@@ -87,11 +87,6 @@ class Vgg16(nn.Module):
         """The trunk in the order of the signal, as layer-wise learning rates go by."""
         return [self.vgg, self.bands]
 
-    def features(self, waveform: Tensor) -> Tensor:
-        """(batch, n_samples) → log-mel (batch, n_mels, n_frames)."""
-        log_mel: Tensor = self.frontend(waveform)
-        return log_mel
-
     def image(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → (batch, 3, n_mels, n_frames): log-mel, delta and delta-delta.
 
@@ -109,14 +104,6 @@ class Vgg16(nn.Module):
         x = self.bands(self.vgg(x))  # (batch, channel, 1, frame)
         embedding: Tensor = self.pool(x.squeeze(2))
         return embedding
-
-    def classify(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) → logits (batch, n_labels)."""
-        logits: Tensor = self.head(self.embed(log_mel))
-        return logits
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        return self.classify(self.features(waveform))
 
 
 def load_imagenet(network: Vgg16, state: Mapping[str, Tensor]) -> None:
