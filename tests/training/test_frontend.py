@@ -26,7 +26,7 @@ def librosa_log_mel(n_mels: int, n_fft: int, hop: int) -> np.ndarray:
     power = librosa.feature.melspectrogram(
         y=VOICE, sr=16_000, n_fft=n_fft, hop_length=hop, n_mels=n_mels, fmin=50, fmax=8000, center=False
     )
-    return np.log(np.maximum(power, 1e-6))
+    return np.log(np.maximum(power, 1e-10))
 
 
 @pytest.mark.parametrize(("n_mels", "n_fft", "hop"), SIZES)

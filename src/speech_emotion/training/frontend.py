@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE
 
-POWER_FLOOR = 1e-6
+POWER_FLOOR = 1e-10  # just below what the steps of 16-bit sound leave in a mel band of a pause
 
 
 def hz_to_mel(hz: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class PowerSpectrum(nn.Module):
 
 
 class LogMel(nn.Module):
-    """Waveform (batch, n_samples) → natural log of mel power (batch, n_mels, n_frames), floored at 1e-6.
+    """Waveform (batch, n_samples) → natural log of mel power (batch, n_mels, n_frames), floored at 1e-10.
 
     Parameters are in samples and hertz; n_samples must be at least `n_fft`.
     """

@@ -46,9 +46,9 @@ def pretrain(
         raise ConfigError(
             f"{config.name} learns from {', '.join(config.corpora)}; got {', '.join(datasets)}."
         )
-    keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
     trainer = _PreTrainer(config, datasets, torch.device(device))
+    keep_freed_memory()  # not before: what was freed between the frames of fourteen hours is 20 GB
     facts = [config.to_dict(), {name: dataset.key for name, dataset in sorted(datasets.items())}]
     fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     log: list[dict[str, Any]] = []
