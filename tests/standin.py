@@ -2,7 +2,7 @@
 
 16 log-mel-like bands from one convolution, their mean over time, one linear layer: 8 probabilities that sum
 to 1 and depend on the sound. With `ENROLMENT` in its metadata it takes the profile of a voice as well: its features
-are those means.
+are those means. With a threshold "speech" it judges whether somebody speaks: to it, whatever is loud speaks.
 """
 
 import json
@@ -17,6 +17,7 @@ from speech_emotion.model import SEAL_KEY, UNSEALED, seal
 from speech_emotion.model_info import METADATA_KEY
 
 N_BANDS, N_TAPS, HOP = 16, 400, 160
+LOUD = -8.4  # mean log power of the bands at which half the windows speak
 
 METADATA: dict[str, Any] = {
     "name": "stand-in",
@@ -44,7 +45,8 @@ ENROLMENT: dict[str, Any] = {"n_features": N_BANDS, "min_seconds": 10.0, "prior_
 
 def model_bytes(**metadata: Any) -> bytes:
     """A sealed stand-in, its metadata changed as named."""
-    return sealed(graph(enrols=bool(metadata.get("enrolment"))), METADATA | metadata)
+    judges = "speech" in metadata.get("thresholds", {})
+    return sealed(graph(enrols=bool(metadata.get("enrolment")), judges=judges), METADATA | metadata)
 
 
 def sealed(graph: onnx.GraphProto, metadata: Any, opset: int = 17) -> bytes:
@@ -55,7 +57,11 @@ def sealed(graph: onnx.GraphProto, metadata: Any, opset: int = 17) -> bytes:
 
 
 def graph(
-    waveform: str = "waveform", probabilities: str = "probabilities", *, enrols: bool = False
+    waveform: str = "waveform",
+    probabilities: str = "probabilities",
+    *,
+    enrols: bool = False,
+    judges: bool = False,
 ) -> onnx.GraphProto:
     n_labels = len(EMOTIONS)
     constants = {
@@ -92,6 +98,14 @@ def graph(
         }
         constants |= {"end": np.array([2], np.int64), "profile": np.zeros((2, N_BANDS), np.float32)}
         values["voice"] = ["batch", N_BANDS]
+    if judges:
+        nodes += [
+            helper.make_node("ReduceMean", ["means"], ["level"], axes=[1], keepdims=0),
+            helper.make_node("Sub", ["level", "loud"], ["above"]),
+            helper.make_node("Sigmoid", ["above"], ["speech"]),
+        ]
+        constants["loud"] = np.float32(LOUD)
+        values["speech"] = ["batch"]
     infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values.items()]
     if enrols:
         infos.insert(1, helper.make_tensor_value_info("profile", TensorProto.FLOAT, [2, N_BANDS]))

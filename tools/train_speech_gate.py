@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +52,10 @@ class Example(NamedTuple):
     group: str  # speech, other or made
     kind: str
     noise: str
+    speaker: str  # or ""
+
+
+Describe = Callable[[npt.NDArray[np.float32]], Array | None]  # a sound → what a gate knows of it, or too soft
 
 
 class Recording(NamedTuple):
@@ -99,9 +104,13 @@ def paths(folder: Path) -> list[Path]:
 
 def is_learned(path: Path, folder: Path) -> bool:
     """Whether the gate may learn from `path` below `folder`; else it is for the test."""
+    return zlib.crc32(speaker_of(path, folder).encode()) % 2 == 0
+
+
+def speaker_of(path: Path, folder: Path) -> str:
     inside = path.relative_to(folder).as_posix()
     speaker = SPEAKER.search(inside)
-    return zlib.crc32((speaker.group() if speaker else inside).encode()) % 2 == 0
+    return speaker.group() if speaker else inside
 
 
 def kind_of(path: Path, folder: Path) -> str:
@@ -109,14 +118,22 @@ def kind_of(path: Path, folder: Path) -> str:
     return path.parent.name if path.parent != folder else path.stem
 
 
-def make_examples(speech: dict[str, Path], other: dict[str, Path]) -> list[Example]:
+def make_examples(
+    speech: dict[str, Path],
+    other: dict[str, Path],
+    describe: Describe = describe,
+    min_snr_db: float = MIN_SNR_DB,
+) -> list[Example]:
     """Every source in a process of its own, with a generator of its own."""
     noises = {name: recordings(folder) for name, folder in other.items()}
     pool = [recording for found in noises.values() for recording in found]
     with ProcessPoolExecutor() as workers:
-        jobs = [workers.submit(of_speech, name, folder, pool) for name, folder in speech.items()]
-        jobs += [workers.submit(of_other, name, found) for name, found in noises.items()]
-        jobs += [workers.submit(of_kind, kind) for kind in (*KINDS, VOICE)]
+        jobs = [
+            workers.submit(of_speech, name, folder, pool, describe, min_snr_db)
+            for name, folder in speech.items()
+        ]
+        jobs += [workers.submit(of_other, name, found, describe) for name, found in noises.items()]
+        jobs += [workers.submit(of_kind, kind, describe) for kind in (*KINDS, VOICE)]
         return [example for job in jobs for example in job.result()]
 
 
@@ -128,33 +145,39 @@ def recordings(folder: Path) -> list[Recording]:
     return [Recording(kind_of(p, folder), load(p).samples) for p in paths(folder) if is_learned(p, folder)]
 
 
-def of_speech(name: str, folder: Path, pool: list[Recording]) -> list[Example]:
+def of_speech(
+    name: str, folder: Path, pool: list[Recording], describe: Describe, min_snr_db: float
+) -> list[Example]:
     """A third as they are, a third through some channel, a third in noise."""
     chance, examples = generator(name), []
     learned = [path for path in paths(folder) if is_learned(path, folder)]
     for index in np.resize(chance.permutation(len(learned)), N_PER_SPEECH // N_PER_RECORDING):
-        recording = load(learned[index]).samples
+        path = learned[index]
+        recording = load(path).samples
         for way in range(N_PER_RECORDING):
             samples, noise = cut_loud(recording, chance), ""
             if way > 0:
                 samples = degrade(samples, chance)
             if way > 1:
-                samples, noise = in_noise(samples, pool, chance)
-            examples += described(samples, True, name, "speech", name, noise)
+                samples, noise = in_noise(samples, pool, chance, min_snr_db)
+            if (found := describe(samples.astype(np.float32))) is not None:
+                speaker = speaker_of(path, folder)
+                examples.append(Example(found, True, name, "speech", name, noise, speaker))
     return examples
 
 
-def of_other(name: str, found: list[Recording]) -> list[Example]:
+def of_other(name: str, found: list[Recording], describe: Describe) -> list[Example]:
     chance, examples = generator(name), []
     for index in range(N_PER_OTHER):
         kind, samples = found[index % len(found)]
         samples = cut(samples, chance)
         samples = degrade(samples, chance) if chance.random() < 0.6 else samples
-        examples += described(samples, False, name, "other", kind)
+        if (statistics := describe(samples.astype(np.float32))) is not None:
+            examples.append(Example(statistics, False, name, "other", kind, "", ""))
     return examples
 
 
-def of_kind(kind: str) -> list[Example]:
+def of_kind(kind: str, describe: Describe) -> list[Example]:
     """Made sounds of a kind, mostly through some channel, some with a sound of another kind behind them."""
     chance, examples = generator(kind), []
     for _ in range(N_PER_KIND):
@@ -165,11 +188,14 @@ def of_kind(kind: str) -> list[Example]:
             below_db = chance.uniform(10, 20) if kind == VOICE else chance.uniform(-5, 20)
             samples = unit(samples) + unit(second) * 10 ** (-below_db / 20)
         samples = degrade(samples, chance) if chance.random() < 0.7 else samples
-        examples += described(samples, kind == VOICE, kind, "made", kind)
+        if (found := describe(samples.astype(np.float32))) is not None:
+            examples.append(Example(found, kind == VOICE, kind, "made", kind, "", ""))
     return examples
 
 
-def in_noise(samples: Array, pool: list[Recording], chance: np.random.Generator) -> tuple[Array, str]:
+def in_noise(
+    samples: Array, pool: list[Recording], chance: np.random.Generator, min_snr_db: float
+) -> tuple[Array, str]:
     if chance.random() < 0.5:
         kind, noise = pool[chance.integers(len(pool))]
         noise = cut(np.tile(noise, 1 + len(samples) // len(noise)), chance, len(samples))
@@ -178,17 +204,9 @@ def in_noise(samples: Array, pool: list[Recording], chance: np.random.Generator)
             chance.integers(8)
         ]
         noise = KINDS[kind](len(samples), chance)
-    snr_db = chance.uniform(MIN_SNR_DB, MAX_SNR_DB)
+    snr_db = chance.uniform(min_snr_db, MAX_SNR_DB)
     level = np.sqrt(loudness(samples)) * 10 ** (-snr_db / 20)
     return samples + noise / (np.sqrt(np.square(noise).mean()) + 1e-9) * level, kind
-
-
-def described(
-    samples: Array, is_voice: bool, source: str, group: str, kind: str, noise: str = ""
-) -> list[Example]:
-    """The example, or none where the sound is below the floor of the gate."""
-    statistics = describe(samples.astype(np.float32))
-    return [] if statistics is None else [Example(statistics, is_voice, source, group, kind, noise)]
 
 
 def n_samples(chance: np.random.Generator) -> int:

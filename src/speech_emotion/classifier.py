@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 
 from speech_emotion.audio import AudioStream, FloatArray, Source, open_audio
-from speech_emotion.model import EmotionModel, ModelInfo
+from speech_emotion.model import EmotionModel, ModelInfo, Scores
 from speech_emotion.prediction import Prediction, pool
 from speech_emotion.profile import SpeakerProfile, require_enrolment, summarise
 from speech_emotion.stream import Ear, EmotionStream, Listener
@@ -66,19 +66,19 @@ class Classifier:
         for source in sources:
             with open_audio(source, sample_rate=sample_rate) as audio:
                 heard_until = 0.0
-                for window in self._spoken(audio):
-                    voices.append(self._model.score(window.samples[None]).voice[0])
+                for window, scores in self._spoken(audio):
+                    voices.append(scores.voice[0])
                     seconds += window.end_seconds - max(window.start_seconds, heard_until)
                     heard_until = window.end_seconds
                 warnings += audio.warnings
         return summarise(self.info, voices, seconds, warnings)
 
-    def _spoken(self, audio: AudioStream) -> Iterator[Window]:
-        """The windows of `audio` that hold a voice."""
-        ear = Ear(self.info)
+    def _spoken(self, audio: AudioStream) -> Iterator[tuple[Window, Scores]]:
+        """The windows of `audio` in which somebody speaks, and what the model hears in them."""
+        ear = Ear(self._model)
         for block in audio:
-            yield from (window for window, refusal in ear.push(block) if not refusal)
-        yield from (window for window, refusal in ear.finish() if not refusal)
+            yield from ((window, scores) for window, scores in ear.push(block) if scores)
+        yield from ((window, scores) for window, scores in ear.finish() if scores)
 
     def _listen(self, audio: AudioStream, profile: SpeakerProfile | None) -> Iterator[Prediction]:
         listener = Listener(self._model, profile)

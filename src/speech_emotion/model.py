@@ -30,6 +30,7 @@ MAX_BYTES: Final = 512 * 2**20
 OUTPUTS: Final = ("probabilities", "logits", "log_mel")
 PROFILE: Final = "profile"  # input (2, n_features) that may be left out
 VOICE: Final = "voice"  # output that a profile is the mean and the deviation of
+SPEECH: Final = "speech"  # output, and the threshold from which on somebody speaks
 
 # One metadata entry as protobuf writes it: key (field 1, its length), value (field 2, 64 characters).
 _SEAL = re.compile(b"\x0a" + bytes([len(SEAL_KEY)]) + SEAL_KEY.encode() + b"\x12\x40([0-9a-f]{64})")
@@ -39,13 +40,15 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"  # how a tensor names the other file th
 class Scores(NamedTuple):
     """One row a window: probabilities and logits (n, n_labels), log_mel (n, n_mels, n_frames), voice (n, n_features).
 
-    A model without enrolment has no features of the voice: n_features is 0.
+    A model without enrolment has no features of the voice: n_features is 0. speech, (n,): how probably somebody speaks;
+    1 from a model that does not judge it.
     """
 
     probabilities: FloatArray
     logits: FloatArray
     log_mel: FloatArray
     voice: FloatArray
+    speech: FloatArray
 
 
 class EmotionModel:
@@ -77,20 +80,22 @@ class EmotionModel:
         feeds = {"waveform": np.asarray(batch, np.float32)}
         if profile is not None:
             feeds[PROFILE] = profile
+        names = [*OUTPUTS]
+        names += [VOICE] if self.info.enrolment else []
+        names += [SPEECH] if SPEECH in self.info.thresholds else []
         try:
-            if self.info.enrolment is None:
-                probabilities, logits, log_mel = self._session.run(OUTPUTS, feeds)
-                voice = np.zeros((len(probabilities), 0), np.float32)
-            else:
-                probabilities, logits, log_mel, voice = self._session.run((*OUTPUTS, VOICE), feeds)
+            found = dict(zip(names, self._session.run(names, feeds), strict=True))
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             raise ModelError(
                 f"the model {self.info.name} could not score windows of shape {np.shape(batch)}: {error}. "
                 f"Give it (n, n_samples) with {self.info.min_samples} samples or more"
             ) from error
-        if not np.isfinite(probabilities).all():
+        n_rows = len(found["probabilities"])
+        found = {VOICE: np.zeros((n_rows, 0), np.float32), SPEECH: np.ones(n_rows, np.float32)} | found
+        scores = Scores(**found)
+        if not (np.isfinite(scores.probabilities).all() and np.isfinite(scores.speech).all()):
             raise ModelError(f"the model {self.info.name} answered NaN. {NEXT_STEP}, or use the shipped one")
-        return Scores(probabilities, logits, log_mel, voice)
+        return scores
 
 
 def seal(data: bytes) -> bytes:
@@ -182,6 +187,10 @@ def _check_graph(session: onnxruntime.InferenceSession, info: ModelInfo) -> None
     if n_columns != len(info.labels):
         raise ModelFormatError(
             f"this model names {len(info.labels)} labels and gives {n_columns} probabilities. {NEXT_STEP}"
+        )
+    if SPEECH in info.thresholds and len(outputs.get(SPEECH, ())) != 1:
+        raise ModelFormatError(
+            f"a model with a threshold {SPEECH!r} gives {SPEECH} (batch,), this one gives {outputs}. {NEXT_STEP}"
         )
     if info.enrolment is not None:
         n_features = info.enrolment.n_features

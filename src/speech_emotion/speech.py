@@ -1,5 +1,7 @@
 """Is anybody speaking? In: (n_samples,) float32 at 16 kHz. Out: yes or no, so that silence is not called an emotion.
 
+A model that judges speech itself is asked only about what `is_audible`; for any other, `has_speech` decides.
+
 A voice varies in level, moves its spectrum as the mouth moves, has a pitch in its loud moments, and glides.
 `describe` measures such things; each number compares the sound with itself, so gain changes nothing above
 LEVEL_FLOOR_DB. A network of 16 hidden units weighs them. tools/train_speech_gate.py made its weights,
@@ -74,6 +76,11 @@ def has_speech(samples: FloatArray) -> bool:
     return statistics is not None and bool(shipped_weights().score(statistics) > 0)
 
 
+def is_audible(samples: FloatArray) -> bool:
+    """Whether `samples`, (n_samples,) at 16 kHz, last 0.2 s and are not below LEVEL_FLOOR_DB throughout."""
+    return _is_audible(_power_spectra(samples))
+
+
 @functools.cache
 def shipped_weights() -> Weights:
     """The weights of assets/speech_gate.json; refused with ModelFormatError unless whole."""
@@ -103,12 +110,10 @@ def _damaged(what: str) -> str:
 def describe(samples: FloatArray) -> Array | None:
     """The statistics (n,) by which a voice is told from other sounds; None below the floor or 0.2 s."""
     power = _power_spectra(samples)  # (frame, bin)
-    if len(power) < MIN_FRAMES:
+    if not _is_audible(power):
         return None
     level_db = _decibel(power.sum(axis=1))
     loud_db = _percentile(level_db, 95)
-    if loud_db < LEVEL_FLOOR_DB:
-        return None
     level_db = np.maximum(level_db - loud_db, QUIETEST_DB)
     bands_db = np.maximum(_decibel(np.add.reduceat(power, BAND_EDGES, axis=1)) - loud_db, QUIETEST_DB - 15)
     is_heard = level_db > HEARD_DB
@@ -120,6 +125,13 @@ def describe(samples: FloatArray) -> Array | None:
         _of_pitch(_in_place(np.where(periodicity > MIN_PERIODICITY, pitch, np.nan), is_heard, np.nan)),
     ]
     return np.concatenate(parts).astype(np.float32)
+
+
+def _is_audible(power: Array) -> bool:
+    """Whether there are enough frames, and the loud ones above the floor; `power` is (frame, bin)."""
+    if len(power) < MIN_FRAMES:
+        return False
+    return bool(_percentile(_decibel(power.sum(axis=1)), 95) >= LEVEL_FLOOR_DB)
 
 
 def _power_spectra(samples: FloatArray) -> Array:

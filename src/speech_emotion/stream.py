@@ -1,12 +1,12 @@
 """Sound as it comes. In: chunks of any size and rate. Out: a Prediction a window, as soon as it is full.
 
-`Ear` cuts samples into windows and refuses those without a voice. `Listener` is the only road from samples to
-predictions: files take it through `Classifier`, live sound through `EmotionStream`. It scores one window at a time:
-on one thread a batch of 16 is no quicker (7.9 ms a window, alone 7.7 ms), and so a stream gives the very numbers of
-its file, however both were cut into pieces.
+`Ear` cuts samples into windows, lets the model hear them and refuses those in which nobody speaks. `Listener` is the
+only road from samples to predictions: files take it through `Classifier`, live sound through `EmotionStream`. It scores
+one window at a time: on one thread a batch of 16 is no quicker (7.9 ms a window, alone 7.7 ms), and so a stream gives
+the very numbers of its file, however both were cut into pieces.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -14,45 +14,59 @@ import numpy.typing as npt
 
 from speech_emotion.audio import FloatArray, Resampler
 from speech_emotion.errors import SpeechEmotionError
-from speech_emotion.model import EmotionModel, ModelInfo
+from speech_emotion.model import SPEECH, EmotionModel, Scores
 from speech_emotion.prediction import Prediction, decide
 from speech_emotion.profile import SpeakerProfile
-from speech_emotion.speech import has_speech
+from speech_emotion.speech import has_speech, is_audible
 from speech_emotion.windows import Framer, Window
 
-Heard = tuple[Window, str | None]  # a window, and why it cannot be answered
+Heard = tuple[Window, Scores | None]  # a window, and what the model heard in it; None where nobody speaks
 
 
 class Ear:
-    """Takes 16 kHz mono samples in pieces of any size, gives windows, and of each why it is refused, or None."""
+    """Takes 16 kHz mono samples in pieces of any size, gives windows, and of each what the model hears in it.
 
-    def __init__(self, info: ModelInfo) -> None:
+    Here is decided whether somebody speaks: by the model where it judges that, by the speech gate where it does not.
+    """
+
+    def __init__(self, model: EmotionModel, profile: SpeakerProfile | None = None) -> None:
+        info = model.info
+        self._model = model
+        self._profile = profile.for_model(info) if profile else None
         self._framer = Framer(info.window_samples, info.hop_samples, info.min_samples)
+        self._may_speak = is_audible if SPEECH in info.thresholds else has_speech
+        self._threshold = info.thresholds.get(SPEECH, 0.0)
 
     @property
     def seconds(self) -> float:
         """How much was heard so far."""
         return self._framer.seconds
 
-    def push(self, samples: FloatArray) -> list[Heard]:
+    def push(self, samples: FloatArray) -> Iterator[Heard]:
         """Take `samples` (n_samples,) and give the windows they complete."""
-        return self._judge(self._framer.push(samples))
+        return self._hear(self._framer.push(samples))
 
-    def finish(self) -> list[Heard]:
+    def finish(self) -> Iterator[Heard]:
         """Give what is left."""
-        return self._judge(self._framer.finish())
+        return self._hear(self._framer.finish())
 
-    def _judge(self, windows: list[Window]) -> list[Heard]:
-        return [(window, None if has_speech(window.samples) else "no_speech") for window in windows]
+    def _hear(self, windows: Iterable[Window]) -> Iterator[Heard]:
+        """One window at a time, as it is asked for."""
+        return ((window, self._scores(window.samples)) for window in windows)
+
+    def _scores(self, samples: FloatArray) -> Scores | None:
+        if not self._may_speak(samples):
+            return None
+        scores = self._model.score(samples[None], self._profile)
+        return scores if scores.speech[0] >= self._threshold else None
 
 
 class Listener:
     """Takes 16 kHz mono samples in pieces of any size, answers window by window, for one voice or for any."""
 
     def __init__(self, model: EmotionModel, profile: SpeakerProfile | None = None) -> None:
-        self._model = model
-        self._profile = profile.for_model(model.info) if profile else None
-        self._ear = Ear(model.info)
+        self._info = model.info
+        self._ear = Ear(model, profile)
         self._answered = False
 
     def push(self, samples: FloatArray) -> list[Prediction]:
@@ -67,18 +81,17 @@ class Listener:
         return [Prediction({}, 0.0, self._ear.seconds, abstained="too_short")]
 
     def _answer(self, windows: Iterable[Heard]) -> list[Prediction]:
-        predictions = [self._score(window, refusal) for window, refusal in windows]
+        predictions = [self._predict(window, scores) for window, scores in windows]
         self._answered = self._answered or bool(predictions)
         return predictions
 
-    def _score(self, window: Window, refusal: str | None) -> Prediction:
-        if refusal:
-            return Prediction({}, window.start_seconds, window.end_seconds, abstained=refusal)
-        scores = self._model.score(window.samples[None], self._profile)
+    def _predict(self, window: Window, scores: Scores | None) -> Prediction:
+        if scores is None:
+            return Prediction({}, window.start_seconds, window.end_seconds, abstained="no_speech")
         probabilities = scores.probabilities[0].tolist()  # (n_labels,)
-        answer = dict(zip(self._model.info.labels, probabilities, strict=True))
+        answer = dict(zip(self._info.labels, probabilities, strict=True))
         prediction = Prediction(answer, window.start_seconds, window.end_seconds)
-        return decide(prediction, self._model.info.thresholds)
+        return decide(prediction, self._info.thresholds)
 
 
 class EmotionStream:

@@ -1,0 +1,157 @@
+"""Train the speech head. In: folders of speech and of other sounds. Out: assets/speech_head.json.
+
+    python tools/train_speech_head.py --speech RAVDESS=FOLDER … --other ESC-10=FOLDER … [--out FILE]
+
+It learns from the sounds that the speech gate learns from (train_speech_gate.py), as the encoder in the package hears
+them, with speech in noise down to 0 dB. It is logistic regression; its threshold refuses 1 % of the speech without
+noise of speakers that were left out. The head is also trained without each kind of other sound, threshold and all, and
+judges that kind: what it then rejects is written beside the weights as `left_out_rejected_percent`.
+"""
+
+import argparse
+import functools
+import json
+import sys
+import zlib
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from train_speech_gate import (
+    Example,
+    git,
+    importance,
+    in_windows,
+    kind_of,
+    kinds_of,
+    make_examples,
+    named,
+    paths,
+    rounded,
+)
+
+from speech_emotion.audio import load
+from speech_emotion.corpora.sealed import write_whole
+from speech_emotion.speech import is_audible
+from speech_emotion.training import trunk
+from speech_emotion.training.quantize import round_weights
+from speech_emotion.training.speech_head import SHIPPED, SpeechHead
+from speech_emotion.training.transformer import EmotionTransformer
+
+FloatArray = npt.NDArray[np.float32]
+
+MIN_SNR_DB: Final = 0.0
+PENALTY: Final = 0.01  # times ‖weight‖², of standardised embeddings
+MAX_ITERATIONS: Final = 60
+MIN_DEVIATION: Final = 1e-3
+REFUSED: Final = 0.01  # of speech
+N_FOLDS: Final = 5  # of speakers, for the threshold
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the speech head.")
+    parser.add_argument("--speech", nargs="+", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--other", nargs="+", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)  # before this process is forked
+    other = named(arguments.other)
+    examples = make_examples(named(arguments.speech), other, embed, MIN_SNR_DB)
+    print(f"{len(examples)} examples")
+    head = train(examples)
+    report = {
+        "command": " ".join(["python", "tools/train_speech_head.py", *sys.argv[1:]]),
+        "commit": git("rev-parse", "HEAD"),
+        "examples": {
+            name: sum(e.source == name for e in examples) for name in sorted({e.source for e in examples})
+        },
+        "left_out_rejected_percent": left_out(examples, other),
+        **{name: rounded(values) for name, values in head._asdict().items()},
+    }
+    write_whole(arguments.out, (json.dumps(report) + "\n").encode())
+
+
+@functools.cache
+def encoder() -> EmotionTransformer:
+    """The trunk in the package, rounded as in every exported model."""
+    network = EmotionTransformer()
+    trunk.start(network, "pretrained")
+    round_weights(network)
+    return network.eval()
+
+
+@torch.inference_mode()
+def embed(samples: FloatArray) -> FloatArray | None:
+    """What the encoder hears in `samples` (n_samples,): (n_embedding,), or None where nothing is audible."""
+    if not is_audible(samples):
+        return None
+    waveform = torch.from_numpy(np.array(samples))[None]
+    embedding: FloatArray = encoder().embed(encoder().features(waveform))[0].numpy()
+    return embedding
+
+
+def train(examples: list[Example]) -> SpeechHead:
+    """The head, with the threshold that refuses its share of speakers that the head of a fold has not heard."""
+    margins = []
+    for fold in range(N_FOLDS):
+        kept = [example for example in examples if fold_of(example) != fold]
+        held_out = [example for example in examples if fold_of(example) == fold and not example.noise]
+        margins.append(fitted(kept).score(np.array([example.statistics for example in held_out])))
+    threshold = np.quantile(np.concatenate(margins), REFUSED)
+    return fitted(examples)._replace(threshold=1 / (1 + np.exp(-threshold)))
+
+
+def fold_of(example: Example) -> int | None:
+    """Of its speaker; None for what nobody says."""
+    return zlib.crc32(example.speaker.encode()) // 2 % N_FOLDS if example.speaker else None
+
+
+def fitted(examples: list[Example]) -> SpeechHead:
+    """Logistic loss, weighed as the gate's, and a penalty; by L-BFGS. The threshold is one half."""
+    x = np.array([example.statistics for example in examples])
+    centre, scale = x.mean(axis=0), x.std(axis=0) + MIN_DEVIATION
+    standard = torch.from_numpy((x - centre) / scale)
+    target = torch.tensor([float(example.is_voice) for example in examples])
+    importances = torch.from_numpy(importance(examples))
+    weight = torch.zeros(x.shape[1], requires_grad=True)
+    bias = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def objective() -> float:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            standard @ weight + bias, target, importances, reduction="sum"
+        )
+        loss = loss + PENALTY * weight.square().sum()
+        loss.backward()
+        return loss.item()
+
+    optimizer.step(objective)
+    raw = weight.detach().numpy() / scale
+    return SpeechHead(raw, bias.item() - float(raw @ centre), 0.5)
+
+
+def left_out(examples: list[Example], other: dict[str, Path]) -> dict[str, dict[str, Any]]:
+    """Percent of windows of 3 s of each kind rejected by a head that never heard that kind."""
+    kinds = [(name, kind) for name, folder in other.items() for kind in kinds_of(folder)]
+    with ProcessPoolExecutor() as workers:
+        jobs = [workers.submit(rejected, examples, kind, other[name]) for name, kind in kinds]
+        found: dict[str, dict[str, Any]] = {name: {} for name in other}
+        for (name, kind), job in zip(kinds, jobs, strict=True):
+            found[name][kind] = job.result()
+    return found
+
+
+def rejected(examples: list[Example], kind: str, folder: Path) -> dict[str, Any]:
+    head = train([example for example in examples if kind not in (example.kind, example.noise)])
+    sounds = [load(path).samples for path in paths(folder) if kind_of(path, folder) == kind]
+    heard = [embed(window) for samples in sounds for window in in_windows(samples)]
+    is_rejected = [found is None or head.score(found) < 0 for found in heard]
+    return {"percent": round(100 * float(np.mean(is_rejected)), 1), "n": len(is_rejected)}
+
+
+if __name__ == "__main__":
+    main()
