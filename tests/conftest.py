@@ -26,5 +26,13 @@ def model(model_path: Path) -> EmotionModel:
 
 
 @pytest.fixture(scope="session")
+def judging(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """With a stand-in that judges itself whether somebody speaks: what is loud does."""
+    path = tmp_path_factory.mktemp("model") / "judges.onnx"
+    path.write_bytes(standin.model_bytes(thresholds={"speech": 0.5}, enrolment=standin.ENROLMENT))
+    return load(path)
+
+
+@pytest.fixture(scope="session")
 def classifier(model_path: Path) -> Classifier:
     return load(model_path)

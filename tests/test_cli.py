@@ -318,6 +318,7 @@ def test_info_names_thresholds_and_enrolment_where_there_are_any(shell: Shell, t
     [
         ({"not_sure": 0.2}, "not sure below 0.20"),
         ({"set": 0.8}, "emotion sets: the best, and all from 0.20 on"),
+        ({"speech": 0.456}, "no speech below 0.46"),
     ],
 )
 def test_info_names_a_threshold_alone(

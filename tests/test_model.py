@@ -51,6 +51,19 @@ def test_scores_equal_the_same_sums_in_numpy(model: EmotionModel) -> None:
     np.testing.assert_allclose(scores.logits, logits, atol=1e-3)
     np.testing.assert_allclose(scores.probabilities, powers / powers.sum(axis=1, keepdims=True), atol=1e-4)
     assert scores.voice.shape == (2, 0)
+    np.testing.assert_array_equal(scores.speech, [1, 1])
+
+
+def test_how_probably_somebody_speaks(tmp_path: Path) -> None:
+    """Beside a voice's features or without them."""
+    samples = np.random.default_rng(1).normal(0, 1, (3, 8_000)) * np.array([[0.5], [0.05], [0.0005]])
+    for enrolment in (None, standin.ENROLMENT):
+        model = load(tmp_path, standin.model_bytes(thresholds={"speech": 0.4}, enrolment=enrolment))
+        scores = model.score(samples)
+        levels = scores.log_mel.mean(axis=(1, 2))
+        np.testing.assert_allclose(scores.speech, 1 / (1 + np.exp(standin.LOUD - levels)), atol=1e-5)
+        assert scores.speech[0] > 0.9 > 0.1 > scores.speech[2]
+        assert scores.voice.shape == (3, 16 if enrolment else 0)
 
 
 def test_threads_share_one_model(model: EmotionModel) -> None:
@@ -70,6 +83,15 @@ def test_a_batch_it_cannot_score_says_so(model: EmotionModel, shape: tuple[int, 
 def test_nan_is_never_an_answer(model: EmotionModel) -> None:
     with pytest.raises(ModelError, match="answered NaN"):
         model.score(np.full((1, 16_000), np.nan))
+
+
+def test_nan_is_no_judgement_of_speech(tmp_path: Path) -> None:
+    graph = standin.graph(judges=True)
+    (loud,) = (tensor for tensor in graph.initializer if tensor.name == "loud")
+    loud.CopyFrom(onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "loud"))
+    model = load(tmp_path, standin.sealed(graph, standin.METADATA | {"thresholds": {"speech": 0.4}}))
+    with pytest.raises(ModelError, match="answered NaN"):
+        model.score(np.zeros((1, 16_000)))
 
 
 def test_seal_covers_every_byte() -> None:
@@ -109,6 +131,8 @@ MISSING = object()
         ("metrics", None, "'metrics' as dict, got None"),
         ("thresholds", {"not_sure": 1.5}, r"thresholds between 0 and 1, got \{'not_sure': 1.5"),
         ("thresholds", {"set": "0.9"}, "thresholds between 0 and 1"),
+        ("thresholds", {"speech": -0.1}, "thresholds between 0 and 1"),
+        ("thresholds", {"speech": 0.5}, r"a threshold 'speech' gives speech \(batch,\), this one gives"),
         ("enrolment", 448, "'enrolment' as dict or NoneType, got 448"),
         (
             "enrolment",

@@ -68,6 +68,16 @@ def test_silence_takes_no_part(tuned: Classifier, profile: SpeakerProfile) -> No
     assert heard.mean == pytest.approx(profile.mean, abs=0.5)
 
 
+def test_what_the_model_takes_for_no_speech_takes_no_part(judging: Classifier) -> None:
+    loud = sounds.voice(24, f0=150, peak=0.9)
+    followed = np.concatenate([loud, sounds.voice(30, f0=150, peak=0.03)])
+    heard, alone = (judging.enrol(sound, sample_rate=RATE) for sound in (followed, loud))
+    assert (alone.seconds, alone.n_windows) == (24.0, 22)
+    assert 24 <= heard.seconds <= 27  # windows that end in soft speech are loud as well
+    with pytest.raises(AudioTooShortError, match=r"this has 0\.0 s"):
+        judging.enrol(followed[-30 * RATE :], sample_rate=RATE)
+
+
 def test_several_recordings_are_one_voice(tuned: Classifier, tmp_path: Path) -> None:
     halves = [tmp_path / "one.wav", tmp_path / "two.wav"]
     for file, half in zip(halves, np.split(VOICE, 2), strict=True):

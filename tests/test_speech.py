@@ -12,7 +12,7 @@ from sounds import voice
 
 from speech_emotion.audio import SAMPLE_RATE, load
 from speech_emotion.errors import ModelFormatError
-from speech_emotion.speech import LEVEL_FLOOR_DB, Weights, describe, has_speech, parse
+from speech_emotion.speech import LEVEL_FLOOR_DB, Weights, describe, has_speech, is_audible, parse
 
 WINDOW = 3 * SAMPLE_RATE
 TIME = np.arange(WINDOW) / SAMPLE_RATE
@@ -120,11 +120,25 @@ class TestGain:
         floor = 10 ** (LEVEL_FLOOR_DB / 20)
         assert has_speech(sound * np.float32(floor / loud * 2))
         assert not has_speech(sound * np.float32(floor / loud / 2))
+        assert is_audible(sound * np.float32(floor / loud * 2))
+        assert not is_audible(sound * np.float32(floor / loud / 2))
 
     def test_the_samples_are_left_as_they_are(self) -> None:
         sound = voice(3)
         sound.flags.writeable = False
         assert has_speech(sound)
+
+
+class TestAudible:
+    @pytest.mark.parametrize("samples", [VOICE, PINK_NOISE, tone(300), VOICE[:3_200]])
+    def test_any_sound_above_the_floor_is(self, samples: Any) -> None:
+        assert is_audible(samples.astype(np.float32))
+
+    @pytest.mark.parametrize(
+        "samples", [np.zeros(0), np.zeros(WINDOW), np.full(WINDOW, 1e-4), PINK_NOISE * 1e-3, VOICE[:2_878]]
+    )
+    def test_silence_and_less_than_eight_frames_are_not(self, samples: Any) -> None:
+        assert not is_audible(samples.astype(np.float32))
 
 
 class TestDescribe:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import AudioTooLargeError, InvalidWaveformError, SpeechEmotionError
+from speech_emotion.model import EmotionModel, Scores
 from speech_emotion.prediction import Prediction
 
 RATE = 44_100
@@ -55,6 +56,48 @@ def test_silence_abstains_window_by_window(classifier: Classifier) -> None:
         ("no_speech", 0.0, {}),
         ("no_speech", 1.0, {}),
     ]
+
+
+LOUD, SOFT = 0.9, 0.03  # peaks
+
+
+def test_a_model_that_judges_speech_is_believed_and_not_the_gate(judging: Classifier) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.2, 3 * 16_000).astype(np.float32)
+    for sound, is_heard in [
+        (sounds.voice(3, peak=LOUD), True),
+        (noise, True),
+        (sounds.voice(3, peak=SOFT), False),
+        (np.zeros(3 * 16_000, np.float32), False),
+    ]:
+        (answer,) = judging.timeline(sound, sample_rate=16_000)
+        assert (answer.abstained, len(answer.probabilities)) == ((None, 8) if is_heard else ("no_speech", 0))
+
+
+def test_silence_is_not_shown_to_a_model_that_judges(
+    judging: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+    score = EmotionModel.score
+
+    def remember(self: EmotionModel, batch: np.ndarray, profile: np.ndarray | None = None) -> Scores:
+        shown.append(len(batch))
+        return score(self, batch, profile)
+
+    monkeypatch.setattr(EmotionModel, "score", remember)
+    judging.timeline(np.zeros(5 * 16_000), sample_rate=16_000)
+    assert shown == []
+    judging.timeline(sounds.voice(5, peak=SOFT), sample_rate=16_000)
+    assert shown == [1, 1, 1]
+
+
+@settings(max_examples=10, deadline=None)
+@given(cuts=st.lists(st.integers(0, len(VOICE)), max_size=12))
+def test_what_the_model_judges_does_not_depend_on_the_chunks(judging: Classifier, cuts: list[int]) -> None:
+    levels = np.where(np.arange(len(VOICE)) < len(VOICE) / 2, 1, SOFT)
+    fading = (VOICE * levels).astype(np.float32)
+    expected = judging.timeline(fading, sample_rate=RATE)
+    assert {answer.abstained for answer in expected} == {None, "no_speech"}
+    assert listen(judging, *np.split(fading, sorted(cuts))) == expected
 
 
 def test_too_little_is_one_abstention(classifier: Classifier) -> None:

@@ -113,12 +113,14 @@ def _score(metrics: Mapping[str, Any]) -> str:
 
 
 def _thresholds(thresholds: Mapping[str, float]) -> dict[str, str]:
-    """From which probability on a label is given, and an emotion is in the set; nothing where the model has none."""
+    """From which probability on a label is given, an emotion is in the set, somebody speaks; or nothing at all."""
     words = []
     if "not_sure" in thresholds:
         words.append(f"not sure below {thresholds['not_sure']:.2f}")
     if "set" in thresholds:
         words.append(f"emotion sets: the best, and all from {1 - thresholds['set']:.2f} on")
+    if "speech" in thresholds:
+        words.append(f"no speech below {thresholds['speech']:.2f}")
     return {"thresholds": "; ".join(words)} if words else {}
 
 

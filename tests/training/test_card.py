@@ -105,6 +105,9 @@ def test_thresholds() -> None:
         "no label (not sure) below 0.346; emotion set: the best, and all from 0.100 on"
     )
     assert row(card(thresholds={"set": 1.0}), "thresholds") == "emotion set: the best, and all from 0.000 on"
+    assert row(card(thresholds={"set": 1.0, "speech": 0.4567}), "thresholds").endswith(
+        "on; no answer (no speech) below 0.457 of its own output `speech`"
+    )
 
 
 def test_enrolment() -> None:

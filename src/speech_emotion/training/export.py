@@ -1,7 +1,8 @@
 """A trained network → one sealed .onnx. In: weights, recipe, temperature. Out: a file that takes a raw waveform.
 
 The file is written only when ONNX Runtime, reading it as a user would, agrees with torch. With an enrolled head it
-takes the profile of a voice as well: an input that may be left out.
+takes the profile of a voice as well: an input that may be left out. With the trunk of the package it also says whether
+somebody speaks.
 """
 
 import json
@@ -30,6 +31,7 @@ from speech_emotion.model import (
     OUTPUTS,
     PROFILE,
     SEAL_KEY,
+    SPEECH,
     UNSEALED,
     VOICE,
     EmotionModel,
@@ -40,8 +42,10 @@ from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.enrolment import MIN_SECONDS, PRIOR_WINDOWS, EnrolledHead, voice_features
 from speech_emotion.training.fit import Network
 from speech_emotion.training.quantize import round_weights, shrink
+from speech_emotion.training.speech_head import SpeechHead, speech_head
 
 TOLERANCE = 1e-5  # in probability
+PROBABILITIES = (OUTPUTS[0], SPEECH)
 OPSET = 18
 LARGEST_FOLDED = 4096  # values; so the basis of the Fourier transform stays computed: folded it takes 1 MB
 
@@ -60,16 +64,35 @@ class Provenance:
 
 
 class _Shipped(nn.Module):
-    """waveform (batch, n_samples) → probabilities, logits (batch, n_labels), log_mel (batch, n_mels, n_frames)."""
+    """waveform (batch, n_samples) → probabilities, logits (batch, n_labels), log_mel (batch, n_mels, n_frames).
 
-    def __init__(self, network: Network, temperature: float) -> None:
+    With a speech head, as the last output, speech (batch,) as well.
+    """
+
+    speech_weight: Tensor
+
+    def __init__(self, network: Network, temperature: float, speech: SpeechHead | None = None) -> None:
         super().__init__()
-        self.network, self.temperature = network, temperature
+        self.network, self.temperature, self.speech = network, temperature, speech
+        if speech:
+            self.register_buffer("speech_weight", torch.from_numpy(speech.weight))
 
-    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def output_names(self) -> list[str]:
+        return [*OUTPUTS, *([SPEECH] if self.speech else [])]
+
+    def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
         log_mel = self.network.features(waveform)
-        logits = self.network.classify(log_mel)
-        return torch.softmax(logits / self.temperature, dim=1), logits, log_mel
+        embedding = self.network.embed(log_mel)
+        logits = self.network.head(embedding)
+        return torch.softmax(logits / self.temperature, dim=1), logits, log_mel, *self._speech(embedding)
+
+    def _speech(self, embedding: Tensor) -> tuple[Tensor, ...]:
+        """From the trunk's part of the embedding, which comes first."""
+        if self.speech is None:
+            return ()
+        heard = embedding[:, : len(self.speech_weight)]
+        return (torch.sigmoid(heard @ self.speech_weight + self.speech.bias),)
 
 
 class _Enrolled(_Shipped):
@@ -83,22 +106,29 @@ class _Enrolled(_Shipped):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, network: Network, temperature: float, head: EnrolledHead) -> None:
-        super().__init__(network, temperature)
+    def __init__(
+        self, network: Network, temperature: float, head: EnrolledHead, speech: SpeechHead | None = None
+    ) -> None:
+        super().__init__(network, temperature, speech)
         cooled = temperature / head.temperature  # one temperature divides the logits of either head
         tensors = {"mean": head.mean, "deviation": head.deviation}
         tensors |= {"weight": head.weight * cooled, "bias": head.bias * cooled}
         for name, values in tensors.items():
             self.register_buffer(name, torch.from_numpy(values))
 
-    def forward(self, waveform: Tensor, profile: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+    @property
+    def output_names(self) -> list[str]:
+        return [*OUTPUTS, VOICE, *super().output_names[len(OUTPUTS) :]]
+
+    def forward(self, waveform: Tensor, profile: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         log_mel = self.network.features(waveform)
         embedding = self.network.embed(log_mel)
         voice = (voice_features(embedding, log_mel) - self.mean) / self.deviation
         deviation = torch.where(profile[1] > 0, profile[1], 1.0)
         enrolled = nn.functional.linear((voice - profile[0]) / deviation, self.weight, self.bias)
         logits = torch.where(profile[1].amax(dim=0) > 0, enrolled, self.network.head(embedding))
-        return torch.softmax(logits / self.temperature, dim=1), logits, log_mel, voice
+        probabilities = torch.softmax(logits / self.temperature, dim=1)
+        return probabilities, logits, log_mel, voice, *self._speech(embedding)
 
 
 def export(
@@ -113,13 +143,15 @@ def export(
 ) -> EmotionModel:
     """Write the model to `path`, all or nothing, and return it as loaded from there.
 
-    head: for voices that are enrolled. thresholds: see `prediction.decide`.
+    head: for voices that are enrolled. thresholds: see `prediction.decide`; that of the speech head is added.
     Raises ParityError where torch and ONNX Runtime differ by more than 1e-5 in a probability.
     """
     network = network.cpu().eval()
     round_weights(network)
-    shipped = _Enrolled(network, temperature, head) if head else _Shipped(network, temperature)
-    shipped = shipped.eval()
+    speech = speech_head(config)
+    shipped = (
+        _Enrolled(network, temperature, head, speech) if head else _Shipped(network, temperature, speech)
+    ).eval()
     window = config.window
     data = _to_onnx(
         shipped,
@@ -142,7 +174,7 @@ def export(
             "metrics": provenance.metrics or {},
             "licence": provenance.licence,
             "citation": provenance.citation,
-            "thresholds": dict(thresholds or {}),
+            "thresholds": {**(thresholds or {}), **({SPEECH: speech.threshold} if speech else {})},
             "enrolment": _enrolment(head) if head else None,
         },
     )
@@ -172,7 +204,7 @@ def _to_onnx(shipped: _Shipped, config: TrainConfig, metadata: Mapping[str, Any]
             dynamo=True,
             opset_version=OPSET,
             input_names=["waveform"] if profile is None else ["waveform", PROFILE],
-            output_names=[*OUTPUTS] if profile is None else [*OUTPUTS, VOICE],
+            output_names=shipped.output_names,
             dynamic_shapes=(shape,) if profile is None else (shape, None),
             verbose=False,
             optimize=False,
@@ -207,8 +239,8 @@ def _quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def check_parity(shipped: nn.Module, model: EmotionModel, config: TrainConfig) -> float:
-    """The largest difference in probability over lengths and batch sizes; ParityError beyond the tolerance."""
+def check_parity(shipped: _Shipped, model: EmotionModel, config: TrainConfig) -> float:
+    """The largest difference in a probability over lengths and batch sizes; ParityError beyond the tolerance."""
     random = np.random.default_rng(0)
     window = round(config.window.seconds * SAMPLE_RATE)
     shortest = round(config.window.min_seconds * SAMPLE_RATE)
@@ -223,8 +255,11 @@ def check_parity(shipped: nn.Module, model: EmotionModel, config: TrainConfig) -
             for profile in _profiles(shipped, random):
                 inputs = [waveform] if profile is None else [waveform, profile]
                 with torch.inference_mode():
-                    expected = shipped(*map(torch.from_numpy, inputs))[0].numpy()
-                differences.append(np.abs(expected - model.score(*inputs).probabilities).max())
+                    outputs = shipped(*map(torch.from_numpy, inputs))
+                scores = model.score(*inputs)
+                for name, expected in zip(shipped.output_names, outputs, strict=True):
+                    if name in PROBABILITIES:
+                        differences.append(np.abs(expected.numpy() - getattr(scores, name)).max())
     worst = float(np.max(differences))  # NaN where one is NaN
     if not worst <= TOLERANCE:
         raise ParityError(
