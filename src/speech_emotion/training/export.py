@@ -67,8 +67,8 @@ class _Shipped(nn.Module):
         self.network, self.temperature = network, temperature
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        log_mel = self.network.features(waveform)
-        logits = self.network.classify(log_mel)
+        embedding, log_mel = self.network.listen(waveform)
+        logits = self.network.head(embedding)
         return torch.softmax(logits / self.temperature, dim=1), logits, log_mel
 
 
@@ -92,8 +92,7 @@ class _Enrolled(_Shipped):
             self.register_buffer(name, torch.from_numpy(values))
 
     def forward(self, waveform: Tensor, profile: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
-        log_mel = self.network.features(waveform)
-        embedding = self.network.embed(log_mel)
+        embedding, log_mel = self.network.listen(waveform)
         voice = (voice_features(embedding, log_mel) - self.mean) / self.deviation
         deviation = torch.where(profile[1] > 0, profile[1], 1.0)
         enrolled = nn.functional.linear((voice - profile[0]) / deviation, self.weight, self.bias)
@@ -161,7 +160,7 @@ def _enrolment(head: EnrolledHead) -> dict[str, Any]:
 
 
 def _to_onnx(shipped: _Shipped, config: TrainConfig, metadata: Mapping[str, Any]) -> bytes:
-    n_samples = torch.export.Dim("n_samples", min=config.frontend.n_fft)
+    n_samples = torch.export.Dim("n_samples", min=config.n_fft)
     waveform = torch.zeros(2, round(config.window.seconds * SAMPLE_RATE))
     shape: dict[int, Any] = {0: torch.export.Dim("batch"), 1: n_samples}
     profile = torch.zeros(2, len(shipped.mean)) if isinstance(shipped, _Enrolled) else None
