@@ -63,7 +63,7 @@ def test_all_matrices_share_one_frame_axis() -> None:
 
 def log_mel() -> npt.NDArray[np.float64]:
     mel = librosa.feature.melspectrogram(S=POWER, sr=RATE, n_mels=64, fmin=50, fmax=8000)
-    return np.log(np.maximum(mel, 1e-6))
+    return np.log(np.maximum(mel, 1e-10))
 
 
 def mfcc() -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from miniature import clips, dataset, lively_network, recipe, sound
 from sklearn.linear_model import LogisticRegression
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 import speech_emotion
 from speech_emotion.corpora.prepare import PreparedDataset
@@ -20,9 +20,7 @@ from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import checkpoint, enrolment, fit, probe, runs, trunk
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.fit import Epoch, Fitted, Sides, build
-from speech_emotion.training.frontend import LogMel
 from speech_emotion.training.probe import Copies, copies, fit_head
 from speech_emotion.training.trainer import part
 from speech_emotion.training.transformer import EmotionTransformer
@@ -35,7 +33,8 @@ N_COPIES, N_EMBEDDING = 3, 32
 
 def config_of(**changes: Any) -> TrainConfig:
     of_probe = {"copies": N_COPIES, "crop_seconds": 0.6} | changes.pop("probe", {})
-    return recipe(probe=of_probe, **changes)
+    as_sound = {"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0} | changes.pop("augment", {})
+    return recipe(probe=of_probe, augment=as_sound, **changes)
 
 
 # The head
@@ -120,7 +119,7 @@ def test_copies_are_the_same_bytes_again(tmp_path: Path, made: PreparedDataset) 
 def test_copies_are_made_once(tmp_path: Path, made: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of()
     first = copies(config, start(config), made, tmp_path)
-    monkeypatch.setattr(probe, "FrameBank", lambda *_: pytest.fail("heard again"))
+    monkeypatch.setattr(probe, "varied", lambda *_: pytest.fail("heard again"))
     second = copies(config, start(config), made, tmp_path)
     assert torch.equal(first.embeddings, second.embeddings)
     assert torch.equal(first.altered, second.altered)
@@ -138,12 +137,13 @@ def test_what_makes_other_copies_is_another_file(tmp_path: Path, made: PreparedD
         (of.with_seed(1), made),
         (config_of(augment={"tilt_db": 2.0}), made),
         (of.with_init(str(tmp_path / "trunk.safetensors")), made),
+        (config_of(augment={"telephone_probability": 0.5}), made),
         (config_of(probe={"crop_seconds": 0.7}), made),
         (of, other_corpus),
     ]
     found = [copies(config, start(config), corpus, tmp_path / "copies") for config, corpus in wanted]
     assert len(list((tmp_path / "copies").iterdir())) == len(wanted)
-    for other in found[1:5]:
+    for other in found[1:6]:
         assert not torch.equal(found[0].embeddings, other.embeddings)
 
 
@@ -161,36 +161,32 @@ def test_altered_is_where_the_speed_was_not_1(
 ) -> None:
     """Every cut is looked for in the clip as it was recorded."""
     config = config_of(augment={"speeds": [0.9, 1.0, 1.1]})
-    frontend = LogMel(**dataclasses.asdict(config.frontend))
-    with torch.inference_mode():
-        recorded = [frontend(torch.from_numpy(made.waveform(k))[None])[0].T for k in range(len(CLIPS))]
+    recorded = [made.waveform(k) for k in range(len(CLIPS))]
     is_altered: list[bool] = []
     lengths: list[int] = []
-    cut = FrameBank.cut
+    vary = probe.varied
 
-    def looked_for(self: FrameBank, clip: int, n_frames: int, generator: Generator) -> tuple[Tensor, bool]:
-        frames, altered = cut(self, clip, n_frames, generator)
-        starts = range(len(recorded[clip]) - len(frames) + 1)
-        is_altered.append(not any(torch.equal(recorded[clip][s : s + len(frames)], frames) for s in starts))
-        lengths.append(n_frames)
-        return frames, altered
+    def looked_for(samples: Any, *rest: Any) -> Any:
+        clip = recorded[len(is_altered) % len(CLIPS)]
+        starts = np.flatnonzero(clip[: len(clip) - len(samples) + 1] == samples[0])
+        is_altered.append(not any(np.array_equal(clip[s : s + len(samples)], samples) for s in starts))
+        lengths.append(len(samples))
+        return vary(samples, *rest)
 
-    monkeypatch.setattr(FrameBank, "cut", looked_for)
+    monkeypatch.setattr(probe, "varied", looked_for)
     found = copies(config, start(config), made, tmp_path).altered
     assert found.flatten().tolist() == is_altered
     assert 0.4 < found.float().mean() < 0.9  # two speeds of three
-    assert 9_600 // 320 <= min(lengths) < max(lengths) <= 16_000 // 320
-    assert len(set(lengths)) <= N_COPIES
+    assert 9_600 <= min(lengths) < max(lengths) <= 16_000
+    assert len(set(lengths)) <= 2 * N_COPIES  # one a copy, but for clips that are shorter
 
 
 def test_a_copy_unlike_its_clip_in_nothing_is_the_clip_as_it_is_scored(
     tmp_path: Path, made: PreparedDataset
 ) -> None:
     """Of a window's length, at speed 1, with nothing added: rows stay with their clips."""
-    nothing = {"speeds": [1.0], "tilt_db": 0.0, "noise_probability": 0.0, "warp_frequency": 0.0}
-    config = config_of(
-        augment=nothing | {"mixup_alpha": 0.0, "n_masks": 0}, probe={"copies": 1, "crop_seconds": 1.0}
-    )
+    nothing = {"speeds": [1.0], "tilt_db": 0.0, "noise_probability": 0.0}
+    config = config_of(augment=nothing, probe={"copies": 1, "crop_seconds": 1.0})
     network = lively_network()
     found = copies(config, network, made, tmp_path)
     assert not found.altered.any()

@@ -30,7 +30,7 @@ SOUNDS = np.stack([miniature.sound(clip) for clip in miniature.clips((1, 2, 3))]
 # In the package
 
 
-def test_it_fits_the_trunk_in_the_package() -> None:
+def test_it_fits_the_encoder_in_the_package() -> None:
     head = speech_head(TrainConfig.load(COMPACT))
     assert head is not None
     assert head.weight.shape == (EmotionTransformer().n_embedding,)
@@ -49,14 +49,18 @@ def test_its_file_is_small_and_says_where_it_comes_from() -> None:
     ("settings", "expected"),
     [
         ({}, True),
+        ({"init": "other-cnn.safetensors"}, True),
         ({"init": "fresh"}, False),
-        ({"init": "other.safetensors"}, False),
-        ({"probe": {"copies": 0}}, False),
+        ({"network": {"architecture": "transformer"}}, True),
+        ({"network": {"architecture": "transformer"}, "init": "other.safetensors"}, False),
+        ({"network": {"architecture": "transformer"}, "probe": {"copies": 0}}, False),
         ({"network": {"architecture": "cnn"}}, False),
         ({"network": {"architecture": "vgg16"}}, False),
     ],
 )
-def test_it_belongs_to_a_trunk_that_stays_as_it_is(settings: dict[str, Any], expected: bool) -> None:
+def test_it_belongs_to_the_encoder_in_the_package_that_stays_as_it_is(
+    settings: dict[str, Any], expected: bool
+) -> None:
     recipe = TrainConfig.load(COMPACT).to_dict()
     for key, value in settings.items():
         recipe[key] = recipe[key] | value if isinstance(value, dict) else value

@@ -257,7 +257,7 @@ def _scale(samples: npt.NDArray[np.float32]) -> float:
     """One int16 step: 1/32768 as in a 16-bit file, doubled until a clip beyond full scale fits unclipped.
 
     A power of two, so that 16-bit sources come back bit for bit. The rounding noise of what was resampled is
-    1.5e-8 a bin of a 512-point power spectrum, far below the front end's floor of 1e-6.
+    1.5e-8 a bin of a 512-point power spectrum, 2e-10 a mel band: about the front end's floor.
     """
     lowest, highest = np.min(samples, initial=0.0), np.max(samples, initial=0.0)
     scale = 1 / 32768

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
 
-ARCHITECTURES = ("cnn", "transformer", "vgg16")
+ARCHITECTURES = ("cnn", "transformer", "vgg16", "duo")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FrontendConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """`architecture` is one of ARCHITECTURES; `channels` are the cnn's, `layers` the transformer's."""
+    """`architecture` is one of ARCHITECTURES; `channels` are the cnn's, `layers` the transformer's, a duo has both."""
 
     architecture: str = "cnn"
     channels: tuple[int, ...] = (32, 64, 96, 160)
@@ -50,13 +50,18 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Zero (or one single speed) switches a part off."""
+    """Zero (or one single speed) switches a part off.
+
+    Telephone and room are of the copies of [probe] alone, which have no warp, mixup or masks.
+    """
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     warp_frequency: float = 0.12
     tilt_db: float = 6.0
     noise_probability: float = 0.3
     noise_snr_db: tuple[float, ...] = (5.0, 35.0)
+    telephone_probability: float = 0.0
+    room_probability: float = 0.0
     mixup_alpha: float = 0.3
     frequency_mask: int = 10
     time_mask: int = 25
@@ -105,6 +110,7 @@ class Recipe:
     init: str = "fresh"
     window: WindowConfig = field(default_factory=WindowConfig)
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
+    cnn_frontend: FrontendConfig = field(default_factory=FrontendConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     fit: FitConfig = field(default_factory=FitConfig)
@@ -125,6 +131,12 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; `from_dict` takes it back."""
         return dataclasses.asdict(self)
+
+    @property
+    def n_fft(self) -> int:
+        """Samples of the longest frame that the network hears, and so of the shortest sound that it can hear."""
+        is_duo = self.network.architecture == "duo"
+        return max(self.frontend.n_fft, self.cnn_frontend.n_fft if is_duo else 0)
 
     def with_init(self, init: str) -> Self:
         return dataclasses.replace(self, init=init)
@@ -196,9 +208,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 
 def _check(config: Recipe, where: str) -> None:
-    window, frontend, network = config.window, config.frontend, config.network
-    augment, fit = config.augment, config.fit
+    window, network = config.window, config.network
+    augment, fit, frontends = config.augment, config.fit, (config.frontend, config.cnn_frontend)
     snr = augment.noise_snr_db
+    lines = (augment.telephone_probability, augment.room_probability)
     amounts = (
         augment.tilt_db,
         augment.mixup_alpha,
@@ -210,13 +223,17 @@ def _check(config: Recipe, where: str) -> None:
         (bool(re.fullmatch(r"[\w-][\w.-]*", config.name)), "name: letters, digits, '-', '_' and '.' only"),
         (0 < window.min_seconds <= window.seconds, "window: 0 < min_seconds ≤ seconds"),
         (0 < window.hop_seconds <= window.seconds, "window: 0 < hop_seconds ≤ seconds"),
-        (min(frontend.n_mels, frontend.n_fft, frontend.hop) > 0, "frontend: sizes must be positive"),
-        (0 <= frontend.fmin_hz < SAMPLE_RATE / 2, "frontend: 0 ≤ fmin_hz < 8000"),
-        (frontend.n_fft % 2 == 0, "frontend: n_fft must be even"),
-        (window.min_seconds * SAMPLE_RATE >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
+        (all(min(f.n_mels, f.n_fft, f.hop) > 0 for f in frontends), "frontend: sizes must be positive"),
+        (all(0 <= f.fmin_hz < SAMPLE_RATE / 2 for f in frontends), "frontend: 0 ≤ fmin_hz < 8000"),
+        (all(f.n_fft % 2 == 0 for f in frontends), "frontend: n_fft must be even"),
+        (window.min_seconds * SAMPLE_RATE >= config.n_fft, "window: min_seconds must hold n_fft samples"),
         (
             network.architecture in ARCHITECTURES,
             f"network: architecture is one of {', '.join(ARCHITECTURES)}",
+        ),
+        (
+            network.architecture != "duo" or (isinstance(config, TrainConfig) and config.probe.copies > 0),
+            "network: a duo is not trained whole. Give probe.copies",
         ),
         (network.layers >= 1, "network: layers ≥ 1"),
         (len(network.channels) == 4, "network: four channel counts"),
@@ -226,6 +243,10 @@ def _check(config: Recipe, where: str) -> None:
         (all(0.5 <= speed <= 2 for speed in augment.speeds), "augment: speeds between 0.5 and 2"),
         (0 <= augment.warp_frequency < 1, "augment: 0 ≤ warp_frequency < 1"),
         (0 <= augment.noise_probability <= 1, "augment: 0 ≤ noise_probability ≤ 1"),
+        (
+            min(lines) >= 0 and sum(lines) <= 1,
+            "augment: telephone_probability and room_probability ≥ 0, together ≤ 1",
+        ),
         (len(snr) == 2 and snr[0] <= snr[1], "augment: noise_snr_db is two numbers, low and high"),
         (min(amounts) >= 0, "augment: tilt_db, mixup_alpha and the masks must not be negative"),
         (fit.epochs >= 1, "fit: epochs ≥ 1"),
@@ -245,6 +266,11 @@ def _check(config: Recipe, where: str) -> None:
             (
                 not config.probe.copies or window.min_seconds <= config.probe.crop_seconds <= window.seconds,
                 "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds",
+            ),
+            (
+                not config.probe.copies
+                or not (augment.warp_frequency or augment.mixup_alpha or augment.n_masks),
+                "probe: copies are sound: augment.warp_frequency, mixup_alpha and n_masks must be 0",
             ),
         )
     for kept, rule in rules:

@@ -9,14 +9,13 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 import torch
 from torch import Generator, Tensor
 
-from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import CorpusError
 from speech_emotion.training.frontend import LogMel
+from speech_emotion.training.vary import at_speed
 
 
 class FrameBank:
@@ -54,13 +53,6 @@ class FrameBank:
         ]
         return torch.stack(windows).transpose(1, 2)
 
-    def cut(self, clip: int, n_frames: int, generator: Generator) -> tuple[Tensor, bool]:
-        """At most `n_frames` (n_frames, n_mels) of a clip, at a random speed and place; and whether it is altered."""
-        place = _integer(len(self._clips[clip]), generator)
-        frames = self._clips[clip][place]
-        start = _integer(max(len(frames) - n_frames, 0) + 1, generator)
-        return frames[start : start + n_frames], place in self._altered
-
     def _window(self, clip: int, n_frames: int, generator: Generator, *, altered: bool) -> Tensor:
         speeds = self._clips[clip]
         if altered:
@@ -78,9 +70,7 @@ def _integer(below: int, generator: Generator) -> int:
 
 @torch.inference_mode()
 def _log_mel(waveform: npt.NDArray[np.float32], frontend: LogMel, speed: float) -> Tensor:
-    if speed != 1.0:  # read as if recorded at another rate: tempo and pitch move together (Ko et al. 2015)
-        waveform = soxr.resample(waveform, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ")
-    log_mel: Tensor = frontend(torch.from_numpy(waveform).unsqueeze(0))
+    log_mel: Tensor = frontend(torch.from_numpy(at_speed(waveform, speed)).unsqueeze(0))
     return log_mel[0].T.contiguous()  # (n_frames, n_mels)
 
 

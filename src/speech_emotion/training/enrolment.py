@@ -127,8 +127,8 @@ def hear(network: Network, config: TrainConfig, dataset: PreparedDataset, clips:
     features: list[FloatArray] = []
     for number, index in enumerate(clips.tolist()):
         for window in frame(config, dataset.waveform(index)):
-            log_mel = network.features(torch.from_numpy(np.array(window))[None])
-            features.append(voice_features(network.embed(log_mel), log_mel)[0].numpy())
+            heard = network.listen(torch.from_numpy(np.array(window))[None])
+            features.append(voice_features(*heard)[0].numpy())
             clip.append(number)
     return Voices(
         np.stack(features),

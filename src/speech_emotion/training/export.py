@@ -82,8 +82,7 @@ class _Shipped(nn.Module):
         return [*OUTPUTS, *([SPEECH] if self.speech else [])]
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
-        log_mel = self.network.features(waveform)
-        embedding = self.network.embed(log_mel)
+        embedding, log_mel = self.network.listen(waveform)
         logits = self.network.head(embedding)
         return torch.softmax(logits / self.temperature, dim=1), logits, log_mel, *self._speech(embedding)
 
@@ -121,8 +120,7 @@ class _Enrolled(_Shipped):
         return [*OUTPUTS, VOICE, *super().output_names[len(OUTPUTS) :]]
 
     def forward(self, waveform: Tensor, profile: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        log_mel = self.network.features(waveform)
-        embedding = self.network.embed(log_mel)
+        embedding, log_mel = self.network.listen(waveform)
         voice = (voice_features(embedding, log_mel) - self.mean) / self.deviation
         deviation = torch.where(profile[1] > 0, profile[1], 1.0)
         enrolled = nn.functional.linear((voice - profile[0]) / deviation, self.weight, self.bias)
@@ -193,7 +191,7 @@ def _enrolment(head: EnrolledHead) -> dict[str, Any]:
 
 
 def _to_onnx(shipped: _Shipped, config: TrainConfig, metadata: Mapping[str, Any]) -> bytes:
-    n_samples = torch.export.Dim("n_samples", min=config.frontend.n_fft)
+    n_samples = torch.export.Dim("n_samples", min=config.n_fft)
     waveform = torch.zeros(2, round(config.window.seconds * SAMPLE_RATE))
     shape: dict[int, Any] = {0: torch.export.Dim("batch"), 1: n_samples}
     profile = torch.zeros(2, len(shipped.mean)) if isinstance(shipped, _Enrolled) else None

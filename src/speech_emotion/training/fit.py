@@ -29,6 +29,7 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import augment, calibrate, checkpoint, trunk
 from speech_emotion.training.config import Recipe, TrainConfig
 from speech_emotion.training.dataset import FrameBank, batches
+from speech_emotion.training.duo import EmotionDuo
 from speech_emotion.training.networks import EmotionNet
 from speech_emotion.training.probe import Copies, fit_head
 from speech_emotion.training.quantize import round_weights
@@ -86,17 +87,23 @@ class Fitted:
     trunk: dict[str, Any]
 
 
-Network = EmotionNet | EmotionTransformer | Vgg16
+Network = EmotionNet | EmotionTransformer | Vgg16 | EmotionDuo
 
 
 def build(config: Recipe) -> Network:
     """The recipe's network with fresh weights drawn from its seed."""
     torch.manual_seed(derive(config.fit.seed, "weights"))
-    network, frontend = config.network, dataclasses.asdict(config.frontend)
+    network = config.network
+    frontend, cnn_frontend = dataclasses.asdict(config.frontend), dataclasses.asdict(config.cnn_frontend)
     if network.architecture == "transformer":
         return EmotionTransformer(layers=network.layers, dropout=network.dropout, **frontend)
     if network.architecture == "vgg16":
         return Vgg16(dropout=network.dropout, **frontend)
+    if network.architecture == "duo":
+        speech = EmotionTransformer(layers=network.layers, **frontend)
+        return EmotionDuo(
+            speech, EmotionNet(channels=network.channels, **cnn_frontend), dropout=network.dropout
+        )
     return EmotionNet(channels=network.channels, dropout=network.dropout, **frontend)
 
 
@@ -257,7 +264,7 @@ class _FineTuner(Trainer):
 
 
 class _ValidationSet:
-    """The validation clips as the windows a user would get, framed and turned to log-mel once."""
+    """The validation clips as the windows a user would get, framed once."""
 
     def __init__(
         self, config: TrainConfig, dataset: PreparedDataset, clips: npt.NDArray[np.int64], network: Network
@@ -272,11 +279,10 @@ class _ValidationSet:
                 by_length.setdefault(len(window), []).append((recording, window))
         self.recordings = np.array([r for group in by_length.values() for r, _ in group], dtype=np.int64)
         device = next(network.parameters()).device
-        with torch.inference_mode():
-            self.log_mels = [
-                network.features(torch.from_numpy(np.stack([samples for _, samples in group])).to(device))
-                for group in by_length.values()
-            ]
+        self.waveforms = [
+            torch.from_numpy(np.stack([samples for _, samples in group])).to(device)
+            for group in by_length.values()
+        ]
 
     def score(self, network: Network, device: torch.device) -> tuple[float | None, float | None]:
         """UAR in percent and mean negative log-likelihood, uncalibrated; None without validation speakers."""
@@ -301,7 +307,7 @@ class _ValidationSet:
 
     @torch.inference_mode()
     def _logits(self, network: Network) -> npt.NDArray[np.float64]:
-        parts = [network.classify(part).float() for group in self.log_mels for part in torch.split(group, 64)]
+        parts = [network(part).float() for group in self.waveforms for part in torch.split(group, 64)]
         return torch.cat(parts).cpu().double().numpy()
 
 

@@ -1,6 +1,6 @@
 """The networks. In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels).
 
-`EmotionNet` splits its work at `features` | `classify`: augmentation stands between the two, in training only.
+What is trained whole splits its work at `features` | `classify`: augmentation stands between the two, in training only.
 """
 
 from abc import ABC, abstractmethod
@@ -85,10 +85,24 @@ class AttentiveStatistics(nn.Module):
 
 
 class EmotionNetwork(nn.Module, ABC):
-    """What the networks share: `features` | `embed` → `head`. A subclass sets both modules and says how to embed."""
+    """What all networks share: `listen` → `head`."""
+
+    head: nn.Sequential
+    n_embedding: int
+
+    @abstractmethod
+    def listen(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, n_samples) → embedding (batch, n_embedding), log-mel (batch, n_mels, n_frames)."""
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.listen(waveform)[0])
+        return logits
+
+
+class SpectralNetwork(EmotionNetwork):
+    """With one front end: `features` | `embed` → `head`. A subclass sets both modules and says how to embed."""
 
     frontend: LogMel
-    head: nn.Sequential
 
     @abstractmethod
     def embed(self, log_mel: Tensor) -> Tensor:
@@ -104,11 +118,12 @@ class EmotionNetwork(nn.Module, ABC):
         logits: Tensor = self.head(self.embed(log_mel))
         return logits
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        return self.classify(self.features(waveform))
+    def listen(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        log_mel = self.features(waveform)
+        return self.embed(log_mel), log_mel
 
 
-class EmotionNet(EmotionNetwork):
+class EmotionNet(SpectralNetwork):
     """Log-mel → residual CNN → attentive statistics pooling → linear head."""
 
     def __init__(

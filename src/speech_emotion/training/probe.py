@@ -1,34 +1,32 @@
-"""A trunk that stays as it is, and a linear head. In: augmented windows of a corpus. Out: a trained network.
+"""A trunk that stays as it is, and a linear head. In: varied copies of a corpus's recordings. Out: a trained network.
 
-The embeddings of every clip, in many augmented copies, are computed once and serve every fold and protocol: the trunk
-has not learned from this corpus, so nobody's test speakers are in it. What is learned is multinomial logistic
-regression over standardised embeddings, a convex problem with one answer: "linear probing" (Alain & Bengio 2016,
-arXiv 1610.01644).
+The embeddings of every clip, in many varied copies (vary.py), are computed once and serve every fold and protocol:
+the trunk has not learned from this corpus, so nobody's test speakers are in it. What is learned is multinomial
+logistic regression over standardised embeddings, a convex problem with one answer: "linear probing" (Alain & Bengio
+2016, arXiv 1610.01644).
 """
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import safetensors.torch
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from speech_emotion.audio import SAMPLE_RATE
+from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.labels import EMOTIONS
-from speech_emotion.training import augment
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.dataset import FrameBank
-from speech_emotion.training.frontend import LogMel
 from speech_emotion.training.trainer import derive, keep_freed_memory, smooth
+from speech_emotion.training.vary import at_speed, varied
 
-BATCH: Final = 32
+BATCH: Final = 16
 MAX_ITERATIONS: Final = 100
 EPSILON: Final = 1e-5  # of the batch normalisation that standardises
 
@@ -79,15 +77,12 @@ def _key(config: TrainConfig, network: Any, dataset: PreparedDataset) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-@torch.inference_mode()
 def _make(config: TrainConfig, network: Any, dataset: PreparedDataset, progress: Progress) -> Copies:
     keep_freed_memory()
     network.eval()
-    bank = FrameBank(dataset, LogMel(**dataclasses.asdict(config.frontend)), config.augment.speeds)
     embeddings, altered = [], []
     for copy in range(config.probe.copies):
-        generator = Generator().manual_seed(derive(config.fit.seed, f"copy {copy}"))
-        rows, speeds = _one_copy(config, network, bank, generator)
+        rows, speeds = _one_copy(config, network, dataset, copy)
         embeddings.append(rows)
         altered.append(speeds)
         progress(copy + 1, config.probe.copies)
@@ -95,29 +90,45 @@ def _make(config: TrainConfig, network: Any, dataset: PreparedDataset, progress:
 
 
 def _one_copy(
-    config: TrainConfig, network: Any, bank: FrameBank, generator: Generator
+    config: TrainConfig, network: Any, dataset: PreparedDataset, copy: int
 ) -> tuple[Tensor, Tensor]:
     """Every clip once: embeddings (n_clips, n_embedding) as float16, and whether its speed was changed."""
-    shortest, longest = (
-        int(seconds * SAMPLE_RATE) // config.frontend.hop
-        for seconds in (config.probe.crop_seconds, config.window.seconds)
+    chance = np.random.default_rng(derive(config.fit.seed, f"copy {copy}"))
+    seconds = chance.uniform(config.probe.crop_seconds, config.window.seconds)
+    sounds, speeds = zip(
+        *(
+            _cut(config, dataset.waveform(clip), round(seconds * SAMPLE_RATE), chance)
+            for clip in range(len(dataset))
+        ),
+        strict=True,
     )
-    n_frames = int(torch.randint(shortest, longest + 1, (1,), generator=generator))
-    cuts, altered = zip(
-        *(bank.cut(clip, n_frames, generator) for clip in range(len(bank.labels))), strict=True
-    )
-    rows: list[Tensor | None] = [None] * len(cuts)
-    order = sorted(range(len(cuts)), key=lambda clip: len(cuts[clip]))
+    return _embedded(network, sounds), torch.tensor([speed != 1.0 for speed in speeds])
+
+
+def _cut(
+    config: TrainConfig, waveform: FloatArray, n_samples: int, chance: np.random.Generator
+) -> tuple[FloatArray, float]:
+    """At most `n_samples` of a recording, varied, and at what speed they were taken."""
+    speed = float(chance.choice(config.augment.speeds))
+    samples = at_speed(waveform, speed)
+    start = chance.integers(max(len(samples) - n_samples, 0) + 1)
+    return varied(samples[start : start + n_samples], config.augment, chance), speed
+
+
+@torch.inference_mode()
+def _embedded(network: Any, sounds: Sequence[FloatArray]) -> Tensor:
+    """(n_sounds, n_embedding) as float16. Neighbours in length are heard together, as long as the shortest of them."""
+    rows: list[Tensor | None] = [None] * len(sounds)
+    order = sorted(range(len(sounds)), key=lambda index: len(sounds[index]))
     for start in range(0, len(order), BATCH):
-        clips = order[start : start + BATCH]
-        length = len(cuts[clips[0]])  # the shortest of the batch: neighbours differ by little
-        log_mel = torch.stack([cuts[clip][:length] for clip in clips]).transpose(1, 2)
-        log_mel, _ = augment.augmented(log_mel, torch.zeros(len(clips), 1), config.augment, generator)
+        batch = order[start : start + BATCH]
+        shortest = len(sounds[batch[0]])
+        waveform = torch.from_numpy(np.stack([sounds[index][:shortest] for index in batch]))
         with torch.autocast("cpu", torch.bfloat16):
-            embedding = network.embed(log_mel).half()
-        for clip, row in zip(clips, embedding, strict=True):
-            rows[clip] = row
-    return torch.stack([row for row in rows if row is not None]), torch.tensor(altered)
+            embedding = network.listen(waveform)[0].half()
+        for index, row in zip(batch, embedding, strict=True):
+            rows[index] = row
+    return torch.stack([row for row in rows if row is not None])
 
 
 def fit_head(network: Any, rows: Tensor, labels: Tensor, penalty: float, label_smoothing: float) -> float:

@@ -32,10 +32,9 @@ class SpeechHead(NamedTuple):
 
 
 def speech_head(config: TrainConfig) -> SpeechHead | None:
-    """The head in the package, where `config` keeps the trunk in the package as it is; else None."""
-    if not (
-        config.init == "pretrained" and config.network.architecture == "transformer" and config.probe.copies
-    ):
+    """The head in the package, where `config` keeps the encoder in the package as it is; else None."""
+    of_package = {"transformer": config.init == "pretrained", "duo": config.init != "fresh"}
+    if not (config.probe.copies and of_package.get(config.network.architecture)):
         return None
     found = json.loads(SHIPPED.read_bytes())
     return SpeechHead(np.array(found["weight"], np.float32), found["bias"], found["threshold"])

@@ -1,4 +1,4 @@
-"""The network that we ship: the first layers of a speech recogniser's encoder, with a head that hears emotion.
+"""The first layers of a speech recogniser's encoder, with a head that hears emotion.
 
 In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels). The encoder is that of Whisper (Radford et al.
 2022, arXiv 2212.04356), cut off after a few layers: what is said is worked out in the later ones, how it is said
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech_emotion.training.frontend import LogMel
-from speech_emotion.training.networks import EmotionNetwork
+from speech_emotion.training.networks import SpectralNetwork
 
 N_HEADS = 6
 LN_10 = math.log(10)
@@ -91,7 +91,7 @@ def sinusoids(position: Tensor, width: int) -> Tensor:
     return torch.cat([phases.sin(), phases.cos()], dim=1)
 
 
-class EmotionTransformer(EmotionNetwork):
+class EmotionTransformer(SpectralNetwork):
     """Log-mel → speech encoder → mean and deviation over time of every layer → linear head."""
 
     def __init__(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.training.frontend import LogMel
-from speech_emotion.training.networks import AttentiveStatistics, EmotionNetwork, normalise
+from speech_emotion.training.networks import AttentiveStatistics, SpectralNetwork, normalise
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, convolutions)
 POOLS = ((2, 2), (2, 2), (2, 2), (2, 1), (2, 1))  # (mel, frame), one after each block
@@ -51,7 +51,7 @@ def convolutions() -> nn.Sequential:
     return nn.Sequential(OrderedDict(features=nn.Sequential(*layers)))
 
 
-class Vgg16(EmotionNetwork):
+class Vgg16(SpectralNetwork):
     """Log-mel and its slopes → VGG16's convolutions → attentive statistics pooling → linear head.
 
     Needs 32 mel bands (else ConfigError) and 8 frames, 0.17 s as the defaults have it.
