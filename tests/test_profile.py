@@ -48,7 +48,7 @@ def test_it_is_mean_and_deviation_of_what_was_heard(path: Path, profile: Speaker
     windows = np.stack([VOICE[start : start + 3 * RATE] for start in range(0, 22 * RATE, RATE)])
     voices = EmotionModel.load(path).score(windows).voice  # (22, n_features)
     assert (profile.n_windows, profile.seconds, profile.warnings) == (22, 24.0, ())
-    np.testing.assert_allclose(profile.mean, voices.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(profile.mean, 22 / 32 * voices.mean(axis=0), atol=1e-4)
     expected = np.sqrt(22 / 32 * voices.var(axis=0) + 10 / 32)
     np.testing.assert_allclose(profile.deviation, expected, atol=1e-4)
     assert repr(profile) == "SpeakerProfile(24.0 s of speech)"
@@ -58,7 +58,7 @@ def test_it_is_mean_and_deviation_of_what_was_heard(path: Path, profile: Speaker
 def test_much_speech_is_believed_and_little_hardly() -> None:
     voices = np.random.default_rng(0).normal(3, 0.5, (4000, 2)).astype(np.float32)
     np.testing.assert_allclose(shrunk(voices, 10), [[3, 3], [0.5, 0.5]], atol=0.05)
-    np.testing.assert_allclose(shrunk(voices[:1], 99), [voices[0], [np.sqrt(0.99)] * 2], rtol=1e-5)
+    np.testing.assert_allclose(shrunk(voices[:1], 99), [voices[0] / 100, [np.sqrt(0.99)] * 2], rtol=1e-5)
 
 
 def test_silence_takes_no_part(tuned: Classifier, profile: SpeakerProfile) -> None:

@@ -159,11 +159,11 @@ def summarise(
 
 
 def shrunk(voices: FloatArray, prior_windows: float) -> FloatArray:
-    """Mean and deviation (2, n_features) of `voices` (n, n_features), the latter drawn towards 1 where n is small.
+    """Mean and deviation (2, n_features) of `voices` (n, n_features), drawn towards 0 and 1 where n is small.
 
-    In the units of `voice` 1 is the deviation within a speaker of the population, which weighs as much as
-    `prior_windows` windows.
+    In the units of `voice` 0 is the mean of the population and 1 the deviation within a speaker of it; they weigh as
+    much as `prior_windows` windows.
     """
     share = len(voices) / (len(voices) + prior_windows)
     deviation = np.sqrt(share * voices.var(axis=0) + (1 - share))
-    return np.stack([voices.mean(axis=0), deviation]).astype(np.float32)
+    return np.stack([share * voices.mean(axis=0), deviation]).astype(np.float32)

