@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from speech_emotion.errors import ConfigError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
 from speech_emotion.training import trunk
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.duo import EmotionDuo
 from speech_emotion.training.fit import build
-from speech_emotion.training.networks import EmotionNet
 from speech_emotion.training.quantize import round_weights
 from speech_emotion.training.transformer import EmotionTransformer
 from speech_emotion.training.vgg16 import Vgg16
@@ -90,44 +88,6 @@ def test_pretrained_is_the_trunk_in_the_package(tmp_path: Path, monkeypatch: pyt
     started = network(seed=5)
     assert trunk.start(started, "pretrained") == FACTS
     assert torch.equal(started.state_dict()["stem.0.weight"], network().state_dict()["stem.0.weight"])
-
-
-def duo() -> EmotionDuo:
-    torch.manual_seed(7)
-    return EmotionDuo(EmotionTransformer(width=48, layers=1), EmotionNet(channels=(8, 8, 8, 16)))
-
-
-@pytest.mark.parametrize("source", ["pretrained", "trunk-cnn.safetensors"])
-def test_a_duo_starts_from_two_trunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    speech, cnn = EmotionTransformer(width=48, layers=1), EmotionNet(channels=(8, 8, 8, 16))
-    encoder = {"name": "an encoder", "licence": "MIT", "corpora": [], "began_with": {"licence": "MIT"}}
-    learned = {"name": "made here", "licence": "CC", "corpora": ["nemo"], "began_with": {}, "commit": "1"}
-    trunk.save(speech, encoder, tmp_path / "trunk.safetensors")
-    trunk.save(cnn, learned, tmp_path / "trunk-cnn.safetensors")
-    monkeypatch.setattr(trunk, "SHIPPED", tmp_path / "trunk.safetensors")
-    monkeypatch.setattr(trunk, "SHIPPED_CNN", tmp_path / "trunk-cnn.safetensors")
-    started = duo()
-    head = started.head[2].weight.clone()
-    facts = trunk.start(started, source if source == "pretrained" else str(tmp_path / source))
-    assert facts == {
-        "name": "an encoder; made here",
-        "licence": "CC",
-        "corpora": ["nemo"],
-        "began_with": {"licence": "MIT"},
-        "commit": "1",
-    }
-    for given, part in ((speech, started.speech), (cnn, started.cnn)):
-        round_weights(given)
-        expected = {name: t for name, t in given.state_dict().items() if not name.startswith("head.")}
-        assert part.state_dict().keys() == expected.keys()
-        assert all(torch.equal(part.state_dict()[name], tensor) for name, tensor in expected.items())
-    assert torch.equal(started.head[2].weight, head)
-
-
-def test_a_fresh_duo_is_what_was_drawn() -> None:
-    started, drawn = duo(), of(duo())
-    assert trunk.start(started, "fresh") == {}
-    assert all(torch.equal(tensor, drawn[name]) for name, tensor in started.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -201,13 +161,13 @@ def test_a_folder_is_no_trunk(tmp_path: Path) -> None:
         trunk.load(tmp_path)
 
 
-def test_the_trunks_in_the_package_are_those_of_the_compact_recipe() -> None:
+def test_the_trunk_in_the_package_is_that_of_the_compact_recipe() -> None:
     config = TrainConfig.load(Path(__file__).parents[2] / "recipes" / "ravdess-compact.toml")
     started = build(config)
     before = of(started)
     facts = trunk.start(started, config.init)
     assert facts["began_with"]["sha256"] == trunk.SMART_TURN_SHA256
-    assert facts["corpora"] == ["emogator", "nemo", "emospeech-in", "emotiontts-ko"]
+    assert facts["corpora"] == []
     for name, tensor in started.state_dict().items():
         assert tensor.isfinite().all(), name
         if name.startswith("head."):

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
 
-ARCHITECTURES = ("cnn", "transformer", "vgg16", "duo")
+ARCHITECTURES = ("cnn", "transformer", "vgg16")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FrontendConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """`architecture` is one of ARCHITECTURES; `channels` are the cnn's, `layers` the transformer's, a duo has both."""
+    """`architecture` is one of ARCHITECTURES; `channels` are the cnn's, `layers` the transformer's."""
 
     architecture: str = "cnn"
     channels: tuple[int, ...] = (32, 64, 96, 160)
@@ -110,7 +110,6 @@ class Recipe:
     init: str = "fresh"
     window: WindowConfig = field(default_factory=WindowConfig)
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
-    cnn_frontend: FrontendConfig = field(default_factory=FrontendConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     fit: FitConfig = field(default_factory=FitConfig)
@@ -131,12 +130,6 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; `from_dict` takes it back."""
         return dataclasses.asdict(self)
-
-    @property
-    def n_fft(self) -> int:
-        """Samples of the longest frame that the network hears, and so of the shortest sound that it can hear."""
-        is_duo = self.network.architecture == "duo"
-        return max(self.frontend.n_fft, self.cnn_frontend.n_fft if is_duo else 0)
 
     def with_init(self, init: str) -> Self:
         return dataclasses.replace(self, init=init)
@@ -208,8 +201,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 
 def _check(config: Recipe, where: str) -> None:
-    window, network = config.window, config.network
-    augment, fit, frontends = config.augment, config.fit, (config.frontend, config.cnn_frontend)
+    window, frontend, network = config.window, config.frontend, config.network
+    augment, fit = config.augment, config.fit
     snr = augment.noise_snr_db
     lines = (augment.telephone_probability, augment.room_probability)
     amounts = (
@@ -223,17 +216,13 @@ def _check(config: Recipe, where: str) -> None:
         (bool(re.fullmatch(r"[\w-][\w.-]*", config.name)), "name: letters, digits, '-', '_' and '.' only"),
         (0 < window.min_seconds <= window.seconds, "window: 0 < min_seconds ≤ seconds"),
         (0 < window.hop_seconds <= window.seconds, "window: 0 < hop_seconds ≤ seconds"),
-        (all(min(f.n_mels, f.n_fft, f.hop) > 0 for f in frontends), "frontend: sizes must be positive"),
-        (all(0 <= f.fmin_hz < SAMPLE_RATE / 2 for f in frontends), "frontend: 0 ≤ fmin_hz < 8000"),
-        (all(f.n_fft % 2 == 0 for f in frontends), "frontend: n_fft must be even"),
-        (window.min_seconds * SAMPLE_RATE >= config.n_fft, "window: min_seconds must hold n_fft samples"),
+        (min(frontend.n_mels, frontend.n_fft, frontend.hop) > 0, "frontend: sizes must be positive"),
+        (0 <= frontend.fmin_hz < SAMPLE_RATE / 2, "frontend: 0 ≤ fmin_hz < 8000"),
+        (frontend.n_fft % 2 == 0, "frontend: n_fft must be even"),
+        (window.min_seconds * SAMPLE_RATE >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
         (
             network.architecture in ARCHITECTURES,
             f"network: architecture is one of {', '.join(ARCHITECTURES)}",
-        ),
-        (
-            network.architecture != "duo" or (isinstance(config, TrainConfig) and config.probe.copies > 0),
-            "network: a duo is not trained whole. Give probe.copies",
         ),
         (network.layers >= 1, "network: layers ≥ 1"),
         (len(network.channels) == 4, "network: four channel counts"),

@@ -191,7 +191,7 @@ def _enrolment(head: EnrolledHead) -> dict[str, Any]:
 
 
 def _to_onnx(shipped: _Shipped, config: TrainConfig, metadata: Mapping[str, Any]) -> bytes:
-    n_samples = torch.export.Dim("n_samples", min=config.n_fft)
+    n_samples = torch.export.Dim("n_samples", min=config.frontend.n_fft)
     waveform = torch.zeros(2, round(config.window.seconds * SAMPLE_RATE))
     shape: dict[int, Any] = {0: torch.export.Dim("batch"), 1: n_samples}
     profile = torch.zeros(2, len(shipped.mean)) if isinstance(shipped, _Enrolled) else None

@@ -29,7 +29,6 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import augment, calibrate, checkpoint, trunk
 from speech_emotion.training.config import Recipe, TrainConfig
 from speech_emotion.training.dataset import FrameBank, batches
-from speech_emotion.training.duo import EmotionDuo
 from speech_emotion.training.networks import EmotionNet
 from speech_emotion.training.probe import Copies, fit_head
 from speech_emotion.training.quantize import round_weights
@@ -87,23 +86,17 @@ class Fitted:
     trunk: dict[str, Any]
 
 
-Network = EmotionNet | EmotionTransformer | Vgg16 | EmotionDuo
+Network = EmotionNet | EmotionTransformer | Vgg16
 
 
 def build(config: Recipe) -> Network:
     """The recipe's network with fresh weights drawn from its seed."""
     torch.manual_seed(derive(config.fit.seed, "weights"))
-    network = config.network
-    frontend, cnn_frontend = dataclasses.asdict(config.frontend), dataclasses.asdict(config.cnn_frontend)
+    network, frontend = config.network, dataclasses.asdict(config.frontend)
     if network.architecture == "transformer":
         return EmotionTransformer(layers=network.layers, dropout=network.dropout, **frontend)
     if network.architecture == "vgg16":
         return Vgg16(dropout=network.dropout, **frontend)
-    if network.architecture == "duo":
-        speech = EmotionTransformer(layers=network.layers, **frontend)
-        return EmotionDuo(
-            speech, EmotionNet(channels=network.channels, **cnn_frontend), dropout=network.dropout
-        )
     return EmotionNet(channels=network.channels, dropout=network.dropout, **frontend)
 
 

@@ -21,13 +21,11 @@ from torch import Tensor, nn
 
 from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
-from speech_emotion.training.duo import EmotionDuo
 from speech_emotion.training.imagenet import imagenet_state
 from speech_emotion.training.quantize import pack, unpack
 from speech_emotion.training.vgg16 import Vgg16, load_imagenet
 
 SHIPPED: Final = Path(__file__).parent.parent / "assets" / "trunk.safetensors"
-SHIPPED_CNN: Final = SHIPPED.with_name("trunk-cnn.safetensors")
 FACTS_KEY: Final = "speech_emotion_trunk"
 HEAD: Final = ("head.", "heads.")
 
@@ -75,15 +73,11 @@ def start(network: nn.Module, source: str) -> dict[str, Any]:
     """Give `network` the weights of `source` and return its facts.
 
     `source` is "fresh" (nothing happens), "pretrained" (the trunk in the package), or a path: a trunk, or the .onnx
-    of Smart Turn. For VGG16 it may be "imagenet", or a path to torchvision's .pth. For a duo, a path is that of its
-    CNN, and the speech encoder's weights are those in the package. The head stays as it was drawn.
+    of Smart Turn. For VGG16 it may be "imagenet", or a path to torchvision's .pth. The head stays as it was drawn.
     Raises ConfigError where the weights are those of another network.
     """
     if source == "fresh":
         return {}
-    if isinstance(network, EmotionDuo):
-        cnn = str(SHIPPED_CNN) if source == "pretrained" else source
-        return _joint(start(network.speech, "pretrained"), start(network.cnn, cnn))
     path = SHIPPED if source == "pretrained" else Path(source)
     if source == "imagenet" or path.suffix == ".pth":
         return _start_from_imagenet(network, None if source == "imagenet" else path)
@@ -100,11 +94,6 @@ def start(network: nn.Module, source: str) -> dict[str, Any]:
         )
     network.load_state_dict(tensors, strict=False)
     return facts
-
-
-def _joint(speech: Mapping[str, Any], cnn: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of two trunks: the corpora are those of the second, the first speaks for what is no corpus of ours."""
-    return {**speech, **cnn, "name": f"{speech['name']}; {cnn['name']}", "began_with": speech["began_with"]}
 
 
 def _start_from_imagenet(network: nn.Module, path: Path | None) -> dict[str, Any]:
