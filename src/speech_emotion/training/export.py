@@ -87,11 +87,10 @@ class _Shipped(nn.Module):
         return torch.softmax(logits / self.temperature, dim=1), logits, log_mel, *self._speech(embedding)
 
     def _speech(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """From the trunk's part of the embedding, which comes first."""
+        """How probably somebody speaks, where there is a head for it."""
         if self.speech is None:
             return ()
-        heard = embedding[:, : len(self.speech_weight)]
-        return (torch.sigmoid(heard @ self.speech_weight + self.speech.bias),)
+        return (torch.sigmoid(embedding @ self.speech_weight + self.speech.bias),)
 
 
 class _Enrolled(_Shipped):

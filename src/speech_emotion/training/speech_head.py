@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from speech_emotion.errors import ModelFormatError
 from speech_emotion.training.config import TrainConfig
 
 SHIPPED: Final = Path(__file__).parent.parent / "assets" / "speech_head.json"
@@ -32,9 +33,14 @@ class SpeechHead(NamedTuple):
 
 
 def speech_head(config: TrainConfig) -> SpeechHead | None:
-    """The head in the package, where `config` keeps the encoder in the package as it is; else None."""
-    of_package = {"transformer": config.init == "pretrained", "duo": config.init != "fresh"}
-    if not (config.probe.copies and of_package.get(config.network.architecture)):
+    """The head in the package, where `config` keeps the encoder in the package as it is; else None. ModelFormatError where it is damaged."""
+    is_of_package = config.network.architecture == "transformer" and config.init == "pretrained"
+    if not (is_of_package and config.probe.copies):
         return None
-    found = json.loads(SHIPPED.read_bytes())
-    return SpeechHead(np.array(found["weight"], np.float32), found["bias"], found["threshold"])
+    try:
+        found = json.loads(SHIPPED.read_bytes())
+        return SpeechHead(np.array(found["weight"], np.float32), found["bias"], found["threshold"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFormatError(
+            f"the weights of the speech head are damaged: {error!r}. Install speech-emotion again"
+        ) from error
