@@ -3,8 +3,8 @@
 The temperature (Guo et al. 2017, arXiv 1706.04599) divides the logits; the thresholds say from which probability
 on an emotion belongs to the set of an answer, and below which confidence there is none (docs/confidence.md).
 
-What is calibrated is what a user gets: the mean of the windows' probabilities over a recording. Only the speech gate is
-left out: it rejects less than one in a hundred windows of acted speech.
+What is calibrated is what a user gets: the mean of the windows' probabilities over a recording. Only whether
+anybody speaks is left out: that rejects less than one in a hundred windows of acted speech.
 """
 
 import math

@@ -33,7 +33,10 @@ class SpeechHead(NamedTuple):
 
 
 def speech_head(config: TrainConfig) -> SpeechHead | None:
-    """The head in the package, where `config` keeps the encoder in the package as it is; else None. ModelFormatError where it is damaged."""
+    """The head in the package, where `config` keeps the encoder in the package as it is; else None.
+
+    ModelFormatError where its file is damaged.
+    """
     is_of_package = config.network.architecture == "transformer" and config.init == "pretrained"
     if not (is_of_package and config.probe.copies):
         return None
