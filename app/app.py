@@ -1,0 +1,16 @@
+"""One port for the page and the live sound: `streamlit run app/app.py`.
+
+Streamlit finds `app` here and serves it; the page itself is page.py. `/api` lies beside the page, below the same
+`server.baseUrlPath`, so that the browser sends the sound of the microphone to where the page came from and nowhere
+else.
+"""
+
+import shared
+import streamlit as st
+from starlette.routing import Mount
+
+from speech_emotion.server import create_app
+
+base_path = st.get_option("server.baseUrlPath").strip("/")
+api = Mount(f"/{base_path}/api" if base_path else "/api", app=create_app(shared.classifier()))
+app = st.App("page.py", routes=[api])
