@@ -6,11 +6,15 @@ Prediction(happy 0.82, 0.00–3.42 s)
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
+
 from speech_emotion.audio import AudioStream, FloatArray, Source, open_audio
+from speech_emotion.audio import load as load_audio
+from speech_emotion.errors import AudioTooShortError
 from speech_emotion.model import EmotionModel, ModelInfo
 from speech_emotion.prediction import Prediction, pool
 from speech_emotion.profile import SpeakerProfile, require_enrolment, summarise
@@ -38,7 +42,7 @@ class Classifier:
     ) -> Prediction:
         """One answer for the whole of `source`: the pooled timeline. Memory stays flat over ten hours."""
         with open_audio(source, sample_rate=sample_rate) as audio:
-            prediction = pool(self._listen(audio, profile), self.info.thresholds)
+            prediction = self.pool(self._listen(audio, profile))
             return replace(prediction, warnings=audio.warnings)
 
     def timeline(
@@ -48,6 +52,10 @@ class Classifier:
         with open_audio(source, sample_rate=sample_rate) as audio:
             predictions = list(self._listen(audio, profile))
             return [replace(prediction, warnings=audio.warnings) for prediction in predictions]
+
+    def pool(self, windows: Iterable[Prediction]) -> Prediction:
+        """One answer for the `windows` of a recording, from a timeline or a stream: what `predict` gives for it."""
+        return pool(windows, self.info.thresholds)
 
     def stream(self, *, sample_rate: int, profile: SpeakerProfile | None = None) -> EmotionStream:
         """A stream to push live sound into."""
@@ -72,6 +80,23 @@ class Classifier:
                     heard_until = window.end_seconds
                 warnings += audio.warnings
         return summarise(self.info, voices, seconds, warnings)
+
+    def log_mel(self, source: Source, *, sample_rate: int | None = None) -> FloatArray:
+        """What the model is shown of `source`: natural log of mel power (n_mels, n_frames), window beside window.
+
+        For pictures: the windows do not overlap here, and an end shorter than `info.min_seconds` is left out.
+        AudioTooShortError where nothing else is there. Holds all of `source` in memory.
+        """
+        samples = load_audio(source, sample_rate=sample_rate).samples
+        step, least = self.info.window_samples, self.info.min_samples
+        windows = [samples[start : start + step] for start in range(0, len(samples), step)]
+        frames = [self._model.score(window[None]).log_mel[0] for window in windows if len(window) >= least]
+        if not frames:
+            raise AudioTooShortError(
+                f"this has {len(samples) / self.info.sample_rate:.2f} s of sound; the model {self.info.name} needs "
+                f"{self.info.min_seconds:g} s. Pass a longer recording"
+            )
+        return np.concatenate(frames, axis=1)
 
     def _spoken(self, audio: AudioStream) -> Iterator[Window]:
         """The windows of `audio` that hold a voice."""

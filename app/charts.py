@@ -1,0 +1,289 @@
+"""Pictures of an answer. In: predictions, and what was seen of the sound on the way. Out: Altair charts; all pure.
+
+Every chart has a sentence beside it (`in_words`) that says the same, for whoever cannot see it.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import altair as alt
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from speech_emotion import Prediction
+from speech_emotion.labels import ICONS
+
+# Told apart with red-green blindness too: neighbours in the list differ in lightness. Text never stands on them alone.
+COLOURS: Final[Mapping[str, str]] = {
+    "neutral": "#8d99ae",
+    "calm": "#2a9d8f",
+    "happy": "#f2b632",
+    "sad": "#3d6fb6",
+    "angry": "#d1495b",
+    "fearful": "#7b4fa6",
+    "disgust": "#6a8d2f",
+    "surprised": "#f3843e",
+    "not_sure": "#c9c3b8",
+    "no_speech": "#dfe3e8",
+    "too_short": "#dfe3e8",
+}
+ANOTHER_COLOUR: Final = "#607d8b"  # of a label that a model of your own has
+ABSTENTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "not_sure": ("🤔", "not sure"),
+    "no_speech": ("🔇", "no speech"),
+    "too_short": ("⏱️", "too short"),
+}
+MOST_BANDS: Final = 300  # of a timeline; a longer one shows means of neighbours
+AXIS_PIXELS: Final = 52  # left of every chart, so that their time axes stand one below the other
+# Black, violet, red, yellow: from quiet to loud, also in grey.
+_HEAT: Final = np.array(
+    [[0, 0, 4], [49, 18, 59], [122, 28, 109], [187, 55, 84], [237, 105, 37], [252, 181, 25], [252, 255, 164]]
+)
+
+FloatArray = npt.NDArray[np.float32]
+Chart = alt.Chart | alt.LayerChart | alt.VConcatChart
+
+
+def colour(label: str) -> str:
+    return COLOURS.get(label, ANOTHER_COLOUR)
+
+
+def title(prediction: Prediction) -> str:
+    """`😠 angry` or `🤔 not sure`: never a colour alone."""
+    if prediction.abstained:
+        return " ".join(ABSTENTIONS[prediction.abstained])
+    return f"{ICONS.get(prediction.label or '', '🔊')} {prediction.label}"
+
+
+def percent(share: float) -> str:
+    """Never 0 or 100 % of what is not."""
+    if 0 < share < 0.005:
+        return "< 1 %"
+    if 0.995 < share < 1:
+        return "> 99 %"
+    return f"{100 * share:.0f} %"
+
+
+def bars(prediction: Prediction) -> Chart:
+    """Every emotion with its probability, the most probable first."""
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+    rows = [
+        {
+            "emotion": f"{ICONS.get(label, '🔊')} {label}",
+            "probability": share,
+            "text": percent(share),
+            "colour": colour(label),
+        }
+        for label, share in ranked
+    ]
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        y=alt.Y(
+            "emotion:N",
+            sort=[row["emotion"] for row in rows],
+            title=None,
+            axis=alt.Axis(labelFontSize=14, labelLimit=140, ticks=False, domain=False),
+        ),
+        x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1.12]), axis=None),
+        tooltip=[alt.Tooltip("emotion:N"), alt.Tooltip("text:N", title="probability")],
+    )
+    bar = base.mark_bar(cornerRadiusEnd=4, height={"band": 0.72}).encode(color=alt.Color("colour:N", scale=None))
+    text = base.mark_text(align="left", dx=6, fontSize=13).encode(text="text:N")
+    return (bar + text).properties(height=30 * len(rows)).configure_view(strokeWidth=0)
+
+
+def timeline(
+    predictions: Sequence[Prediction], labels: Sequence[str], *, height: int = 110, select: bool = False
+) -> Chart:
+    """The probabilities over time, stacked; grey where there is no answer. A click gives `at`, the second."""
+    bands = _bands(predictions)
+    rows = [row for band in bands for row in _stack(band, labels)]
+    emotions = [*labels, *ABSTENTIONS]
+    used = {row["emotion"] for row in rows}
+    known = [name for name in emotions if name in used]
+    chart = (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_rect(stroke=None)
+        .encode(
+            x=_time_axis("start", bands[-1]["end"]),
+            x2="end:Q",
+            y=alt.Y(
+                "low:Q",
+                title="probability",
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(format="%", tickCount=2, **_LEFT),
+            ),
+            y2="high:Q",
+            color=alt.Color(
+                "emotion:N",
+                scale=alt.Scale(domain=known, range=[colour(name) for name in known]),
+                legend=alt.Legend(title=None, orient="bottom", columns=4, symbolType="square"),
+            ),
+            tooltip=[
+                alt.Tooltip("time:N"),
+                alt.Tooltip("answer:N"),
+                alt.Tooltip("emotion:N"),
+                alt.Tooltip("share:N", title="probability"),
+            ],
+        )
+    )
+    if select:
+        chart = chart.add_params(alt.selection_point(name="at", fields=["start"], toggle=False, empty=False))
+    return chart.properties(height=height)
+
+
+def sound(
+    envelope: FloatArray,
+    log_mel: FloatArray,
+    seconds: float,
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+) -> Chart:
+    """Waveform, what the model saw, and the timeline, on one axis of time.
+
+    envelope (n, 2): least and greatest sample; log_mel (n_mels, n_frames); both over all of `seconds`.
+    """
+    parts = [waveform(envelope, seconds), spectrogram(log_mel, seconds)]
+    if len(predictions) > 1:
+        parts.append(timeline(predictions, labels, select=True))
+    return (
+        alt.vconcat(*parts, spacing=6)
+        .resolve_scale(x="shared", color="independent")
+        .configure_view(strokeWidth=0)
+        .configure_axis(grid=False)
+    )
+
+
+def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> Chart:
+    """Least and greatest sample of each moment; envelope (n, 2)."""
+    step = seconds / max(len(envelope), 1)
+    rows = [
+        {"start": (i + 0.5) * step, "low": round(float(low), 4), "high": round(float(high), 4)}
+        for i, (low, high) in enumerate(envelope)
+    ]
+    loudest = max(float(np.abs(envelope).max(initial=0)), 1e-3)
+    return (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_area(color="#6c8ebf", opacity=0.9)
+        .encode(
+            x=_time_axis("start", seconds, hidden=True),
+            y=alt.Y(
+                "low:Q",
+                title="wave",
+                scale=alt.Scale(domain=[-loudest, loudest], nice=False),
+                axis=alt.Axis(labels=False, ticks=False, domain=False, **_LEFT),
+            ),
+            y2="high:Q",
+        )
+        .properties(height=height)
+    )
+
+
+def spectrogram(log_mel: FloatArray, seconds: float, *, height: int = 120) -> Chart:
+    """The log-mel that the model saw, low bands below; log_mel (n_mels, n_frames)."""
+    picture = alt.Chart(alt.InlineData(values=[{"url": heat_map(log_mel)}])).mark_image(
+        align="left", baseline="top", aspect=False, width=alt.ExprRef("range('x')[1]"), height=height
+    )
+    picture = picture.encode(x=alt.value(0), y=alt.value(0), url="url:N")
+    corners = [{"start": 0, "band": 1}, {"start": seconds, "band": len(log_mel)}]
+    axes = (
+        alt.Chart(alt.InlineData(values=corners))
+        .mark_point(opacity=0)
+        .encode(
+            x=_time_axis("start", seconds, hidden=True),
+            y=alt.Y(
+                "band:Q",
+                title="mel band",
+                scale=alt.Scale(domain=[0, len(log_mel)], nice=False),
+                axis=alt.Axis(values=[1, len(log_mel)], **_LEFT),
+            ),
+        )
+    )
+    return (picture + axes).properties(height=height)
+
+
+def heat_map(log_mel: FloatArray) -> str:
+    """A PNG of (n_mels, n_frames) as a data URL: 60 dB of range below the loudest cell."""
+    top = float(log_mel.max(initial=-99))
+    share = np.clip((log_mel[::-1] - top) / 13.8 + 1, 0, 1)  # 60 dB in natural-log power
+    stops = np.linspace(0, 1, len(_HEAT))
+    pixels = np.stack([np.interp(share, stops, _HEAT[:, channel]) for channel in range(3)], axis=2)
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def in_words(predictions: Sequence[Prediction]) -> str:
+    """The timeline as a sentence: how long each answer holds, the longest first."""
+    seconds: dict[str, float] = {}
+    for band in _bands(predictions):
+        name = ABSTENTIONS[band["abstained"]][1] if band["abstained"] else band["best"]
+        seconds[name] = seconds.get(name, 0.0) + band["end"] - band["start"]
+    held = [f"{name} for {time:.1f} s" for name, time in sorted(seconds.items(), key=lambda item: -item[1])]
+    return "Timeline: " + ", ".join(held) + "."
+
+
+def clock(seconds: float) -> str:
+    """`1:05.2`, and hours where there are any."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+_LEFT: Final[dict[str, Any]] = {"minExtent": AXIS_PIXELS, "maxExtent": AXIS_PIXELS, "titleX": -AXIS_PIXELS + 8}
+
+
+def _time_axis(field: str, seconds: float, *, hidden: bool = False) -> alt.X:
+    axis = alt.Axis(labels=not hidden, ticks=not hidden, domain=not hidden, labelExpr=_CLOCK)
+    title = None if hidden else "time, minutes : seconds"
+    return alt.X(f"{field}:Q", scale=alt.Scale(domain=[0, seconds], nice=False), title=title, axis=axis)
+
+
+_CLOCK: Final = (
+    "floor(datum.value / 60) + ':' + (datum.value % 60 < 10 ? '0' : '') + format(datum.value % 60, '.3~r')"
+)
+
+
+def _bands(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """Overlapping windows as stretches that touch: each ends midway between its middle and the next one's."""
+    middles = [(p.start_seconds + p.end_seconds) / 2 for p in predictions]
+    borders = [(a + b) / 2 for a, b in pairwise(middles)]
+    starts = [predictions[0].start_seconds, *borders]
+    ends = [*borders, predictions[-1].end_seconds]
+    step = -(-len(predictions) // MOST_BANDS)
+    return [
+        _band(predictions[i : i + step], starts[i], ends[min(i + step, len(ends)) - 1])
+        for i in range(0, len(predictions), step)
+    ]
+
+
+def _band(predictions: Sequence[Prediction], start: float, end: float) -> dict[str, Any]:
+    scored = [p for p in predictions if p.probabilities]
+    shares = {
+        label: float(np.mean([p.probabilities[label] for p in scored]))
+        for label in (scored[0].probabilities if scored else ())
+    }
+    best = max(shares, key=shares.__getitem__) if shares else ""
+    reasons = {p.abstained for p in predictions}
+    abstained = reasons.pop() if len(reasons) == 1 else None
+    if not shares:
+        abstained = abstained or "no_speech"
+    return {"start": start, "end": end, "shares": shares, "best": best, "abstained": abstained}
+
+
+def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """A row an emotion, from the bottom up; one grey row where nothing was scored."""
+    icon, words = ABSTENTIONS.get(band["abstained"], ("", band["best"]))
+    row = {"start": round(band["start"], 3), "end": round(band["end"], 3)}
+    row |= {"time": f"{clock(band['start'])} to {clock(band['end'])}", "answer": f"{icon} {words}".strip()}
+    if not band["shares"]:
+        return [row | {"emotion": band["abstained"], "low": 0.0, "high": 1.0, "share": "–"}]
+    rows, low = [], 0.0
+    for label in labels:
+        high = min(low + band["shares"][label], 1.0)
+        rows.append(row | {"emotion": label, "low": low, "high": high, "share": percent(band["shares"][label])})
+        low = high
+    return rows
