@@ -58,13 +58,11 @@ class Hearing:
 class Analysis:
     """A hearing under way: call `step` until `hearing` is there."""
 
-    def __init__(
-        self, classifier: Classifier, sound: Sound, profile: SpeakerProfile | None, hop_seconds: float
-    ) -> None:
+    def __init__(self, classifier: Classifier, sound: Sound, profile: SpeakerProfile | None) -> None:
         self.sound = sound
         self.hearing: Hearing | None = None
         self._classifier = classifier
-        self._stream = classifier.stream(sample_rate=RATE, profile=profile, hop_seconds=hop_seconds)
+        self._stream = classifier.stream(sample_rate=RATE, profile=profile)
         self._outline = _Outline(classifier)
         self._windows: list[Prediction] = []
         self._resources = ExitStack()

@@ -27,7 +27,7 @@ class Classifier:
 
     `source` is a path, the bytes of a file, an open binary file, or an array (n_samples,) or
     (n_samples, n_channels), which brings its `sample_rate`. `profile`, made by `enrol`, tunes the answer to one
-    voice.
+    voice. `hop_seconds` is how often an answer is given, 0.05 s to the model's window; None is the model's own pace.
     """
 
     def __init__(self, model: EmotionModel) -> None:
@@ -46,20 +46,27 @@ class Classifier:
             return replace(prediction, warnings=audio.warnings)
 
     def timeline(
-        self, source: Source, *, sample_rate: int | None = None, profile: SpeakerProfile | None = None
+        self,
+        source: Source,
+        *,
+        sample_rate: int | None = None,
+        profile: SpeakerProfile | None = None,
+        hop_seconds: float | None = None,
     ) -> list[Prediction]:
         """One answer a window, in order; each carries the warnings of the whole recording."""
         with open_audio(source, sample_rate=sample_rate) as audio:
-            predictions = list(self._listen(audio, profile))
+            predictions = list(self._listen(audio, profile, hop_seconds))
             return [replace(prediction, warnings=audio.warnings) for prediction in predictions]
 
     def pool(self, windows: Iterable[Prediction]) -> Prediction:
         """One answer for the `windows` of a recording, from a timeline or a stream: what `predict` gives for it."""
         return pool(windows, self.info.thresholds)
 
-    def stream(self, *, sample_rate: int, profile: SpeakerProfile | None = None) -> EmotionStream:
+    def stream(
+        self, *, sample_rate: int, profile: SpeakerProfile | None = None, hop_seconds: float | None = None
+    ) -> EmotionStream:
         """A stream to push live sound into."""
-        return EmotionStream(self._model, sample_rate, profile)
+        return EmotionStream(self._model, sample_rate, profile, hop_seconds)
 
     def enrol(self, *sources: Source, sample_rate: int | None = None) -> SpeakerProfile:
         """How one person speaks, from 30 to 60 s of any speech of theirs; no emotion has to be named or acted.
@@ -105,8 +112,10 @@ class Classifier:
             yield from (window for window, refusal in ear.push(block) if not refusal)
         yield from (window for window, refusal in ear.finish() if not refusal)
 
-    def _listen(self, audio: AudioStream, profile: SpeakerProfile | None) -> Iterator[Prediction]:
-        listener = Listener(self._model, profile)
+    def _listen(
+        self, audio: AudioStream, profile: SpeakerProfile | None, hop_seconds: float | None = None
+    ) -> Iterator[Prediction]:
+        listener = Listener(self._model, profile, hop_seconds)
         for block in audio:
             yield from listener.push(block)
         yield from listener.finish()
