@@ -1,9 +1,11 @@
 """Pictures of an answer. In: predictions, and what was seen of the sound on the way. Out: Altair charts; all pure.
 
+Waveform, spectrogram and timeline have left axes of one width, so that their times stand one below the other.
 Every chart has a sentence beside it (`in_words`) that says the same, for whoever cannot see it.
 """
 
 import base64
+import html
 import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -12,6 +14,7 @@ from typing import Any, Final
 import altair as alt
 import numpy as np
 import numpy.typing as npt
+import streamlit as st
 from PIL import Image
 
 from speech_emotion import Prediction
@@ -45,18 +48,22 @@ _HEAT: Final = np.array(
 )
 
 FloatArray = npt.NDArray[np.float32]
-Chart = alt.Chart | alt.LayerChart | alt.VConcatChart
+Chart = alt.Chart | alt.LayerChart
 
 
 def colour(label: str) -> str:
     return COLOURS.get(label, ANOTHER_COLOUR)
 
 
+def icon(label: str) -> str:
+    return ICONS.get(label, "🔊")
+
+
 def title(prediction: Prediction) -> str:
     """`😠 angry` or `🤔 not sure`: never a colour alone."""
     if prediction.abstained:
         return " ".join(ABSTENTIONS[prediction.abstained])
-    return f"{ICONS.get(prediction.label or '', '🔊')} {prediction.label}"
+    return f"{icon(prediction.label or '')} {prediction.label}"
 
 
 def percent(share: float) -> str:
@@ -68,45 +75,55 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def bars(prediction: Prediction) -> Chart:
-    """Every emotion with its probability, the most probable first."""
+def hundredths(share: float | None) -> float | None:
+    """For `share_column`."""
+    return None if share is None else 100 * share
+
+
+def share_column() -> Any:
+    """A column of a table with a bar and `42 %` a row."""
+    return st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
+
+
+def bars(prediction: Prediction) -> alt.Chart:
+    """Every emotion with its probability, the most probable first; the numbers stand in the axis, in its colours."""
     ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
     rows = [
-        {
-            "emotion": f"{ICONS.get(label, '🔊')} {label}",
-            "probability": share,
-            "text": percent(share),
-            "colour": colour(label),
-        }
+        {"emotion": f"{icon(label)} {label}  {percent(share)}", "probability": share, "colour": colour(label)}
         for label, share in ranked
     ]
-    base = alt.Chart(alt.InlineData(values=rows)).encode(
-        y=alt.Y(
-            "emotion:N",
-            sort=[row["emotion"] for row in rows],
-            title=None,
-            axis=alt.Axis(labelFontSize=14, labelLimit=140, ticks=False, domain=False),
-        ),
-        x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1.12]), axis=None),
-        tooltip=[alt.Tooltip("emotion:N"), alt.Tooltip("text:N", title="probability")],
+    return (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_bar(cornerRadiusEnd=4, height={"band": 0.72})
+        .encode(
+            y=alt.Y(
+                "emotion:N",
+                sort=[row["emotion"] for row in rows],
+                title=None,
+                axis=alt.Axis(labelFontSize=14, labelLimit=240, ticks=False, domain=False),
+            ),
+            x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), axis=None),
+            color=alt.Color("colour:N", scale=None),
+            tooltip=alt.value(None),
+        )
+        .properties(height=30 * len(rows))
+        .configure_view(strokeWidth=0)
     )
-    bar = base.mark_bar(cornerRadiusEnd=4, height={"band": 0.72}).encode(color=alt.Color("colour:N", scale=None))
-    text = base.mark_text(align="left", dx=6, fontSize=13).encode(text="text:N")
-    return (bar + text).properties(height=30 * len(rows)).configure_view(strokeWidth=0)
 
 
 def timeline(
-    predictions: Sequence[Prediction], labels: Sequence[str], *, height: int = 110, select: bool = False
-) -> Chart:
-    """The probabilities over time, stacked; grey where there is no answer. A click gives `at`, the second."""
+    predictions: Sequence[Prediction], labels: Sequence[str], *, height: int = 170, legend: bool = True
+) -> alt.Chart:
+    """The probabilities over time, stacked; grey where there is no answer. A click selects `at`, where it starts."""
     bands = _bands(predictions)
     rows = [row for band in bands for row in _stack(band, labels)]
     emotions = [*labels, *ABSTENTIONS]
     used = {row["emotion"] for row in rows}
     known = [name for name in emotions if name in used]
-    chart = (
+    at = alt.selection_point(name="at", fields=["start"], toggle=False, empty=False)
+    return (
         alt.Chart(alt.InlineData(values=rows))
-        .mark_rect(stroke=None)
+        .mark_rect(cursor="pointer")
         .encode(
             x=_time_axis("start", bands[-1]["end"]),
             x2="end:Q",
@@ -120,7 +137,7 @@ def timeline(
             color=alt.Color(
                 "emotion:N",
                 scale=alt.Scale(domain=known, range=[colour(name) for name in known]),
-                legend=alt.Legend(title=None, orient="bottom", columns=4, symbolType="square"),
+                legend=alt.Legend(title=None, orient="bottom", columns=5, symbolType="square") if legend else None,
             ),
             tooltip=[
                 alt.Tooltip("time:N"),
@@ -129,32 +146,21 @@ def timeline(
                 alt.Tooltip("share:N", title="probability"),
             ],
         )
-    )
-    if select:
-        chart = chart.add_params(alt.selection_point(name="at", fields=["start"], toggle=False, empty=False))
-    return chart.properties(height=height)
-
-
-def sound(
-    envelope: FloatArray,
-    log_mel: FloatArray,
-    seconds: float,
-    predictions: Sequence[Prediction],
-    labels: Sequence[str],
-) -> Chart:
-    """Waveform, what the model saw, and the timeline, on one axis of time.
-
-    envelope (n, 2): least and greatest sample; log_mel (n_mels, n_frames); both over all of `seconds`.
-    """
-    parts = [waveform(envelope, seconds), spectrogram(log_mel, seconds)]
-    if len(predictions) > 1:
-        parts.append(timeline(predictions, labels, select=True))
-    return (
-        alt.vconcat(*parts, spacing=6)
-        .resolve_scale(x="shared", color="independent")
+        .add_params(at)
+        .properties(height=height, padding=_PADDING)
         .configure_view(strokeWidth=0)
-        .configure_axis(grid=False)
     )
+
+
+def legend(predictions: Sequence[Prediction], labels: Sequence[str]) -> str:
+    """The colours of a timeline as HTML that wraps: which of `labels`, and which abstentions."""
+    reasons = {p.abstained for p in predictions if p.abstained and not p.probabilities}
+    names = [*labels, *(reason for reason in ABSTENTIONS if reason in reasons)]
+    chips = [
+        f"<span class='se-chip'><i style='background:{colour(name)}'></i>{html.escape(name.replace('_', ' '))}</span>"
+        for name in names
+    ]
+    return f"<div class='se-legend' aria-hidden='true'>{''.join(chips)}</div>"
 
 
 def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> Chart:
@@ -178,14 +184,16 @@ def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> Chart
             ),
             y2="high:Q",
         )
-        .properties(height=height)
+        .properties(height=height, padding=_PADDING)
+        .configure_view(strokeWidth=0)
+        .configure_axis(grid=False)
     )
 
 
 def spectrogram(log_mel: FloatArray, seconds: float, *, height: int = 120) -> Chart:
     """The log-mel that the model saw, low bands below; log_mel (n_mels, n_frames)."""
     picture = alt.Chart(alt.InlineData(values=[{"url": heat_map(log_mel)}])).mark_image(
-        align="left", baseline="top", aspect=False, width=alt.ExprRef("range('x')[1]"), height=height
+        align="left", baseline="top", aspect=False, width=alt.ExprRef("width"), height=height
     )
     picture = picture.encode(x=alt.value(0), y=alt.value(0), url="url:N")
     corners = [{"start": 0, "band": 1}, {"start": seconds, "band": len(log_mel)}]
@@ -202,7 +210,8 @@ def spectrogram(log_mel: FloatArray, seconds: float, *, height: int = 120) -> Ch
             ),
         )
     )
-    return (picture + axes).properties(height=height)
+    layers = (picture + axes).properties(height=height, padding=_PADDING)
+    return layers.configure_view(strokeWidth=0).configure_axis(grid=False)
 
 
 def heat_map(log_mel: FloatArray) -> str:
@@ -233,6 +242,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
+_PADDING: Final = {"left": 0, "right": 12, "top": 2, "bottom": 2}
 _LEFT: Final[dict[str, Any]] = {"minExtent": AXIS_PIXELS, "maxExtent": AXIS_PIXELS, "titleX": -AXIS_PIXELS + 8}
 
 
