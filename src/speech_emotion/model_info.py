@@ -105,7 +105,7 @@ class ModelInfo:
         if not is_number or not MIN_HOP_SECONDS <= hop_seconds <= self.window_seconds:
             raise ConfigError(
                 f"hop_seconds, how often an answer is given, must be {MIN_HOP_SECONDS:g} to {self.window_seconds:g} s, "
-                f"not {hop_seconds!r}. Pass for example 0.5, or leave it out for the model's {self.hop_seconds:g} s"
+                f"not {hop_seconds!r:.40}. Pass for example 0.5, or leave it out for the model's {self.hop_seconds:g} s"
             )
         return replace(self, hop_seconds=float(hop_seconds))
 
