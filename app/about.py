@@ -69,8 +69,10 @@ def page(info: ModelInfo) -> None:
         f"{info.window_seconds:g} s, one every {info.hop_seconds:g} s; a recording's answer is their mean. It learned "
         f"from {', '.join(info.corpora)}."
     )
-    st.markdown(f"**Tested** ({_where(info)}): {score(info)} (UAR: the mean, over the emotions, of the share that is found; in "
-        "brackets its 95 % interval).")
+    st.markdown(
+        f"**Tested** ({_where(info)}): {score(info)} (UAR: the mean, over the emotions, of the share that is found; "
+        "in brackets its 95 % interval)."
+    )
     _recalls(info)
     st.subheader("Its limits", anchor=False)
     st.markdown(
@@ -93,7 +95,10 @@ def page(info: ModelInfo) -> None:
 
 
 def _where(info: ModelInfo) -> str:
-    return " ".join(str(info.metrics[key]) for key in ("corpus", "protocol") if info.metrics.get(key)) or "nowhere"
+    return (
+        " ".join(str(info.metrics[key]) for key in ("corpus", "protocol") if info.metrics.get(key))
+        or "nowhere"
+    )
 
 
 def _recalls(info: ModelInfo) -> None:
@@ -102,15 +107,18 @@ def _recalls(info: ModelInfo) -> None:
     if not isinstance(recalls, dict):
         return
     rows: list[dict[str, Any]] = [
-        {"emotion": f"{charts.icon(label)} {label}", "found, %": round(100 * recall, 1)}
-        for label, recall in recalls.items()
+        {"emotion": f"{charts.icon(label)} {label}", "found, %": round(100 * recalls[label], 1)}
+        for label in info.labels
+        if label in recalls
     ]
     st.dataframe(
         rows,
         hide_index=True,
         width="content",
         column_config={
-            "found, %": st.column_config.ProgressColumn(format="%.1f", min_value=0, max_value=100, width="medium")
+            "found, %": st.column_config.ProgressColumn(
+                format="%.1f", min_value=0, max_value=100, width="medium"
+            )
         },
         alt="How often the model finds each emotion, in percent, on speakers it never heard.",
     )

@@ -98,6 +98,8 @@ def _player(chosen: Hearing, sound: Sound) -> None:
 
 def _wav(chosen: Hearing, sound: Sound) -> bytes:
     """What the model heard, for every browser; that of the last sound is kept."""
+    key: str
+    data: bytes
     key, data = st.session_state.get("wav", ("", b""))
     if key != chosen.sha256:
         data = hearings.as_wav(sound.file)
@@ -126,7 +128,8 @@ def _pictures(chosen: Hearing, info: ModelInfo) -> None:
     with st.container(gap=None):
         st.altair_chart(charts.waveform(chosen.envelope, chosen.seconds), alt=f"Waveform of {chosen.name}.")
         st.altair_chart(
-            charts.spectrogram(chosen.log_mel, chosen.seconds), alt="Log-mel spectrogram, as the model saw it."
+            charts.spectrogram(chosen.log_mel, chosen.seconds),
+            alt="Log-mel spectrogram, as the model saw it.",
         )
         if is_long:
             st.altair_chart(

@@ -48,7 +48,6 @@ _HEAT: Final = np.array(
 )
 
 FloatArray = npt.NDArray[np.float32]
-Chart = alt.Chart | alt.LayerChart
 
 
 def colour(label: str) -> str:
@@ -88,17 +87,18 @@ def share_column() -> Any:
 def bars(prediction: Prediction) -> alt.Chart:
     """Every emotion with its probability, the most probable first; the numbers stand in the axis, in its colours."""
     ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+    names = [f"{icon(label)} {label}  {percent(share)}" for label, share in ranked]
     rows = [
-        {"emotion": f"{icon(label)} {label}  {percent(share)}", "probability": share, "colour": colour(label)}
-        for label, share in ranked
+        {"emotion": name, "probability": share, "colour": colour(label)}
+        for name, (label, share) in zip(names, ranked, strict=True)
     ]
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_bar(cornerRadiusEnd=4, height={"band": 0.72})
         .encode(
             y=alt.Y(
                 "emotion:N",
-                sort=[row["emotion"] for row in rows],
+                sort=names,
                 title=None,
                 axis=alt.Axis(labelFontSize=14, labelLimit=240, ticks=False, domain=False),
             ),
@@ -109,6 +109,7 @@ def bars(prediction: Prediction) -> alt.Chart:
         .properties(height=30 * len(rows))
         .configure_view(strokeWidth=0)
     )
+    return chart
 
 
 def timeline(
@@ -121,7 +122,7 @@ def timeline(
     used = {row["emotion"] for row in rows}
     known = [name for name in emotions if name in used]
     at = alt.selection_point(name="at", fields=["start"], toggle=False, empty=False)
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_rect(cursor="pointer")
         .encode(
@@ -137,7 +138,9 @@ def timeline(
             color=alt.Color(
                 "emotion:N",
                 scale=alt.Scale(domain=known, range=[colour(name) for name in known]),
-                legend=alt.Legend(title=None, orient="bottom", columns=5, symbolType="square") if legend else None,
+                legend=alt.Legend(title=None, orient="bottom", columns=5, symbolType="square")
+                if legend
+                else None,
             ),
             tooltip=[
                 alt.Tooltip("time:N"),
@@ -150,6 +153,7 @@ def timeline(
         .properties(height=height, padding=_PADDING)
         .configure_view(strokeWidth=0)
     )
+    return chart
 
 
 def legend(predictions: Sequence[Prediction], labels: Sequence[str]) -> str:
@@ -163,7 +167,7 @@ def legend(predictions: Sequence[Prediction], labels: Sequence[str]) -> str:
     return f"<div class='se-legend' aria-hidden='true'>{''.join(chips)}</div>"
 
 
-def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> Chart:
+def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> alt.Chart:
     """Least and greatest sample of each moment; envelope (n, 2)."""
     step = seconds / max(len(envelope), 1)
     rows = [
@@ -171,7 +175,7 @@ def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> Chart
         for i, (low, high) in enumerate(envelope)
     ]
     loudest = max(float(np.abs(envelope).max(initial=0)), 1e-3)
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_area(color="#6c8ebf", opacity=0.9)
         .encode(
@@ -188,15 +192,16 @@ def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> Chart
         .configure_view(strokeWidth=0)
         .configure_axis(grid=False)
     )
+    return chart
 
 
-def spectrogram(log_mel: FloatArray, seconds: float, *, height: int = 120) -> Chart:
+def spectrogram(log_mel: FloatArray, seconds: float, *, height: int = 120) -> alt.LayerChart:
     """The log-mel that the model saw, low bands below; log_mel (n_mels, n_frames)."""
     picture = alt.Chart(alt.InlineData(values=[{"url": heat_map(log_mel)}])).mark_image(
         align="left", baseline="top", aspect=False, width=alt.ExprRef("width"), height=height
     )
     picture = picture.encode(x=alt.value(0), y=alt.value(0), url="url:N")
-    corners = [{"start": 0, "band": 1}, {"start": seconds, "band": len(log_mel)}]
+    corners: list[dict[str, float]] = [{"start": 0, "band": 1}, {"start": seconds, "band": len(log_mel)}]
     axes = (
         alt.Chart(alt.InlineData(values=corners))
         .mark_point(opacity=0)
@@ -211,7 +216,8 @@ def spectrogram(log_mel: FloatArray, seconds: float, *, height: int = 120) -> Ch
         )
     )
     layers = (picture + axes).properties(height=height, padding=_PADDING)
-    return layers.configure_view(strokeWidth=0).configure_axis(grid=False)
+    chart: alt.LayerChart = layers.configure_view(strokeWidth=0).configure_axis(grid=False)
+    return chart
 
 
 def heat_map(log_mel: FloatArray) -> str:
@@ -243,7 +249,11 @@ def clock(seconds: float) -> str:
 
 
 _PADDING: Final = {"left": 0, "right": 12, "top": 2, "bottom": 2}
-_LEFT: Final[dict[str, Any]] = {"minExtent": AXIS_PIXELS, "maxExtent": AXIS_PIXELS, "titleX": -AXIS_PIXELS + 8}
+_LEFT: Final[dict[str, Any]] = {
+    "minExtent": AXIS_PIXELS,
+    "maxExtent": AXIS_PIXELS,
+    "titleX": -AXIS_PIXELS + 8,
+}
 
 
 def _time_axis(field: str, seconds: float, *, hidden: bool = False) -> alt.X:
@@ -294,6 +304,8 @@ def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
     rows, low = [], 0.0
     for label in labels:
         high = min(low + band["shares"][label], 1.0)
-        rows.append(row | {"emotion": label, "low": low, "high": high, "share": percent(band["shares"][label])})
+        rows.append(
+            row | {"emotion": label, "low": low, "high": high, "share": percent(band["shares"][label])}
+        )
         low = high
     return rows

@@ -176,7 +176,10 @@ class _Columns:
         for row in rows:
             self._add(row, 1)
         while len(self._rows) > MOST_COLUMNS:
-            pairs, odd = np.array(self._rows[: len(self._rows) // 2 * 2]), self._rows[len(self._rows) // 2 * 2 :]
+            pairs, odd = (
+                np.array(self._rows[: len(self._rows) // 2 * 2]),
+                self._rows[len(self._rows) // 2 * 2 :],
+            )
             self._rows = list(np.maximum(pairs[::2], pairs[1::2]))
             n_odd = self._each
             self._each *= 2

@@ -40,8 +40,8 @@ def _given(state: Session) -> list[Sound]:
         files = st.file_uploader(
             "Sounds or videos, as many as you like",
             accept_multiple_files="directory" if whole_folder else True,
-            help="WAV, FLAC, Ogg, Opus, MP3, AIFF, AU, CAF, M4A, AAC, MP4, WebM, AVI, WMA: its content decides, not its "
-            "name. For longer recordings than 200 MB use the command line: speech-emotion predict --timeline FILE",
+            help="WAV, FLAC, Ogg, Opus, MP3, AIFF, AU, CAF, M4A, AAC, MP4, WebM, AVI, WMA: its content decides, "
+            "not its name. For more than 200 MB use the command line: speech-emotion predict --timeline FILE",
             key=f"files-{whole_folder}",
         )
     with record:
@@ -165,7 +165,7 @@ def _take_along(hearings: Sequence[Hearing], chosen: Hearing, state: Session, in
         if chosen.windows:
             st.download_button(
                 "Picture of the timeline, PNG",
-                lambda: takeaway.picture(chosen, info.labels),
+                lambda: takeaway.picture(chosen, info),
                 "speech-emotion-timeline.png",
                 "image/png",
                 on_click="ignore",

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import altair as alt
 import charts
 from hearing import Hearing
 
@@ -53,13 +54,17 @@ def csv_table(hearings: Sequence[Hearing], info: ModelInfo, profile: SpeakerProf
     return out.getvalue()
 
 
-def picture(hearing: Hearing, labels: Sequence[str]) -> bytes:
+def picture(hearing: Hearing, info: ModelInfo) -> bytes:
     """The timeline as a PNG, drawn as on the page."""
     import vl_convert  # brings a JavaScript engine: a second, and only for whoever asks for a picture
 
-    chart = charts.timeline(hearing.windows, labels, height=220).properties(
-        title=f"{hearing.name}: {hearing.answer}", width=900
+    title = alt.TitleParams(
+        f"{hearing.name}: {hearing.answer}",
+        subtitle=f"speech-emotion {speech_emotion.__version__}, model {info.name} ({info.sha256[:12]})",
+        anchor="start",
     )
+    chart = charts.timeline(hearing.windows, info.labels, height=220)
+    chart = chart.properties(title=title, width=900, padding=16)
     png: bytes = vl_convert.vegalite_to_png(chart.to_json(), scale=PICTURE_SCALE)
     return png
 

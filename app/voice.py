@@ -34,14 +34,14 @@ def tab(state: Session, info: ModelInfo) -> None:
         st.info(f"The model {info.name} takes no profiles of voices.")
         return
     st.markdown(
-        "What sounds angry in one voice is how another always sounds. Record 30 to 60 s of ordinary speech, through the "
-        "microphone that you will use: answers are then relative to that voice. A profile holds statistics of the voice "
-        "and no sound; it is personal data, and stays in this page unless you download it."
+        "What sounds angry in one voice is how another always sounds. Record 30 to 60 s of ordinary speech, through "
+        "the microphone that you will use: answers are then relative to that voice. A profile holds statistics of the "
+        "voice and no sound; it is personal data, and stays in this page unless you download it."
     )
     if state.profile is None:
         _make(state, info)
     else:
-        _have(state, info)
+        _have(state, state.profile)
 
 
 def _make(state: Session, info: ModelInfo) -> None:
@@ -74,8 +74,11 @@ def _enrol(state: Session, sources: list[Any]) -> None:
 
 def _load(state: Session, file: io.BytesIO, info: ModelInfo) -> None:
     try:
-        profile = SpeakerProfile.from_json(file.getvalue().decode("utf-8", "replace"))
+        profile = SpeakerProfile.from_dict(json.loads(file.getvalue()))
         profile.for_model(info)
+    except ValueError:
+        st.error("This is no JSON. Choose a profile that you downloaded here.", icon="❌")
+        return
     except SpeechEmotionError as error:
         st.error(str(error), icon="❌")
         return
@@ -87,16 +90,19 @@ def _adopt(state: Session, profile: SpeakerProfile) -> None:
     st.rerun()
 
 
-def _have(state: Session, info: ModelInfo) -> None:
-    profile = state.profile
-    assert profile is not None  # noqa: S101
+def _have(state: Session, profile: SpeakerProfile) -> None:
     st.success(f"Your profile: {profile.seconds:.0f} s of speech in {profile.n_windows} windows.", icon="👤")
     for warning in profile.warnings:
         st.warning(PROBLEMS.get(warning, warning.replace("_", " ")), icon="⚠️")
     state.uses_profile = st.toggle("Use it for every answer", value=state.uses_profile)
     with st.container(horizontal=True):
         st.download_button(
-            "Download", profile.to_json(), "my-voice.json", "application/json", on_click="ignore", icon="💾"
+            "Download",
+            json.dumps(profile.to_dict(), indent=1),
+            "my-voice.json",
+            "application/json",
+            on_click="ignore",
+            icon="💾",
         )
         if st.button("Forget it", icon="🧹"):
             state.profile = None

@@ -252,8 +252,12 @@ class _Levels:
     @property
     def _is_noisy(self) -> bool:
         n_frames = np.cumsum(self._n_frames_at)
-        quiet_db, loud_db = (int(np.searchsorted(n_frames, share * n_frames[-1])) - 160 for share in (0.1, 0.95))
-        return n_frames[-1] >= MIN_LEVEL_FRAMES and loud_db >= HEARD_DB and loud_db - quiet_db < NOISY_RANGE_DB
+        quiet_db, loud_db = (
+            int(np.searchsorted(n_frames, share * n_frames[-1])) - 160 for share in (0.1, 0.95)
+        )
+        return (
+            n_frames[-1] >= MIN_LEVEL_FRAMES and loud_db >= HEARD_DB and loud_db - quiet_db < NOISY_RANGE_DB
+        )
 
 
 def _decoder_of(source: Source, sample_rate: int | None, resources: ExitStack) -> Decoder:

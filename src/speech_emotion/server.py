@@ -1,5 +1,7 @@
 """Sound over the network. In: a Classifier. Out: a Starlette app whose WebSocket `/stream` answers live sound.
 
+Whole sounds are answered by the routes of rest.py.
+
 docs/live.md describes the messages and what ends a connection. One connection is one `classifier.stream`, fed in
 order and off the event loop. A message is read only once the last one is answered, so who sends faster than this
 machine listens is slowed down by TCP, and nothing piles up here. What is heard is neither kept nor logged.
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion import __version__
+from speech_emotion import __version__, rest
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import ConfigError, SpeechEmotionError
 from speech_emotion.extras import require
@@ -26,6 +28,7 @@ from speech_emotion.profile import SpeakerProfile
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+    from starlette.requests import HTTPConnection
     from starlette.websockets import WebSocket
 
 FORMATS: Final[dict[str, np.dtype[Any]]] = {"f32le": np.dtype("<f4"), "s16le": np.dtype("<i2")}
@@ -65,7 +68,10 @@ def create_app(
     from starlette.applications import Starlette
     from starlette.routing import WebSocketRoute
 
-    return Starlette(routes=[WebSocketRoute("/stream", _Route(classifier, limits, origins).serve)])
+    live = _Route(classifier, limits, origins)
+    return Starlette(
+        routes=[WebSocketRoute("/stream", live.serve), *rest.routes(classifier, live.is_welcome)]
+    )
 
 
 class _RefusedError(Exception):
@@ -87,7 +93,7 @@ class _Route:
     async def serve(self, websocket: "WebSocket") -> None:
         from starlette.websockets import WebSocketDisconnect
 
-        if not self._is_welcome(websocket):
+        if not self.is_welcome(websocket):
             await websocket.close()  # not accepted yet: the answer is HTTP 403
             return
         connection = _Connection(websocket, self._classifier, self._limits, self._cores)
@@ -109,9 +115,10 @@ class _Route:
         finally:
             self._n_connected -= 1
 
-    def _is_welcome(self, websocket: "WebSocket") -> bool:
-        origin = websocket.headers.get("origin")  # programs that are no browsers send none
-        host = websocket.headers.get("host", "").lower()
+    def is_welcome(self, connection: "HTTPConnection") -> bool:
+        """Whether a request comes from a page of this host, of one of `origins`, or from a program."""
+        origin = connection.headers.get("origin")  # programs that are no browsers send none
+        host = connection.headers.get("host", "").lower()
         return origin is None or origin in self._origins or origin.lower().partition("://")[2] == host
 
     def _check_room(self) -> None:
