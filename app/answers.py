@@ -1,11 +1,13 @@
 """One hearing on the page: the answer first, then what it was heard in."""
 
 import html
+from collections.abc import Sequence
 from typing import Any, Final
 
 import charts
 import hearing as hearings
 import streamlit as st
+import takeaway
 from hearing import Hearing, Sound
 
 from speech_emotion import Prediction
@@ -50,6 +52,42 @@ def show(chosen: Hearing, sound: Sound, info: ModelInfo, *, without_profile: Hea
     _player(chosen, sound)
     if chosen.windows and chosen.log_mel.size:
         _pictures(chosen, info)
+
+
+def take_along(
+    hearings: Sequence[Hearing], chosen: Hearing, info: ModelInfo, profile_seconds: float | None, *, stem: str
+) -> None:
+    """Buttons that give `hearings` as tables and `chosen` as a picture; each is made when it is pressed."""
+    st.subheader("Take it with you", anchor=False)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Answers, CSV",
+            lambda: takeaway.csv_table(hearings, info, profile_seconds).encode(),
+            f"{stem}.csv",
+            "text/csv",
+            on_click="ignore",
+            icon="📊",
+            key=f"{stem}-csv",
+        )
+        st.download_button(
+            "Answers, JSON",
+            lambda: takeaway.json_document(hearings, info, profile_seconds).encode(),
+            f"{stem}.json",
+            "application/json",
+            on_click="ignore",
+            icon="🧾",
+            key=f"{stem}-json",
+        )
+        if chosen.windows:
+            st.download_button(
+                "Timeline, PNG",
+                lambda: takeaway.picture(chosen, info),
+                f"{stem}-timeline.png",
+                "image/png",
+                on_click="ignore",
+                icon="🖼️",
+                key=f"{stem}-picture",
+            )
 
 
 def _card(answer: Prediction, info: ModelInfo) -> None:

@@ -143,39 +143,14 @@ def _row(hearing: Hearing) -> dict[str, str | float | None]:
 
 
 def _take_along(hearings: Sequence[Hearing], chosen: Hearing, state: Session, info: ModelInfo) -> None:
-    st.subheader("Take it with you", anchor=False)
     profile = state.active_profile
-    with st.container(horizontal=True):
-        st.download_button(
-            "All answers, CSV",
-            lambda: takeaway.csv_table(hearings, info, profile).encode(),
-            "speech-emotion.csv",
-            "text/csv",
-            on_click="ignore",
-            icon="📊",
-        )
-        st.download_button(
-            "All answers, JSON",
-            lambda: takeaway.json_document(hearings, info, profile).encode(),
-            "speech-emotion.json",
-            "application/json",
-            on_click="ignore",
-            icon="🧾",
-        )
-        if chosen.windows:
-            st.download_button(
-                "Picture of the timeline, PNG",
-                lambda: takeaway.picture(chosen, info),
-                "speech-emotion-timeline.png",
-                "image/png",
-                on_click="ignore",
-                icon="🖼️",
-            )
+    answers.take_along(hearings, chosen, info, profile.seconds if profile else None, stem="speech-emotion")
+    if chosen.answer is None:
+        return
     with st.expander("The same answer in Python, or with curl"):
+        is_long = len(chosen.windows) > 1
         st.code(
-            takeaway.python_snippet(
-                chosen.name, with_profile=profile is not None, is_long=len(chosen.windows) > 1
-            ),
+            takeaway.python_snippet(chosen.name, with_profile=profile is not None, is_long=is_long),
             language="python",
         )
         if profile is None:

@@ -2,6 +2,7 @@
 
 import about
 import listen
+import microphone
 import session
 import shared
 import streamlit as st
@@ -26,9 +27,13 @@ info = shared.classifier().info
 about.header(info)
 if about.notice(info):
     state = session.current()
-    listening, my_voice, model = st.tabs(["🎧 Listen", "👤 My voice", "ℹ️ Model and limits"])
+    listening, microphone_live, my_voice, model = st.tabs(
+        ["🎧 Listen", "🎙️ Live", "👤 My voice", "ℹ️ Model and limits"]
+    )
     with listening:
         listen.tab(state, info)
+    with microphone_live:
+        microphone.tab(state, info)
     with my_voice:
         voice.tab(state, info)
     with model:

@@ -1,4 +1,4 @@
-"""What can be taken along. In: hearings, the model, a profile. Out: JSON, CSV, a picture, and code that does it again.
+"""What can be taken along. In: hearings, the model, seconds of a profile. Out: JSON, CSV, a picture, code that repeats it.
 
 Every document says which model made it, with which settings, so that it can be made again.
 """
@@ -15,7 +15,7 @@ import charts
 from hearing import Hearing
 
 import speech_emotion
-from speech_emotion import Prediction, SpeakerProfile
+from speech_emotion import Prediction
 from speech_emotion.cells import guard
 from speech_emotion.model_info import ModelInfo
 from speech_emotion.printing import printable
@@ -23,7 +23,7 @@ from speech_emotion.printing import printable
 PICTURE_SCALE: Final = 2.0  # pixels a point
 
 
-def json_document(hearings: Sequence[Hearing], info: ModelInfo, profile: SpeakerProfile | None) -> str:
+def json_document(hearings: Sequence[Hearing], info: ModelInfo, profile_seconds: float | None) -> str:
     """All answers and all windows of a session."""
     sounds = [
         {
@@ -35,19 +35,19 @@ def json_document(hearings: Sequence[Hearing], info: ModelInfo, profile: Speaker
         }
         for hearing in hearings
     ]
-    document = {**_made_by(info, profile), "sounds": sounds}
+    document = {**_made_by(info, profile_seconds), "sounds": sounds}
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
 
 
-def csv_table(hearings: Sequence[Hearing], info: ModelInfo, profile: SpeakerProfile | None) -> str:
+def csv_table(hearings: Sequence[Hearing], info: ModelInfo, profile_seconds: float | None) -> str:
     """A row a sound and a row a window of it; `part` tells which."""
     empty = Prediction({}, 0.0, 0.0, abstained="no_speech").to_row()
-    columns = ["source", "part", *empty, *info.labels, "error", "message", *_flat(info, profile)]
+    columns = ["source", "part", *empty, *info.labels, "error", "message", *_flat(info, profile_seconds)]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     for row in _rows(hearings):
-        cells = row | _flat(info, profile)
+        cells = row | _flat(info, profile_seconds)
         writer.writerow(
             {key: guard(printable(cell)) if isinstance(cell, str) else cell for key, cell in cells.items()}
         )
@@ -103,7 +103,7 @@ def _error(hearing: Hearing) -> dict[str, str]:
     return {"error": error.code, "message": str(error)} if error else {}
 
 
-def _made_by(info: ModelInfo, profile: SpeakerProfile | None) -> dict[str, Any]:
+def _made_by(info: ModelInfo, profile_seconds: float | None) -> dict[str, Any]:
     return {
         "program": f"speech-emotion {speech_emotion.__version__}",
         "model": {"name": info.name, "sha256": info.sha256, "commit": info.commit, "licence": info.licence},
@@ -111,17 +111,17 @@ def _made_by(info: ModelInfo, profile: SpeakerProfile | None) -> dict[str, Any]:
             "window_seconds": info.window_seconds,
             "hop_seconds": info.hop_seconds,
             "thresholds": dict(info.thresholds),
-            "profile_seconds": profile.seconds if profile else None,
+            "profile_seconds": profile_seconds,
         },
     }
 
 
-def _flat(info: ModelInfo, profile: SpeakerProfile | None) -> dict[str, str | float | None]:
+def _flat(info: ModelInfo, profile_seconds: float | None) -> dict[str, str | float | None]:
     return {
         "program": f"speech-emotion {speech_emotion.__version__}",
         "model": info.name,
         "model_sha256": info.sha256,
         "window_seconds": info.window_seconds,
         "hop_seconds": info.hop_seconds,
-        "profile_seconds": profile.seconds if profile else None,
+        "profile_seconds": profile_seconds,
     }
