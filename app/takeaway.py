@@ -1,4 +1,4 @@
-"""What can be taken along. In: hearings, the model, seconds of a profile. Out: JSON, CSV, a picture, code that repeats it.
+"""What can be taken along. In: hearings, the model, seconds of a profile. Out: JSON, CSV, a picture, code.
 
 Every document says which model made it, with which settings, so that it can be made again.
 """
