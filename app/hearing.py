@@ -20,6 +20,7 @@ FloatArray = npt.NDArray[np.float32]
 
 RATE: Final = 16_000
 BLOCKS_A_SLICE: Final = 64  # some 20 s of sound, a third of a second of work
+COLUMN_SAMPLES: Final = RATE // 100
 MOST_COLUMNS: Final = 1200  # of a picture; where there are more, neighbours are merged
 
 
@@ -116,12 +117,13 @@ class Analysis:
 
 
 class _Outline:
-    """What a picture needs of samples that pass by: envelope and log-mel, in at most MOST_COLUMNS columns."""
+    """What a picture needs of samples that pass by: envelope and log-mel, in at most MOST_COLUMNS columns of time."""
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._window = classifier.info.window_samples
         self._pending: list[FloatArray] = []
+        self._before = np.zeros(0, np.float32)  # the last window that was looked at
         self._envelopes, self._log_mels = _Columns(), _Columns()
         self.n_samples = 0
 
@@ -147,15 +149,23 @@ class _Outline:
 
     def finish(self) -> None:
         held = np.concatenate([np.zeros(0, np.float32), *self._pending])
-        if len(held) >= self._classifier.info.min_samples:
+        if len(held):
             self._look(held)
 
     def _look(self, samples: FloatArray) -> None:
-        log_mel = self._classifier.log_mel(samples, sample_rate=RATE)
-        self._log_mels.push(log_mel.T)
-        edges = np.linspace(0, len(samples), log_mel.shape[1] + 1).astype(int)[:-1]
-        greatest = np.maximum.reduceat(samples, edges)
-        self._envelopes.push(np.stack([np.maximum.reduceat(-samples, edges), greatest], axis=1))
+        """A column a hundredth of a second. An end that is too short for the model is seen with what came before it."""
+        least = self._classifier.info.min_samples
+        seen = samples if len(samples) >= least else np.concatenate([self._before, samples])[-self._window :]
+        if len(seen) < least:
+            return
+        n_columns, n_new = (-(-len(part) // COLUMN_SAMPLES) for part in (seen, samples))
+        log_mel = self._classifier.log_mel(seen, sample_rate=RATE)
+        at = np.arange(n_columns) * log_mel.shape[1] // n_columns
+        self._log_mels.push(log_mel.T[at][-n_new:])
+        starts = np.arange(n_new) * COLUMN_SAMPLES
+        extremes = [np.maximum.reduceat(side, starts) for side in (-samples, samples)]
+        self._envelopes.push(np.stack(extremes, axis=1))
+        self._before = samples
 
 
 class _Columns:

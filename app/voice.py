@@ -94,7 +94,11 @@ def _have(state: Session, profile: SpeakerProfile) -> None:
     st.success(f"Your profile: {profile.seconds:.0f} s of speech in {profile.n_windows} windows.", icon="👤")
     for warning in profile.warnings:
         st.warning(PROBLEMS.get(warning, warning.replace("_", " ")), icon="⚠️")
-    state.uses_profile = st.toggle("Use it for every answer", value=state.uses_profile)
+
+    def switch() -> None:  # called before the page is run again, whose first tab needs to know
+        state.uses_profile = st.session_state.uses_profile
+
+    st.toggle("Use it for every answer", value=state.uses_profile, key="uses_profile", on_change=switch)
     with st.container(horizontal=True):
         st.download_button(
             "Download",
