@@ -50,7 +50,7 @@ def panel(
     hop_seconds: float = 0.5,
     key: str = "live",
 ) -> Session | None:
-    """Show Start, Mute and Stop, the level, the answer now and those of the last minute; give the last Session.
+    """Start, Mute and Stop, the level, the answer now and those of the last minute; then the Session, once it is over.
 
     colours, icons, labels_text: how an emotion, "not_sure", "no_speech" and "too_short" look and are called; a label
     without a text is shown as it is. profile and hop_seconds count from the next Start on. The page reruns when
