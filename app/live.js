@@ -169,12 +169,11 @@ class Listening {
     for (const track of this.microphone.getAudioTracks()) track.enabled = !isMuted; // silence is sent meanwhile
   }
 
-  /** The rest of the sound goes out, then the last answers come. */
+  /** The rest of the sound goes out, then the last answers come; who cannot wait for them stops again. */
   stop() {
+    if (!this.collector || this.isStopping) return this.end(null);
     this.isStopping = true;
-    this.lastWord = performance.now();
-    if (this.collector) this.collector.port.postMessage("the rest, please");
-    else this.end(null);
+    this.collector.port.postMessage("the rest, please");
   }
 
   /** Sound goes out and nothing comes back: no connection that is dead may look alive. */
@@ -241,9 +240,9 @@ class Panel {
   start() {
     this.levels = [];
     this.listening = new Listening(this.data, this);
-    this.listening.start();
     this.show("starting", "Asking for the microphone …");
     this.part.stop.focus();
+    this.listening.start();
   }
 
   stop() {
@@ -290,11 +289,8 @@ class Panel {
 
   ended(problem) {
     const { answers, nReceived, nSent, ready, seconds, sampleRate, warnings, data } = this.listening;
-    const hadFocus = this.part.stop.getRootNode().activeElement === this.part.stop;
-    this.part.panel.dataset.received = nReceived;
-    this.part.panel.dataset.sent = nSent;
-    this.show(problem ? "failed" : ready ? "stopped" : "idle", problem ?? `Stopped after ${seconds.toFixed(1)} s.`);
-    if (hadFocus) this.part.start.focus();
+    Object.assign(this.part.panel.dataset, { received: nReceived, sent: nSent });
+    this.show(problem ? "failed" : "stopped", problem ?? `Stopped after ${seconds.toFixed(1)} s.`);
     if (!answers.length) return;
     this.handOver({
       answers,
@@ -313,17 +309,17 @@ class Panel {
 
   show(state, text) {
     const isOn = state === "listening" || state === "muted";
-    const hadFocus = this.part.mute.getRootNode().activeElement === this.part.mute;
+    const focused = this.part.panel.getRootNode().activeElement;
     this.part.panel.dataset.state = state;
     this.part.status.textContent = text;
     this.part.start.disabled = isOn || state === "starting" || state === "stopping";
-    this.part.stop.disabled = !isOn && state !== "starting";
+    this.part.stop.disabled = !this.part.start.disabled;
     this.part.mute.disabled = !isOn;
     this.part.mute.textContent = state === "muted" ? "Unmute" : "Mute";
     this.part.mute.setAttribute("aria-pressed", String(state === "muted"));
     this.part["level-row"].hidden = !isOn;
     if (isOn) this.part.results.hidden = false;
-    if (hadFocus && this.part.mute.disabled) this.part.start.focus();
+    if (focused?.disabled) (isOn || state === "stopping" ? this.part.stop : this.part.start).focus();
   }
 
   clear() {

@@ -11,6 +11,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,37 +22,55 @@ ROOT = Path(__file__).resolve().parents[2]
 Launch = Callable[..., Browser]
 
 
-@pytest.fixture(scope="session")
-def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the app is served, as long as the tests run."""
-    log = tmp_path_factory.mktemp("app") / "log"
+@dataclass
+class App:
+    """A page that is being served, and the process that does it."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def running(script: str, folder: Path) -> Iterator[App]:
+    """`streamlit run` of `script` on a free port of this computer; its log is kept in `folder`."""
+    log = folder / "log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app/app.py", "--server.port", str(port)]
-    command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.address", "localhost"]
+    command += ["--server.port", str(port), "--server.headless", "true", "--server.fileWatcherType", "none"]
+    command += ["--browser.gatherUsageStats", "false"]
+    paths = os.pathsep.join(filter(None, [str(ROOT / "app"), os.environ.get("PYTHONPATH")]))
     with (
         log.open("w") as out,
-        subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ) as app,
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": paths}
+        ) as process,
     ):
         try:
-            _wait_for(f"http://localhost:{port}/_stcore/health", app, log)
-            yield f"http://localhost:{port}"
+            _wait_for(f"http://localhost:{port}/_stcore/health", process, log)
+            yield App(f"http://localhost:{port}", process)
         finally:
-            app.terminate()
-            app.wait(timeout=30)
+            process.kill()
 
 
-def _wait_for(url: str, app: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 60
     while True:
-        assert app.poll() is None, log.read_text()
+        assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         try:
             with urllib.request.urlopen(url, timeout=5):  # noqa: S310
                 return
         except OSError:
             time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the app is served, as long as the tests run."""
+    with running("app/app.py", tmp_path_factory.mktemp("app")) as app:
+        yield app.url
 
 
 @pytest.fixture(scope="module")
