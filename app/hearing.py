@@ -1,11 +1,12 @@
 """One sound of the page. In: a Sound. Out: its Hearing, worked out in slices, so that a page can show how far it is.
 
-A slice is a few seconds of work at most: between two of them the page draws its progress, and whoever presses Cancel
+A slice is a moment of work: between two of them the page draws its progress, and whoever presses Cancel
 is heard. Memory stays flat however long the sound is: of the samples only an outline is kept.
 """
 
 import hashlib
 import io
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final, Self
@@ -19,7 +20,7 @@ from speech_emotion import Classifier, Prediction, SpeakerProfile, SpeechEmotion
 FloatArray = npt.NDArray[np.float32]
 
 RATE: Final = 16_000
-BLOCKS_A_SLICE: Final = 64  # some 20 s of sound, a third of a second of work
+SLICE_SECONDS: Final = 0.25  # of work
 COLUMN_SAMPLES: Final = RATE // 100
 MOST_COLUMNS: Final = 1200  # of a picture; where there are more, neighbours are merged
 
@@ -84,11 +85,12 @@ class Analysis:
 
     def step(self) -> None:
         """One slice. Errors of the sound become its hearing."""
+        enough = time.monotonic() + SLICE_SECONDS
         try:
-            for count, block in enumerate(self._audio, 1):
+            for block in self._audio:
                 self._windows += self._stream.push(block)
                 self._outline.push(block)
-                if count == BLOCKS_A_SLICE:
+                if time.monotonic() > enough:
                     return
             self._windows += self._stream.finish()
         except SpeechEmotionError as error:

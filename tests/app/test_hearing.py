@@ -3,10 +3,11 @@
 import io
 import tracemalloc
 
+import hearing as hearing_module
 import numpy as np
 import pytest
 import sounds
-from hearing import BLOCKS_A_SLICE, MOST_COLUMNS, RATE, Analysis, Hearing, Sound, as_wav
+from hearing import MOST_COLUMNS, RATE, Analysis, Hearing, Sound, as_wav
 
 from speech_emotion import Classifier
 from speech_emotion.audio import load
@@ -57,9 +58,11 @@ def test_the_outline_is_at_its_time(classifier: Classifier, seconds: float) -> N
     assert hearing.log_mel.max(axis=0).argmax() * column == pytest.approx(place / RATE, abs=4 * column)
 
 
-def test_a_long_sound_is_worked_out_in_slices_and_keeps_a_small_outline(classifier: Classifier) -> None:
-    seconds = 3 * BLOCKS_A_SLICE * 16_384 / 16_000
-    long = np.tile(sounds.voice(10.0), int(seconds / 10) + 1)
+def test_a_long_sound_is_worked_out_in_slices_and_keeps_a_small_outline(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing_module, "SLICE_SECONDS", 0.02)
+    long = np.tile(sounds.voice(10.0), 20)
     analysis = Analysis(classifier, sound(sounds.wav(long)), None)
     shares = [analysis.share_done]
     while analysis.hearing is None:

@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,8 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **metadata: Any) -> Cla
 
 
 @pytest.fixture
-def hears(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Classifier]:
-    yield use(monkeypatch, tmp_path)
+def hears(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Classifier:
+    return use(monkeypatch, tmp_path)
 
 
 def visit() -> AppTest:
