@@ -45,8 +45,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how late live answers are.")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "live-delay.json")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as url:
-        cases = {f"route, {n} at once": over_the_route(url, n) for n in SPEAKERS}
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (url, server):
+        cases = {f"route, {n} at once": over_the_route(url, server, n) for n in SPEAKERS}
         cases["Chromium, 1"] = in_chromium(url, Path(folder))
     report = {"cases": cases, "goal_ms": GOAL_MS} | facts() | provenance()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +59,8 @@ def main() -> None:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The live panel and its route, as the app serves them."""
+def served(folder: Path) -> Iterator[tuple[str, int]]:
+    """The live panel and its route, as the app serves them: the address and the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -75,7 +75,7 @@ def served(folder: Path) -> Iterator[str]:
         try:
             url = f"http://localhost:{port}"
             wait_for(f"{url}/_stcore/health")
-            yield url
+            yield url, server.pid
         finally:
             server.terminate()
 
@@ -98,13 +98,23 @@ def voice() -> np.ndarray:
     return np.tile(once, 1 + round(SECONDS * RATE / len(once)))[: round(SECONDS * RATE)].astype(np.float32)
 
 
-def over_the_route(url: str, n_speakers: int) -> dict[str, Any]:
+def over_the_route(url: str, server: int, n_speakers: int) -> dict[str, Any]:
     async def everybody() -> list[list[float]]:
         starts = np.arange(n_speakers) * HOP_SECONDS / n_speakers  # people do not begin in step
         return await asyncio.gather(*(speak(url, start) for start in starts))
 
+    before = cpu_seconds(server)
     everyone = asyncio.run(everybody())
-    return summary([delay for delays in everyone for delay in delays], n_speakers)
+    share = (cpu_seconds(server) - before) / (SECONDS * n_speakers)
+    return summary([delay for delays in everyone for delay in delays], n_speakers) | {
+        "core_share_a_speaker": round(share, 4)
+    }
+
+
+def cpu_seconds(process: int) -> float:
+    """What `process` has used so far, all threads."""
+    after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def speak(url: str, start: float) -> list[float]:
