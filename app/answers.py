@@ -203,5 +203,5 @@ def _segment(window: Prediction) -> dict[str, Any]:
         "to": charts.clock(window.end_seconds),
         "answer": charts.title(window),
         "confidence": charts.hundredths(window.confidence),
-        "runner-up": window.runner_up,
+        "runner-up": window.runner_up or "",
     }

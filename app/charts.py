@@ -42,6 +42,7 @@ ABSTENTIONS: Final[Mapping[str, tuple[str, str]]] = {
 }
 MOST_BANDS: Final = 300  # of a timeline; a longer one shows means of neighbours
 AXIS_PIXELS: Final = 52  # left of every chart, so that their time axes stand one below the other
+TIME_PIXELS: Final = 50  # below the last chart, for its time axis
 # Black, violet, red, yellow: from quiet to loud, also in grey.
 _HEAT: Final = np.array(
     [[0, 0, 4], [49, 18, 59], [122, 28, 109], [187, 55, 84], [237, 105, 37], [252, 181, 25], [252, 255, 164]]
@@ -195,10 +196,12 @@ def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> alt.C
     return chart
 
 
-def spectrogram(log_mel: FloatArray, seconds: float, *, height: int = 120) -> alt.LayerChart:
-    """The log-mel that the model saw, low bands below; log_mel (n_mels, n_frames)."""
+def spectrogram(
+    log_mel: FloatArray, seconds: float, *, height: int = 120, is_last: bool = False
+) -> alt.LayerChart:
+    """The log-mel that the model saw, low bands below; log_mel (n_mels, n_frames). The last chart shows the time."""
     picture = alt.Chart(alt.InlineData(values=[{"url": heat_map(log_mel)}])).mark_image(
-        align="left", baseline="top", aspect=False, width=alt.ExprRef("width"), height=height
+        align="left", baseline="top", aspect=False, width=alt.ExprRef("width"), height=alt.ExprRef("height")
     )
     picture = picture.encode(x=alt.value(0), y=alt.value(0), url="url:N")
     corners: list[dict[str, float]] = [{"start": 0, "band": 1}, {"start": seconds, "band": len(log_mel)}]
@@ -206,7 +209,7 @@ def spectrogram(log_mel: FloatArray, seconds: float, *, height: int = 120) -> al
         alt.Chart(alt.InlineData(values=corners))
         .mark_point(opacity=0)
         .encode(
-            x=_time_axis("start", seconds, hidden=True),
+            x=_time_axis("start", seconds, hidden=not is_last),
             y=alt.Y(
                 "band:Q",
                 title="mel band",
@@ -215,7 +218,7 @@ def spectrogram(log_mel: FloatArray, seconds: float, *, height: int = 120) -> al
             ),
         )
     )
-    layers = (picture + axes).properties(height=height, padding=_PADDING)
+    layers = (picture + axes).properties(height=height + (TIME_PIXELS if is_last else 0), padding=_PADDING)
     chart: alt.LayerChart = layers.configure_view(strokeWidth=0).configure_axis(grid=False)
     return chart
 

@@ -131,12 +131,13 @@ def _table(hearings: Sequence[Hearing]) -> Hearing:
 def _row(hearing: Hearing) -> dict[str, str | float | None]:
     answer = hearing.answer
     if answer is None:
-        return {"sound": hearing.name, "answer": "❌ not readable", "remarks": str(hearing.error)}
+        unknown = {"confidence": None, "runner-up": "", "length": ""}
+        return {"sound": hearing.name, "answer": "❌ not readable", **unknown, "remarks": str(hearing.error)}
     return {
         "sound": hearing.name,
         "answer": charts.title(answer),
         "confidence": charts.hundredths(answer.confidence),
-        "runner-up": answer.runner_up,
+        "runner-up": answer.runner_up or "",
         "length": charts.clock(hearing.seconds),
         "remarks": ", ".join(answers.remarks(answer)),
     }

@@ -128,16 +128,16 @@ def _what_changes(state: Session) -> None:
         {
             "sound": tuned.name,
             "without": charts.title(plain.answer),
-            "sure": plain.answer.confidence,
+            "sure": charts.hundredths(plain.answer.confidence),
             "with your profile": charts.title(tuned.answer),
-            "sure ": tuned.answer.confidence,
+            "sure ": charts.hundredths(tuned.answer.confidence),
         }
         for plain, tuned in pairs
         if plain.answer and tuned.answer
     ]
     if rows:
         st.markdown("**What it changes**")
-        share = st.column_config.NumberColumn(format="percent")
+        share = charts.share_column()
         st.dataframe(rows, hide_index=True, column_config={"sure": share, "sure ": share})
     else:
         st.caption("Give it sounds in the first tab, and see here what the profile changes.")

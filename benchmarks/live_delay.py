@@ -14,15 +14,10 @@ import asyncio
 import json
 import os
 import platform
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +30,9 @@ from websockets.asyncio.client import connect
 from speech_emotion.classifier import load
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests" / "app"))
+from streamlit_server import chromium, running  # noqa: E402
+
 DEMO_VOICE = ROOT / "src/speech_emotion/assets/demo-lively.flac"
 RATE, SECONDS, CHUNK_SECONDS, HOP_SECONDS = 48_000, 30.0, 0.1, 0.5
 SPEAKERS = (1, 4, 8, 16)
@@ -45,50 +43,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how late live answers are.")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "live-delay.json")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (url, server):
-        cases = {f"route, {n} at once": over_the_route(url, server, n) for n in SPEAKERS}
-        cases["Chromium, 1"] = in_chromium(url, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, running("tests/app/live_app.py", Path(folder)) as app:
+        cases = {f"route, {n} at once": over_the_route(app.url, app.process.pid, n) for n in SPEAKERS}
+        cases["Chromium, 1"] = in_chromium(app.url, Path(folder))
     report = {"cases": cases, "goal_ms": GOAL_MS} | facts() | provenance()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     for name, case in cases.items():
-        print(  # noqa: T201
+        print(
             f"{name:<20} median {case['median_ms']:6.0f} ms  (p99 {case['p99_ms']:.0f}, max {case['max_ms']:.0f}, "
             f"n {case['n']}, goal {GOAL_MS}), {case['answers_a_second']:.2f} answers a second"
         )
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[tuple[str, int]]:
-    """The live panel and its route, as the app serves them: the address and the process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "tests/app/live_app.py", "--server.port", str(port)]
-    command += ["--server.address", "localhost", "--server.headless", "true"]
-    command += ["--browser.gatherUsageStats", "false"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "app"), str(ROOT / "src")])}
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as server,  # noqa: S603
-    ):
-        try:
-            url = f"http://localhost:{port}"
-            wait_for(f"{url}/_stcore/health")
-            yield url, server.pid
-        finally:
-            server.terminate()
-
-
-def wait_for(url: str) -> None:
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(url).close()  # noqa: S310
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError(f"{url} did not answer")
 
 
 def voice() -> np.ndarray:
@@ -151,7 +116,7 @@ def in_chromium(url: str, folder: Path) -> dict[str, Any]:
     flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     flags.append(f"--use-file-for-fake-audio-capture={sound}")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        browser = driver.chromium.launch(executable_path=chromium(), args=flags)
         page = browser.new_page()
         page.goto(url)
         page.get_by_role("button", name="Start").click()

@@ -5,19 +5,20 @@ import json
 import signal
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import sounds
-from conftest import App, Launch, running
 from playwright.sync_api import Browser, Page, expect
+from streamlit_server import App, running
 from websockets.sync.client import connect
 
 from speech_emotion.classifier import Classifier, load
 
+Launch = Callable[..., Browser]
 FAKE_MICROPHONE = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 RATE = 48_000
 # Keeps what the page sends over its sockets, so that a test can hear it too.

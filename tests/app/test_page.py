@@ -227,9 +227,9 @@ def test_a_profile_is_made_used_switched_off_taken_along_and_forgotten(hears: Cl
         {
             "sound": "voice.wav",
             "without": f"{ICONS[plain.label or '']} {plain.label}",
-            "sure": pytest.approx(plain.confidence),
+            "sure": pytest.approx(100 * (plain.confidence or 0)),
             "with your profile": f"{ICONS[tuned.label or '']} {tuned.label}",
-            "sure ": pytest.approx(tuned.confidence),
+            "sure ": pytest.approx(100 * (tuned.confidence or 0)),
         }
     ]
     saved = json.dumps(state.profile.to_dict()).encode()
