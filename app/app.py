@@ -12,5 +12,6 @@ from starlette.routing import Mount
 from speech_emotion.server import create_app
 
 base_path = st.get_option("server.baseUrlPath").strip("/")
-api = Mount(f"/{base_path}/api" if base_path else "/api", app=create_app(shared.classifier()))
+routes = create_app(shared.classifier(), origins=st.get_option("server.corsAllowedOrigins"))
+api = Mount(f"/{base_path}/api" if base_path else "/api", app=routes)
 app = st.App("page.py", routes=[api])
