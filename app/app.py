@@ -5,6 +5,7 @@ Streamlit finds `app` here and serves it; the page itself is page.py. `/api` lie
 else.
 """
 
+import charts  # noqa: F401 - with all that draws, before the first visitor waits for it
 import shared
 import streamlit as st
 from starlette.routing import Mount
@@ -12,5 +13,6 @@ from starlette.routing import Mount
 from speech_emotion.server import create_app
 
 base_path = st.get_option("server.baseUrlPath").strip("/")
-api = Mount(f"/{base_path}/api" if base_path else "/api", app=create_app(shared.classifier()))
+routes = create_app(shared.classifier(), origins=st.get_option("server.corsAllowedOrigins"))
+api = Mount(f"/{base_path}/api" if base_path else "/api", app=routes)
 app = st.App("page.py", routes=[api])

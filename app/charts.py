@@ -14,6 +14,7 @@ from typing import Any, Final
 import altair as alt
 import numpy as np
 import numpy.typing as npt
+import pandas  # noqa: F401 - whole before Altair looks at it: half imported by another visit, it breaks charts
 import streamlit as st
 from PIL import Image
 

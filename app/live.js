@@ -410,12 +410,12 @@ class Panel {
     for (const { answer, from, to } of this.recent) {
       const [left, right] = [Math.floor(x(from)), Math.floor(x(to))];
       const labels = Object.keys(answer.probabilities);
-      let top = 0;
+      let top = height; // from the bottom up, as in the other pictures
       for (const label of labels) {
         const part = answer.probabilities[label] * height;
+        top -= part;
         brush.fillStyle = this.data.colours[label];
         brush.fillRect(left, top, right - left, part);
-        top += part;
       }
       if (!answer.abstained) continue;
       brush.fillStyle = this.data.colours[answer.abstained];

@@ -166,6 +166,7 @@ def provenance() -> dict[str, Any]:
         "commit": commit or None,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared by server, speakers and browser",
+        "nice": os.nice(0),
         "load_average": round(os.getloadavg()[0], 2),
     }
 

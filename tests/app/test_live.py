@@ -14,6 +14,7 @@ import pytest
 import sounds
 from playwright.sync_api import Browser, Page, expect
 from streamlit_server import App, running
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from speech_emotion.classifier import Classifier, load
@@ -106,6 +107,7 @@ def handed_over(page: Page) -> dict[str, Any]:
     return session
 
 
+@pytest.mark.slow
 def test_ten_seconds_of_speech(live: App, speaking: Browser, shipped: Classifier) -> None:
     page = opened(speaking, live.url)
     start(page)
@@ -138,6 +140,15 @@ def test_ten_seconds_of_speech(live: App, speaking: Browser, shipped: Classifier
     ]
     assert statistics.median(delays.values()) <= 400
     assert (session["hop_seconds"], session["problem"], session["warnings"]) == (0.5, None, [])
+
+
+def test_the_app_serves_it_beside_the_page(app_url: str) -> None:
+    address = app_url.replace("http", "ws") + "/api/stream"
+    with connect(address, origin=app_url) as line:
+        line.send(json.dumps({"sample_rate": RATE, "format": "f32le"}))
+        assert json.loads(line.recv(timeout=10))["model"] == "compact"
+    with pytest.raises(InvalidStatus):
+        connect(address, origin="https://evil.test")
 
 
 def test_what_is_shown_is_the_answer(live: App, speaking: Browser) -> None:
@@ -279,6 +290,7 @@ def test_a_server_that_dies(mortal: App, speaking: Browser) -> None:
     expect(part(page, "bars").get_by_role("listitem")).to_have_count(8)
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs(mortal: App, speaking: Browser) -> None:
     page = opened(speaking, mortal.url)
     start(page, answers=1)
@@ -302,6 +314,7 @@ def test_a_narrow_screen_in_light_and_dark(live: App, speaking: Browser, scheme:
         color_scheme=scheme,
         reduced_motion="reduce",
     )
+    assert contrast(page, "start") >= 4.5
     start(page, answers=1)
     page.get_by_text("The last minute as a table").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -322,12 +335,16 @@ def contrast(page: Page, name: str) -> float:
           const seen = (e) => getComputedStyle(e).backgroundColor;
           while (seen(behind) === "rgba(0, 0, 0, 0)")
             behind = behind.parentElement ?? behind.getRootNode().host ?? document.body;
-          return [getComputedStyle(text).color, seen(behind), opacity];
+          const brush = document.createElement("canvas").getContext("2d");
+          const rgb = (colour) => {
+            brush.fillStyle = colour;
+            brush.fillRect(0, 0, 1, 1);
+            return [...brush.getImageData(0, 0, 1, 1).data].slice(0, 3);
+          };
+          return [rgb(getComputedStyle(text).color), rgb(seen(behind)), opacity];
         }"""
     )
-    text, behind = (
-        np.array([float(x) for x in c[c.index("(") + 1 : -1].split(",")[:3]]) / 255 for c in colours[:2]
-    )
+    text, behind = (np.array(colour) / 255 for colour in colours[:2])
     text = text * colours[2] + behind * (1 - colours[2])
 
     def luminance(colour: np.ndarray) -> float:
