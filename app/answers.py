@@ -166,7 +166,7 @@ def _pictures(chosen: Hearing, info: ModelInfo) -> None:
     with st.container(gap=None):
         st.altair_chart(charts.waveform(chosen.envelope, chosen.seconds), alt=f"Waveform of {chosen.name}.")
         st.altair_chart(
-            charts.spectrogram(chosen.log_mel, chosen.seconds),
+            charts.spectrogram(chosen.log_mel, chosen.seconds, is_last=not is_long),
             alt="Log-mel spectrogram, as the model saw it.",
         )
         if is_long:
