@@ -3,6 +3,7 @@
     pip install -c constraints.txt -e '.[dev]'
     python benchmarks/live_delay.py [--out results/benchmarks/live-delay.json]
 
+On a computer with other work, `chrt -r 1 python …` measures what is ours: the others wait meanwhile.
 In: the shipped model and a demo voice, sent as a microphone gives it: a tenth of a second every tenth of a second.
 Out: for each case the delay beyond the window, from the moment at which the last sample of a window was captured to
 the moment at which its answer is there (over the route) or drawn (in the browser), as a table and as JSON. Waiting for
@@ -166,7 +167,7 @@ def provenance() -> dict[str, Any]:
         "commit": commit or None,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared by server, speakers and browser",
-        "nice": os.nice(0),
+        "real_time_priority": os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO),
         "load_average": round(os.getloadavg()[0], 2),
     }
 
