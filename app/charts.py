@@ -261,7 +261,9 @@ _LEFT: Final[dict[str, Any]] = {
 
 
 def _time_axis(field: str, seconds: float, *, hidden: bool = False) -> alt.X:
-    axis = alt.Axis(labels=not hidden, ticks=not hidden, domain=not hidden, labelExpr=_CLOCK)
+    shown = not hidden
+    # A label beyond the end would make this chart narrower than the ones above it.
+    axis = alt.Axis(labels=shown, ticks=shown, domain=shown, labelExpr=_CLOCK, labelBound=True)
     title = None if hidden else "time, minutes : seconds"
     return alt.X(f"{field}:Q", scale=alt.Scale(domain=[0, seconds], nice=False), title=title, axis=axis)
 
