@@ -1,6 +1,7 @@
 """One hearing on the page: the answer first, then what it was heard in."""
 
 import html
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -27,22 +28,27 @@ NO_ANSWER: Final = {
 LONGEST_WAV: Final = 600.0  # seconds; a longer sound is played as it came
 
 
+def plain(text: str) -> str:
+    """`text` for places that take Markdown, as it is: what a file begins with may not draw a picture from elsewhere."""
+    return re.sub(r"([^\w\s])", r"\\\1", text)
+
+
 def remarks(answer: Prediction) -> list[str]:
     return [warning.replace("_", " ") for warning in answer.warnings]
 
 
 def show(chosen: Hearing, sound: Sound, info: ModelInfo, *, without_profile: Hearing | None) -> None:
-    st.subheader(chosen.name, anchor=False)
+    st.html(f"<h3 class='se-name'>{html.escape(chosen.name)}</h3>")
     if chosen.answer is None:
-        st.error(str(chosen.error), icon="❌")
+        st.error(plain(str(chosen.error)), icon="❌")
         return
     answer, bars = st.columns([2, 3], gap="large")
     with answer:
         _card(chosen.answer, info)
         if without_profile and without_profile.answer:
-            plain = without_profile.answer
-            share = f" {charts.percent(plain.confidence)}" if plain.confidence else ""
-            st.caption(f"Tuned to your voice. Without your profile: {charts.title(plain)}{share}")
+            other = without_profile.answer
+            share = f" {charts.percent(other.confidence)}" if other.confidence else ""
+            st.caption(f"Tuned to your voice. Without your profile: {charts.title(other)}{share}")
         for warning in chosen.answer.warnings:
             st.warning(WARNINGS.get(warning, warning), icon="⚠️")
     with bars:

@@ -50,6 +50,7 @@ _HEAT: Final = np.array(
 )
 
 FloatArray = npt.NDArray[np.float32]
+AnyFloats = npt.NDArray[np.floating[Any]]
 
 
 def colour(label: str) -> str:
@@ -198,7 +199,7 @@ def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> alt.C
 
 
 def spectrogram(
-    log_mel: FloatArray, seconds: float, *, height: int = 120, is_last: bool = False
+    log_mel: AnyFloats, seconds: float, *, height: int = 120, is_last: bool = False
 ) -> alt.LayerChart:
     """The log-mel that the model saw, low bands below; log_mel (n_mels, n_frames). The last chart shows the time."""
     picture = alt.Chart(alt.InlineData(values=[{"url": heat_map(log_mel)}])).mark_image(
@@ -224,10 +225,10 @@ def spectrogram(
     return chart
 
 
-def heat_map(log_mel: FloatArray) -> str:
+def heat_map(log_mel: AnyFloats) -> str:
     """A PNG of (n_mels, n_frames) as a data URL: 60 dB of range below the loudest cell."""
     top = float(log_mel.max(initial=-99))
-    share = np.clip((log_mel[::-1] - top) / 13.8 + 1, 0, 1)  # 60 dB in natural-log power
+    share = np.clip((log_mel[::-1].astype(np.float32) - top) / 13.8 + 1, 0, 1)  # 60 dB in natural-log power
     stops = np.linspace(0, 1, len(_HEAT))
     pixels = np.stack([np.interp(share, stops, _HEAT[:, channel]) for channel in range(3)], axis=2)
     file = io.BytesIO()

@@ -53,7 +53,7 @@ class Hearing:
     answer: Prediction | None = None
     windows: tuple[Prediction, ...] = ()
     envelope: FloatArray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    log_mel: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    log_mel: npt.NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), np.float16))
     error: SpeechEmotionError | None = None
 
 
@@ -110,7 +110,7 @@ class Analysis:
             self._classifier.pool(windows),
             windows,
             self._outline.envelope,
-            self._outline.log_mel,
+            self._outline.log_mel.astype(np.float16),
         )
 
     def _fail(self, error: SpeechEmotionError) -> None:

@@ -51,8 +51,7 @@ def _given(state: Session) -> list[Sound]:
             for file_name, label in session.SAMPLES.items():
                 if st.button(label, key=file_name):
                     state.keep(session.sample(file_name))
-    found = [Sound.of(file.name, file) for file in files]
-    sounds = {sound.sha256: sound for sound in [*found, *reversed(state.kept.values())]}
+    sounds = {sound.sha256: sound for sound in [*state.take(files), *reversed(state.kept.values())]}
     if state.kept and st.button("Forget recordings and samples", type="tertiary", icon="🧹"):
         state.forget_all()
         st.session_state.pop("recording", None)
@@ -86,6 +85,7 @@ def _heard(state: Session, sounds: Sequence[Sound]) -> list[Hearing]:
         with place.container(border=True):
             _work(state, todo, keys)
     place.empty()
+    state.forget_old({sound.sha256 for sound in sounds})
     if stopped := [key for key in keys if key in state.cancelled]:
         names = ", ".join(dict.fromkeys(keys[key].name for key in stopped))
         with place.container(horizontal=True, vertical_alignment="center"):
@@ -107,7 +107,7 @@ def _work(state: Session, todo: list[Key], keys: dict[Key, Sound]) -> None:
                 f"Listening … {charts.clock(analysis.seconds_done)} of sound"
                 + (f", {n_done + 1} of {len(todo)}" if len(todo) > 1 else ""),
             )
-        state.remember(key, analysis.hearing)
+        state.hearings[key] = analysis.hearing
         state.running = state.running_key = None
 
 

@@ -15,6 +15,7 @@ STYLE = """
   border-radius: .5rem; background: color-mix(in srgb, currentColor 6%, transparent); }
 .se-icon { font-size: 3.2rem; line-height: 1; }
 .se-answer { font-size: 2rem; font-weight: 700; line-height: 1.15; }
+.se-name { padding: 1rem 0 0; overflow-wrap: anywhere; }
 .se-legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; padding-left: 52px; font-size: .85rem; }
 .se-chip i { display: inline-block; width: .8em; height: .8em; border-radius: .2em; margin-right: .4em; }
 .se-line { opacity: .85; }

@@ -5,6 +5,7 @@ themselves live in the uploader, or here until they are removed.
 """
 
 import io
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Final
@@ -12,10 +13,11 @@ from typing import Final
 import shared
 import streamlit as st
 from hearing import Analysis, Hearing, Sound
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from speech_emotion import SpeakerProfile
 
-MOST_HEARINGS: Final = 500  # some 300 kB each
+MOST_HEARINGS: Final = 200  # of sounds that are no longer there; 60 to 200 kB each
 MOST_KEPT: Final = 20  # recordings and samples; the uploader keeps its own
 SAMPLES: Final = {"demo-fast.flac": "⚡ A fast voice", "demo-lively.flac": "🎢 A lively voice"} | {
     "demo-low.flac": "🐢 A low voice"
@@ -26,9 +28,11 @@ Key = tuple[str, str]  # sha256 of a sound, and of the profile ("" without one)
 
 @dataclass
 class Session:
-    """`kept`: sounds that no widget holds. `cancelled`: what is not to be worked out until it is asked for again."""
+    """`kept`: sounds that no widget holds. `uploaded`: those in the uploader, by the names it gives them itself.
+    `cancelled`: what is not to be worked out until it is asked for again."""
 
     kept: dict[str, Sound] = field(default_factory=dict)
+    uploaded: dict[str, Sound] = field(default_factory=dict)
     hearings: dict[Key, Hearing] = field(default_factory=dict)
     running: Analysis | None = None
     running_key: Key | None = None
@@ -47,10 +51,18 @@ class Session:
         while len(self.kept) > MOST_KEPT:
             del self.kept[next(iter(self.kept))]
 
-    def remember(self, key: Key, hearing: Hearing) -> None:
-        self.hearings[key] = hearing
-        while len(self.hearings) > MOST_HEARINGS:
-            del self.hearings[next(iter(self.hearings))]
+    def take(self, files: Sequence[UploadedFile]) -> list[Sound]:
+        """The sounds in the uploader; each is looked at once, however often the page runs."""
+        self.uploaded = {
+            file.file_id: self.uploaded.get(file.file_id) or Sound.of(file.name, file) for file in files
+        }
+        return list(self.uploaded.values())
+
+    def forget_old(self, present: Collection[str]) -> None:
+        """Of the hearings of sounds that are not `present` (sha256) any more, the newest stay."""
+        absent = [key for key in self.hearings if key[0] not in present]
+        for key in absent[: max(len(absent) - MOST_HEARINGS, 0)]:
+            del self.hearings[key]
 
     def work_on(self, key: Key, sound: Sound) -> Analysis:
         """The analysis of `sound`, gone on with where an earlier run of the page left it."""

@@ -4,6 +4,7 @@ import io
 import json
 from typing import Any, Final
 
+import answers
 import charts
 import session
 import shared
@@ -67,7 +68,7 @@ def _enrol(state: Session, sources: list[Any]) -> None:
         with st.spinner("Listening to your voice …"):
             profile = shared.classifier().enrol(*sources)
     except SpeechEmotionError as error:
-        st.error(str(error), icon="❌")
+        st.error(answers.plain(str(error)), icon="❌")
         return
     _adopt(state, profile)
 
@@ -80,7 +81,7 @@ def _load(state: Session, file: io.BytesIO, info: ModelInfo) -> None:
         st.error("This is no JSON. Choose a profile that you downloaded here.", icon="❌")
         return
     except SpeechEmotionError as error:
-        st.error(str(error), icon="❌")
+        st.error(answers.plain(str(error)), icon="❌")
         return
     _adopt(state, profile)
 

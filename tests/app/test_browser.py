@@ -173,6 +173,15 @@ def test_a_long_sound_shows_how_far_it_is_and_can_be_cancelled(
     expect(page.get_by_text("of sound")).to_be_visible(timeout=15 * SECONDS)
 
 
+def test_a_file_beyond_the_limit_is_refused_in_words(app_url: str, browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "huge.wav"
+    with path.open("wb") as file:
+        file.truncate(201 * 2**20)
+    page = opened(browser, app_url)
+    page.locator("input[type=file]").first.set_input_files(path)
+    expect(page.get_by_text("File must be 200.0MB or smaller")).to_be_visible()
+
+
 def test_two_visits_at_once_do_not_mix(app_url: str, browser: Browser, shipped: Classifier) -> None:
     one, other = opened(browser, app_url), opened(browser, app_url)
     low, high = (sounds.wav(sounds.voice(3.0, f0=pitch)) for pitch in (110, 260))

@@ -42,8 +42,8 @@ def test_the_outline_is_that_of_the_sound(classifier: Classifier) -> None:
     assert hearing.envelope[:, 1].max() == samples.max()
     assert len(hearing.envelope) == hearing.log_mel.shape[1] == -(-len(samples) // 160)
     seen = classifier.log_mel(VOICE)
-    assert hearing.log_mel[:, 0].tolist() == seen[:, 0].tolist()
-    assert set(hearing.log_mel[3, :800]) <= set(seen[3])
+    assert hearing.log_mel[:, 0].tolist() == seen.astype(np.float16)[:, 0].tolist()
+    assert set(hearing.log_mel[3, :800]) <= set(seen[3].astype(np.float16))
 
 
 @pytest.mark.parametrize("seconds", [2.0, 3.0, 3.2, 9.3, 31.7])
