@@ -58,7 +58,7 @@ def main() -> None:
         }
         if index == 0:
             report["recall"] = recall(prints, arguments.n)
-        print(json.dumps(report, indent=1), flush=True)  # noqa: T201
+        print(json.dumps(report, indent=1), flush=True)
     report |= {"command": " ".join(["python", "benchmarks/audit.py", *sys.argv[1:]]), "commit": commit()}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")

@@ -168,9 +168,9 @@ def main() -> None:
         return
     counts = fuzz(arguments.seed, arguments.seconds, arguments.count)
     for what, n in counts.most_common():
-        print(f"{n:>9} {what}")  # noqa: T201
+        print(f"{n:>9} {what}")
     findings = [what for what in counts if what.startswith("FOUND")]
-    print(f"{counts.total():>9} cases, {len(findings)} findings")  # noqa: T201
+    print(f"{counts.total():>9} cases, {len(findings)} findings")
     sys.exit(bool(findings))
 
 

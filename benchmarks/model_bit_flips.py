@@ -44,7 +44,7 @@ def main() -> None:
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"{report['refused']} of {report['flips']} flips refused: {report['outcomes']}")  # noqa: T201
+    print(f"{report['refused']} of {report['flips']} flips refused: {report['outcomes']}")
     sys.exit(0 if report["refused"] == report["flips"] else 1)
 
 

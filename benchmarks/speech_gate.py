@@ -208,17 +208,17 @@ def commit() -> str | None:
 
 def print_table(report: dict[str, Any]) -> None:
     for title in ("false_abstention_percent", "rejected_percent"):
-        print(title.replace("_", " "))  # noqa: T201
+        print(title.replace("_", " "))
         for name, row in report[title].items():
             for kind, found in row.items():
                 interval = "–".join(map(str, found["ci95"]))
-                print(f"  {name:<16} {kind:<19} {found['percent']:6.2f}  [{interval}]  n {found['n']}")  # noqa: T201
-    print(f"rejected by a {report['decided_by']} that never heard the kind")  # noqa: T201
+                print(f"  {name:<16} {kind:<19} {found['percent']:6.2f}  [{interval}]  n {found['n']}")
+    print(f"rejected by a {report['decided_by']} that never heard the kind")
     for name, kinds in report["left_out_rejected_percent"].items():
         for kind, row in kinds.items():
-            print(f"  {name:<16} {kind:<40} {row['percent']:6.1f}  n {row['n']}")  # noqa: T201
+            print(f"  {name:<16} {kind:<40} {row['percent']:6.1f}  n {row['n']}")
     for name, spent in report["milliseconds_per_window"].items():
-        print(f"{name}: {spent} ms a window of 3 s")  # noqa: T201
+        print(f"{name}: {spent} ms a window of 3 s")
 
 
 if __name__ == "__main__":

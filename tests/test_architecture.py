@@ -15,7 +15,7 @@ NAME = "speech_emotion"
 RUNTIME = ["errors", "labels", "cells", "extras", "_containers", "_decoders", "audio", "speech", "windows"]
 RUNTIME += ["prediction", "model_info", "model", "profile", "stream", "classifier"]
 LEARNING = ["corpora", "evaluation", "training"]  # the same order holds among these
-FRONT_DOORS = ["printing", "cli", "__main__"]
+FRONT_DOORS = ["printing", "cli", "rest", "server", "__main__"]
 RUNTIME_LIBRARIES = {"numpy", "onnxruntime", "soundfile", "soxr", "av"}
 TORCH = {"torch", "onnx", "onnxscript", "safetensors", "tensorboard"}
 
@@ -99,9 +99,16 @@ def test_the_runtime_never_looks_up(name: str) -> None:
     assert foreign(name) - sys.stdlib_module_names - {NAME} <= RUNTIME_LIBRARIES
 
 
-@pytest.mark.parametrize("name", [*RUNTIME, *LEARNING, "printing"])
+@pytest.mark.parametrize("name", [*RUNTIME, *LEARNING, "printing", "rest"])
 def test_nobody_imports_a_front_door(name: str) -> None:
-    assert not ours(name) & {"cli", "printing", "__main__"}
+    assert not ours(name) & set(FRONT_DOORS)
+
+
+def test_the_server_stands_on_the_runtime_alone() -> None:
+    assert ours("server") <= {*RUNTIME, "rest"}
+    assert ours("rest") <= set(RUNTIME)
+    assert foreign("rest") - sys.stdlib_module_names - {NAME} == {"starlette"}
+    assert foreign("server") - sys.stdlib_module_names - {NAME} == {"numpy", "starlette"}
 
 
 @pytest.mark.parametrize("name", [*RUNTIME, "corpora", "evaluation", "printing"])  # cli asks for it by name

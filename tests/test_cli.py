@@ -95,6 +95,21 @@ def test_a_timeline_is_a_line_a_window(shell: Shell, classifier: Classifier) -> 
     assert "0.50–3.50 s" in out
 
 
+def test_the_hop_is_how_often_a_timeline_answers(shell: Shell, classifier: Classifier) -> None:
+    rows = shell.rows("--timeline", "--hop", "0.25", "voice.wav")
+    assert [row["start_seconds"] for row in rows] == [0.0, 0.25, 0.5]
+    often = classifier.timeline("voice.wav", hop_seconds=0.25)
+    assert rows == [{"source": "voice.wav"} | answer.to_dict() for answer in often]
+
+
+def test_a_hop_without_a_timeline_or_out_of_range_is_refused_once(shell: Shell) -> None:
+    code, _, err = shell("predict", "voice.wav", "--hop", "0.5")
+    assert (code, "add --timeline" in err) == (2, True)
+    code, out, err = shell("predict", "voice.wav", "silent.wav", "--timeline", "--hop", "9")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "must be 0.05 to 3 s, not 9.0" in err
+
+
 def test_json_rows_are_the_prediction(shell: Shell, classifier: Classifier) -> None:
     assert shell.rows("voice.wav", "silent.wav") == [
         {"source": "voice.wav"} | classifier.predict("voice.wav").to_dict(),

@@ -1,5 +1,7 @@
 """What the pages say must be so: files they link to, verbs they call, their tables, scores and outputs."""
 
+import json
+import math
 import re
 from pathlib import Path
 
@@ -70,6 +72,17 @@ def test_the_readme_states_the_headline_and_the_gap_between_the_sexes() -> None:
     assert f"**{result.uar} %**" in README
     assert f"women's voices ({women} %) than on men's ({men} %)" in " ".join(README.split())
     assert f"UAR {women} against {men} %" in (ROOT / "docs/limits.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_live_sound_states_the_delays_that_were_measured() -> None:
+    cases = json.loads((ROOT / "results/benchmarks/live-delay.json").read_text())["cases"].values()
+    page = " ".join((ROOT / "docs/live.md").read_text(encoding="utf-8").split())
+    medians = {f"{case['median_ms'] / 1000:.2f}" for case in cases}
+    assert len(medians) == 1
+    within = math.ceil(max(case["p99_ms"] for case in cases) / 10) / 100
+    assert f"{medians.pop()} s after the sound (median; 99 % within {within:.2f} s)" in page
+    share = max(case.get("core_share_a_speaker", 0) for case in cases)
+    assert f"{100 * share:.0f} % of a core" in page
 
 
 def test_the_readme_shows_what_the_demo_prints() -> None:

@@ -169,6 +169,19 @@ def test_it_comes_back_from_its_file(tuned: Classifier, profile: SpeakerProfile,
     )
 
 
+def test_it_travels_as_a_document(tuned: Classifier, profile: SpeakerProfile, tmp_path: Path) -> None:
+    document = profile.to_dict()
+    assert SpeakerProfile.from_dict(document) == profile
+    assert SpeakerProfile.from_dict(json.loads(json.dumps(document))) == profile
+    profile.save(tmp_path / "me.json")
+    assert json.loads((tmp_path / "me.json").read_text()) == document
+    with pytest.raises(ModelError, match=r"this is no profile of a voice: .*finite.*speech-emotion enrol"):
+        SpeakerProfile.from_dict(document | {"seconds": 1, "mean": [float("nan")] * 16})
+    for other in (None, [], "me.json", {}):
+        with pytest.raises(ModelError, match="no profile of a voice"):
+            SpeakerProfile.from_dict(other)
+
+
 def test_a_profile_that_cannot_be_written(profile: SpeakerProfile, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot write the profile .*No such file.*Choose another path"):
         profile.save(tmp_path / "nowhere" / "me.json")

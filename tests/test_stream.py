@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speech_emotion.classifier import Classifier
-from speech_emotion.errors import AudioTooLargeError, InvalidWaveformError, SpeechEmotionError
+from speech_emotion.errors import AudioTooLargeError, ConfigError, InvalidWaveformError, SpeechEmotionError
 from speech_emotion.model import EmotionModel, Scores
 from speech_emotion.prediction import Prediction
 
@@ -15,8 +15,8 @@ RATE = 44_100
 VOICE = sounds.voice(6.4, RATE)
 
 
-def listen(classifier: Classifier, *chunks: np.ndarray) -> list[Prediction]:
-    stream = classifier.stream(sample_rate=RATE)
+def listen(classifier: Classifier, *chunks: np.ndarray, hop_seconds: float | None = None) -> list[Prediction]:
+    stream = classifier.stream(sample_rate=RATE, hop_seconds=hop_seconds)
     return [prediction for chunk in chunks for prediction in stream.push(chunk)] + stream.finish()
 
 
@@ -26,6 +26,34 @@ def test_any_chunking_gives_the_timeline_bit_for_bit(classifier: Classifier, cut
     expected = classifier.timeline(VOICE, sample_rate=RATE)
     assert len(expected) == 5
     assert listen(classifier, *np.split(VOICE, sorted(cuts))) == expected
+
+
+@settings(max_examples=10, deadline=None)
+@given(cuts=st.lists(st.integers(0, len(VOICE)), max_size=6), hop=st.floats(0.05, 3.0))
+def test_any_hop_gives_the_timeline_of_that_hop(classifier: Classifier, cuts: list[int], hop: float) -> None:
+    expected = classifier.timeline(VOICE, sample_rate=RATE, hop_seconds=hop)
+    n_full = 1 + int((102_400 - 48_000) // round(hop * 16_000))
+    assert len(expected) - n_full in (0, 1)  # the last window moves back to end with the sound
+    starts = [round(answer.start_seconds * 16_000) for answer in expected[:n_full]]
+    assert starts == [index * round(hop * 16_000) for index in range(n_full)]
+    assert listen(classifier, *np.split(VOICE, sorted(cuts)), hop_seconds=hop) == expected
+
+
+def test_the_hop_changes_how_often_not_what_is_answered(classifier: Classifier) -> None:
+    own = listen(classifier, VOICE)
+    assert listen(classifier, VOICE, hop_seconds=1.0) == own  # the stand-in's own pace
+    often = listen(classifier, VOICE, hop_seconds=0.5)
+    assert [answer.start_seconds for answer in often[:4]] == [0.0, 0.5, 1.0, 1.5]
+    assert often[0::2][:4] == own[:4]
+
+
+@pytest.mark.parametrize("hop", [0, 0.049, 3.001, -1, float("nan"), float("inf"), "0.5", True])
+def test_an_impossible_hop_is_refused_with_a_next_step(classifier: Classifier, hop: float) -> None:
+    message = r"0\.05 to 3 s.*Pass for example 0\.5, or leave it out for the model's 1 s"
+    with pytest.raises(ConfigError, match=message):
+        classifier.stream(sample_rate=RATE, hop_seconds=hop)
+    with pytest.raises(ConfigError, match=message):
+        classifier.timeline(VOICE, sample_rate=RATE, hop_seconds=hop)
 
 
 def test_an_answer_comes_as_soon_as_its_window_is_full(classifier: Classifier) -> None:

@@ -1,5 +1,7 @@
 """Framing against a table, and the property that how samples arrive changes nothing."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -96,3 +98,19 @@ def test_only_about_a_window_is_held() -> None:
     n_held = len(framer._held) + sum(map(len, framer._pending))
     assert n_held <= 1000 + 500 + 777
     assert framer._held.base is None or len(framer._held.base) <= 3000
+
+
+def test_crumbs_make_the_same_windows_and_take_no_more_memory() -> None:
+    sizes = {"window": 48_000, "hop": 8_000, "least": 8_000}
+    samples = np.arange(64_000, dtype=np.float32)
+    framer, windows = Framer(*sizes.values()), []
+    tracemalloc.start()
+    for sample in samples:
+        windows += framer.push([sample])
+    _, n_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert spans(windows + framer.finish()) == spans(frame(64_000, **sizes))
+    for window in windows:
+        start, end = spans([window])[0]
+        np.testing.assert_array_equal(window.samples, np.arange(start, end))
+    assert n_bytes < 1_200_000  # three windows, which this test holds, and one that is being filled: 0.8 MB

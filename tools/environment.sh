@@ -25,13 +25,16 @@ install() (
         make_venv
     fi
     echo $$ >.venv/installing
-    rm -f .venv/*.stamp
+    for old in .venv/*.stamp; do
+        [ "$(cat "$old" 2>/dev/null)" = "$wanted" ] || rm -f "$old"
+    done
     say "Installing into .venv, once: about half a minute for ./run, some minutes for ./test …"
     .venv/bin/python -m pip install -qq -c constraints.txt "$@" >&2 || stop \
         "The installation failed; the lines above say why. Try again when that is mended." \
         "The pinned packages are tested with Python 3.11. PYTHON=python3.11 $0 would choose it."
     .venv/bin/python -m compileall -q src
     echo "$wanted" >.venv/run.stamp # every install brings the runtime
+    case " $* " in *" requirements.txt "*) echo "$wanted" >.venv/app.stamp ;; esac
     echo "$wanted" >"$stamp"
     rm .venv/installing
 )

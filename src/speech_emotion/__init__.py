@@ -15,6 +15,7 @@ from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.labels import EMOTIONS
 
 if TYPE_CHECKING:
+    from speech_emotion.audio import open_audio
     from speech_emotion.classifier import Classifier, load, predict
     from speech_emotion.prediction import Prediction
     from speech_emotion.profile import SpeakerProfile
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "errors",
     "load",
+    "open_audio",
     "predict",
 ]
 
@@ -40,6 +42,7 @@ _HOMES = {
     "Prediction": "prediction",
     "SpeakerProfile": "profile",
     "load": "classifier",
+    "open_audio": "audio",
     "predict": "classifier",
 }
 

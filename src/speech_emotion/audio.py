@@ -35,6 +35,13 @@ FULL_SCALE = 0.98  # A-law and mu-law end here
 CLIPPED_SHARE = 1e-3
 QUIET_PEAK = 0.005  # 7 of the 16 bits of a recording
 CANCELLED_POWER = 0.1  # of the power that channels without anything in common would leave
+# A recording is noisy where its quiet frames (10th percentile) lie less than this below its loud ones (95th). Of clean
+# clips of RAVDESS, nEMO, EmotionTTS and Indian EmoSpeech 0 to 1 % do, with pink noise 5 dB below the voice 98 to 100 %
+# (200 each), and a steady tone or noise does.
+NOISY_RANGE_DB = 20
+LEVEL_FRAME_SECONDS = 0.02
+MIN_LEVEL_FRAMES = 25
+HEARD_DB = -60  # loud frames below this are no sound to speak of
 _DO_NOT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files
 
 
@@ -166,7 +173,7 @@ class Resampler:
         self._soxr = None
         if sample_rate != SAMPLE_RATE:
             self._soxr = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, quality="HQ")
-        self._levels = _Levels()
+        self._levels = _Levels(round(LEVEL_FRAME_SECONDS * sample_rate))
         self._n_samples = 0
 
     @property
@@ -208,9 +215,12 @@ class Resampler:
 
 
 class _Levels:
-    """What the levels say about a recording, counted as it passes."""
+    """What the levels say about a recording, counted as it passes, in frames of `n_frame` samples."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_frame: int) -> None:
+        self._n_frame = n_frame
+        self._rest = np.zeros(0, np.float32)  # fills no frame yet
+        self._n_frames_at = np.zeros(200, np.int64)  # how many frames have -160, -159, … 39 dB
         self._n_values = self._n_full_scale = 0
         self._power = self._mono_power = self._mono_peak = 0.0
 
@@ -222,15 +232,32 @@ class _Levels:
         if n_channels > 1:
             self._mono_power += float(np.square(mono).sum())
             self._power += float(np.square(samples).sum()) / n_channels**2  # if nothing is in common
+        held = np.concatenate([self._rest, mono])
+        n_whole = len(held) // self._n_frame * self._n_frame
+        self._rest = held[n_whole:]
+        power = np.square(held[:n_whole].reshape(-1, self._n_frame)).mean(axis=1)  # (frame,)
+        level_db = 10 * np.log10(power + 1e-16)
+        np.add.at(self._n_frames_at, np.clip(level_db + 160, 0, 199).astype(int), 1)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         found = {
             "clipped": self._n_full_scale > CLIPPED_SHARE * self._n_values,
             "quiet": self._mono_peak < QUIET_PEAK,
+            "noisy": self._is_noisy,
             "phase_cancelled": self._mono_power < CANCELLED_POWER * self._power,
         }
         return tuple(word for word, is_so in found.items() if is_so)
+
+    @property
+    def _is_noisy(self) -> bool:
+        n_frames = np.cumsum(self._n_frames_at)
+        quiet_db, loud_db = (
+            int(np.searchsorted(n_frames, share * n_frames[-1])) - 160 for share in (0.1, 0.95)
+        )
+        return (
+            n_frames[-1] >= MIN_LEVEL_FRAMES and loud_db >= HEARD_DB and loud_db - quiet_db < NOISY_RANGE_DB
+        )
 
 
 def _decoder_of(source: Source, sample_rate: int | None, resources: ExitStack) -> Decoder:

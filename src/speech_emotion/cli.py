@@ -103,6 +103,10 @@ def predict(
     timeline: Annotated[
         bool, typer.Option("--timeline", help="One answer a window, not one a file.")
     ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="How often --timeline answers; by default the model's pace."),
+    ] = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A CSV table.")] = False,
     model: ModelOption = None,
@@ -118,14 +122,17 @@ def predict(
         raise typer.BadParameter("give at least one sound file, or --demo")
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv are two formats; choose one")
+    if hop is not None and not timeline:
+        raise typer.BadParameter("--hop is how often --timeline answers; add --timeline")
     from speech_emotion import printing
     from speech_emotion.classifier import load
     from speech_emotion.profile import SpeakerProfile
 
     classifier = load(model)
+    classifier.info.with_hop(hop)  # one refusal, not one a file
     voice = SpeakerProfile.load(profile) if profile else None
     if voice:
-        voice.for_model(classifier.info)  # one refusal, not one a file
+        voice.for_model(classifier.info)  # the same
     failed: list[str] = []
 
     def outcomes() -> Iterator[printing.Outcome]:
@@ -135,7 +142,7 @@ def predict(
             name = Path(source).name if source in voices else source  # where those lie is of no interest
             try:
                 predictions = (
-                    classifier.timeline(source, profile=voice)
+                    classifier.timeline(source, profile=voice, hop_seconds=hop)
                     if timeline
                     else [classifier.predict(source, profile=voice)]
                 )

@@ -3,15 +3,16 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
-from typing import Any, Final
+from dataclasses import MISSING, dataclass, field, replace
+from typing import Any, Final, Self
 
 from speech_emotion.audio import SAMPLE_RATE
-from speech_emotion.errors import ModelFormatError
+from speech_emotion.errors import ConfigError, ModelFormatError
 
 FORMAT_VERSION: Final = 1
 METADATA_KEY: Final = "speech_emotion"
 NEXT_STEP: Final = "Export it again with: speech-emotion export"
+MIN_HOP_SECONDS: Final = 0.05
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "name": (str,),
@@ -92,6 +93,21 @@ class ModelInfo:
     @property
     def min_samples(self) -> int:
         return round(self.min_seconds * self.sample_rate)
+
+    def with_hop(self, hop_seconds: float | None) -> Self:
+        """The same model asked for an answer every `hop_seconds`, or at its own pace with None.
+
+        ConfigError unless MIN_HOP_SECONDS ≤ hop_seconds ≤ window_seconds: beyond that, sound would go unheard.
+        """
+        if hop_seconds is None:
+            return self
+        is_number = isinstance(hop_seconds, int | float) and not isinstance(hop_seconds, bool)
+        if not is_number or not MIN_HOP_SECONDS <= hop_seconds <= self.window_seconds:
+            raise ConfigError(
+                f"hop_seconds, how often an answer is given, must be {MIN_HOP_SECONDS:g} to {self.window_seconds:g} s, "
+                f"not {hop_seconds!r:.40}. Pass for example 0.5, or leave it out for the model's {self.hop_seconds:g} s"
+            )
+        return replace(self, hop_seconds=float(hop_seconds))
 
 
 def parse(text: str, *, size_bytes: int, sha256: str) -> ModelInfo:

@@ -54,14 +54,28 @@ class SpeakerProfile:
             )
         return np.array([self.mean, self.deviation], np.float32)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, in types that JSON knows: what `save` writes."""
+        plain = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+        return {"format_version": FORMAT_VERSION, **plain}
+
+    @classmethod
+    def from_dict(cls, document: Any) -> "SpeakerProfile":
+        """The profile that `to_dict` gave, also after a journey as JSON; ModelError where it is none."""
+        try:
+            return _parse(document)
+        except _MalformedError as error:
+            raise ModelError(f"this is no profile of a voice: {error}. {NEXT_STEP}") from error
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON: whole, or not at all."""
         final = Path(path)
         partial = final.with_name(f".{final.name}.partial")
-        document = {"format_version": FORMAT_VERSION, **asdict(self)}
         try:
             with partial.open("w", encoding="utf-8") as file:
-                json.dump(document, file, indent=1, allow_nan=False)
+                json.dump(self.to_dict(), file, indent=1, allow_nan=False)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(final)
@@ -96,6 +110,7 @@ class _MalformedError(ValueError):
 def _parse(document: Any) -> SpeakerProfile:
     if not isinstance(document, dict):
         raise _MalformedError("it is no JSON object")
+    document = dict(document)
     if (version := document.pop("format_version", None)) != FORMAT_VERSION:
         raise _MalformedError(f"it has format version {version!r}, this package reads {FORMAT_VERSION}")
     names = set(SpeakerProfile.__dataclass_fields__)

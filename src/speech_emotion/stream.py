@@ -29,8 +29,10 @@ class Ear:
     Here is decided whether somebody speaks: by the model where it judges that, by the speech gate where it does not.
     """
 
-    def __init__(self, model: EmotionModel, profile: SpeakerProfile | None = None) -> None:
-        info = model.info
+    def __init__(
+        self, model: EmotionModel, profile: SpeakerProfile | None = None, hop_seconds: float | None = None
+    ) -> None:
+        info = model.info.with_hop(hop_seconds)
         self._model = model
         self._profile = profile.for_model(info) if profile else None
         self._framer = Framer(info.window_samples, info.hop_samples, info.min_samples)
@@ -62,11 +64,16 @@ class Ear:
 
 
 class Listener:
-    """Takes 16 kHz mono samples in pieces of any size, answers window by window, for one voice or for any."""
+    """Takes 16 kHz mono samples in pieces of any size, answers window by window, for one voice or for any.
 
-    def __init__(self, model: EmotionModel, profile: SpeakerProfile | None = None) -> None:
+    A window starts every `hop_seconds`; None leaves that to the model.
+    """
+
+    def __init__(
+        self, model: EmotionModel, profile: SpeakerProfile | None = None, hop_seconds: float | None = None
+    ) -> None:
         self._info = model.info
-        self._ear = Ear(model, profile)
+        self._ear = Ear(model, profile, hop_seconds)
         self._answered = False
 
     def push(self, samples: FloatArray) -> list[Prediction]:
@@ -95,15 +102,21 @@ class Listener:
 
 
 class EmotionStream:
-    """Live sound in, predictions out: those of `Classifier.timeline` for the same samples.
+    """Live sound in, predictions out: those of `Classifier.timeline` for the same samples and hop.
 
     `warnings` is what the gate noticed so far; a prediction given before the end cannot carry it.
     """
 
-    def __init__(self, model: EmotionModel, sample_rate: int, profile: SpeakerProfile | None = None) -> None:
+    def __init__(
+        self,
+        model: EmotionModel,
+        sample_rate: int,
+        profile: SpeakerProfile | None = None,
+        hop_seconds: float | None = None,
+    ) -> None:
         self._sample_rate = sample_rate
         self._resampler = Resampler(sample_rate)
-        self._listener = Listener(model, profile)
+        self._listener = Listener(model, profile, hop_seconds)
         self._state: Literal["new", "open", "finished"] = "new"
 
     @property

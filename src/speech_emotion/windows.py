@@ -5,11 +5,14 @@ no sample goes unheard and nothing is padded: zeros beside a sound would change 
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
+
+MANY_PIECES: Final = 256  # kept apart until then; of single samples a window would take 7 MB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +50,8 @@ class Framer:
         piece = np.array(samples, np.float32)  # a copy: callers reuse their buffers
         self._pending.append(piece)
         self._n_samples += len(piece)
+        if len(self._pending) >= MANY_PIECES:
+            self._join()
         if self._n_samples < self._next_start + self._window_samples:
             return []
         self._join()

@@ -80,6 +80,22 @@ def test_timeline_and_stream_pool_to_the_same_numbers(shipped: Classifier, clip:
         assert pool(heard) == expected
 
 
+@pytest.mark.parametrize("hop", [0.05, 0.5, 0.7, 3.0])
+def test_timeline_stream_and_command_agree_at_every_hop(
+    shipped: Classifier, clip: Path, command: Callable[..., list[dict[str, Any]]], hop: float
+) -> None:
+    expected = shipped.timeline(clip, hop_seconds=hop)
+    assert round(16_000 * (expected[1].start_seconds - expected[0].start_seconds)) == min(
+        round(hop * 16_000), round(2.3 * 16_000)
+    )
+    for n_chunk in (777, 4_800, len(INTEGERS)):
+        stream = shipped.stream(sample_rate=RATE, hop_seconds=hop)
+        pieces = [INTEGERS[start : start + n_chunk] for start in range(0, len(INTEGERS), n_chunk)]
+        assert [answer for piece in pieces for answer in stream.push(piece)] + stream.finish() == expected
+    rows = [{"source": str(clip)} | answer.to_dict() for answer in expected]
+    assert command("--timeline", "--hop", str(hop), clip) == rows
+
+
 def test_the_command_gives_the_same_numbers(
     shipped: Classifier, clip: Path, command: Callable[..., list[dict[str, Any]]]
 ) -> None:

@@ -1,0 +1,483 @@
+// The microphone of this browser, heard by the route /stream of the server that sent the page, and what it answers.
+// In: `data` from live.py. Out: the trigger "session" once listening ends. The messages: docs/live.md.
+
+const CHUNKS_A_SECOND = 10;
+const SHOWN_SECONDS = 60;
+const PATIENCE_SECONDS = 10; // for the server: to accept, to answer, to say goodbye
+const MOST_UNSENT_BYTES = 2 ** 21; // 11 s of 48 kHz: the network or the server is too slow
+const FLOOR_DBFS = -60;
+const QUIET_DBFS = -40; // peak of the last two seconds
+const CLIPPING = 0.98; // of full scale
+
+// Runs beside the page, where no rendering delays it; no sample is dropped between two chunks.
+const COLLECTOR = `
+registerProcessor("collector", class extends AudioWorkletProcessor {
+  constructor({ processorOptions }) {
+    super();
+    this.chunk = new Float32Array(processorOptions.size);
+    this.filled = 0;
+    this.isOver = false;
+    this.port.onmessage = () => { this.isOver = true; this.pass(); };
+  }
+  process([channels]) {
+    const samples = channels[0] ?? [];
+    for (let taken = 0; taken < samples.length && !this.isOver; ) {
+      const part = samples.subarray(taken, taken + this.chunk.length - this.filled);
+      this.chunk.set(part, this.filled);
+      this.filled += part.length;
+      taken += part.length;
+      if (this.filled === this.chunk.length) this.pass();
+    }
+    return !this.isOver;
+  }
+  pass() {
+    const samples = this.chunk.slice(0, this.filled);
+    this.filled = 0;
+    this.port.postMessage({ samples, heardAt: Date.now(), isLast: this.isOver }, [samples.buffer]);
+  }
+});`;
+
+const CLOSED = {
+  1008: "The server ended the session. Press Start for another one.",
+  1012: "The server is being restarted. Press Start in a moment.",
+  1013: "The server is listening to as many people as it can. Try again in a moment.",
+};
+const LOST = "The connection to the server was lost. What was answered so far is kept. Press Start to begin anew.";
+const REFUSED = {
+  NotAllowedError:
+    "The microphone was not allowed. Allow it for this page, at the left of the address bar, then press Start.",
+  NotFoundError: "No microphone was found. Plug one in, then press Start.",
+  NotReadableError: "The microphone is in use by another program, or switched off. Free it, then press Start.",
+};
+const INSECURE =
+  "Browsers give the microphone only to pages on https or on localhost, and this one is on plain http. " +
+  "Open it as http://localhost on the computer that runs it, or serve it with https (docs/live.md).";
+
+const panels = new WeakMap(); // what is mounted: Streamlit calls again for the same element whenever the page reruns
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  if (!panels.has(parentElement)) panels.set(parentElement, new Panel(parentElement));
+  panels.get(parentElement).update(data, setTriggerValue);
+  return () => panels.get(parentElement).leave();
+}
+
+/** From the microphone to the answers: one press of Start until Stop, or until something breaks. */
+class Listening {
+  constructor(data, watcher) {
+    Object.assign(this, { data, watcher, isOver: false, isStopping: false });
+    this.ready = null;
+    this.answers = [];
+    this.warnings = [];
+    this.nSent = this.nReceived = 0;
+    this.heardAt = new Map(); // number of samples sent → when the last of them was heard, ms
+    this.lastWord = performance.now(); // of the server
+  }
+
+  get sampleRate() {
+    return this.context?.sampleRate ?? 0;
+  }
+
+  get seconds() {
+    return this.sampleRate ? this.nSent / this.sampleRate : 0;
+  }
+
+  async start() {
+    try {
+      if (!window.isSecureContext || !navigator.mediaDevices) return this.end(INSECURE);
+      const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+      this.microphone = await navigator.mediaDevices.getUserMedia({ audio: plain });
+      this.context = new AudioContext(); // at its own rate: forcing one fails in some browsers
+      await this.context.resume();
+      const module = URL.createObjectURL(new Blob([COLLECTOR], { type: "text/javascript" }));
+      await this.context.audioWorklet.addModule(module);
+      URL.revokeObjectURL(module);
+      if (this.isOver) return this.release(); // left while the browser asked
+      this.connect();
+    } catch (error) {
+      this.end(REFUSED[error.name] ?? `The microphone could not be opened (${error.message}). Try another browser.`);
+    }
+  }
+
+  connect() {
+    const address = new URL(this.data.path, location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    this.socket = new WebSocket(address);
+    this.socket.onopen = () =>
+      this.socket.send(
+        JSON.stringify({
+          sample_rate: this.sampleRate,
+          format: "f32le",
+          hop_seconds: this.data.hop_seconds,
+          profile: this.data.profile,
+        }),
+      );
+    this.socket.onmessage = ({ data }) => this.hearServer(JSON.parse(data));
+    this.socket.onclose = ({ code }) => this.end(CLOSED[code] ?? LOST);
+    this.patience = setInterval(() => this.checkPatience(), 1000);
+  }
+
+  hearServer(message) {
+    this.lastWord = performance.now();
+    if (message.type === "ready") this.open(message);
+    if (message.type === "prediction") this.takeAnswer(message);
+    if (message.type === "error") this.end(message.code === "busy" ? CLOSED[1013] : capital(message.message));
+    if (message.type === "end") {
+      this.nReceived = message.n_samples;
+      this.warnings = message.warnings;
+      this.end(null);
+    }
+  }
+
+  /** The server listens: from now on every sample goes to it. */
+  open(ready) {
+    this.ready = ready;
+    this.collector = new AudioWorkletNode(this.context, "collector", {
+      channelCount: 1,
+      channelCountMode: "explicit",
+      processorOptions: { size: Math.round(this.sampleRate / CHUNKS_A_SECOND) },
+    });
+    this.collector.port.onmessage = ({ data }) => this.hear(data);
+    const [track] = this.microphone.getAudioTracks();
+    track.onended = () => this.end("The microphone was unplugged or taken away. Press Start once it is back.");
+    this.context.createMediaStreamSource(this.microphone).connect(this.collector).connect(this.context.destination);
+    this.watcher.opened();
+  }
+
+  hear({ samples, heardAt, isLast }) {
+    if (this.isOver) return;
+    this.socket.send(samples);
+    this.nSent += samples.length;
+    this.heardAt.set(this.nSent, heardAt);
+    if (isLast) {
+      this.release();
+      this.socket.send('{"type": "finish"}');
+    }
+    this.watcher.heard(samples);
+    if (this.socket.bufferedAmount > MOST_UNSENT_BYTES)
+      this.end("The server or the network is too slow to follow. Try again with fewer listeners, or closer to it.");
+  }
+
+  takeAnswer({ type: _, n_samples: nSamples, ...answer }) {
+    const windowHeardAt = this.heardAt.get(nSamples) - 1000 * (nSamples / this.sampleRate - answer.end_seconds);
+    for (const count of this.heardAt.keys()) if (count < nSamples) this.heardAt.delete(count);
+    this.nReceived = nSamples;
+    this.answers.push(answer);
+    this.watcher.answered(answer, windowHeardAt);
+  }
+
+  mute(isMuted) {
+    for (const track of this.microphone.getAudioTracks()) track.enabled = !isMuted; // silence is sent meanwhile
+  }
+
+  /** The rest of the sound goes out, then the last answers come; who cannot wait for them stops again. */
+  stop() {
+    if (!this.collector || this.isStopping) return this.end(null);
+    this.isStopping = true;
+    this.collector.port.postMessage("the rest, please");
+  }
+
+  /** Sound goes out and nothing comes back: no connection that is dead may look alive. */
+  checkPatience() {
+    const window = this.ready && !this.answers.length ? this.ready.window_seconds : 0;
+    if (performance.now() - this.lastWord > 1000 * (window + PATIENCE_SECONDS)) this.end(LOST);
+  }
+
+  end(problem) {
+    if (this.isOver) return;
+    this.isOver = true;
+    clearInterval(this.patience);
+    this.release();
+    if (this.socket) {
+      this.socket.onclose = this.socket.onmessage = null;
+      this.socket.close();
+    }
+    this.watcher.ended(problem);
+  }
+
+  /** The light of the microphone goes out. */
+  release() {
+    for (const track of this.microphone?.getTracks() ?? []) {
+      track.onended = null;
+      track.stop();
+    }
+    if (this.context && this.context.state !== "closed") this.context.close();
+  }
+}
+
+/** What is seen of it. */
+class Panel {
+  constructor(root) {
+    this.part = Object.fromEntries([...root.querySelectorAll("[data-part]")].map((e) => [e.dataset.part, e]));
+    this.listening = null;
+    this.levels = []; // of the last two seconds: { rms, peak, isClipped }
+    this.spokenAt = 0;
+    this.part.start.onclick = () => this.start();
+    this.part.stop.onclick = () => this.stop();
+    this.part.mute.onclick = () => this.mute();
+    this.part.details.ontoggle = () => this.showTable();
+    new ResizeObserver(() => this.draw()).observe(this.part.timeline);
+    this.show("idle", "Press Start and speak. The sound goes to the server of this page, which keeps none of it.");
+  }
+
+  update(data, setTriggerValue) {
+    this.data = data;
+    this.handOver = (session) => setTriggerValue("session", session);
+    const chips = ["not_sure", "no_speech"].map((key) => {
+      const chip = element("span", "chip", this.words(key));
+      chip.prepend(swatch(this.data.colours[key]));
+      return chip;
+    });
+    this.part.legend.replaceChildren(...chips);
+    this.draw();
+  }
+
+  /** Gone from the page: nobody listens any more, and nobody is there to be told. */
+  leave() {
+    this.handOver = () => {};
+    this.listening?.end(null);
+  }
+
+  start() {
+    this.levels = [];
+    this.listening = new Listening(this.data, this);
+    this.show("starting", "Asking for the microphone …");
+    this.part.stop.focus();
+    this.listening.start();
+  }
+
+  stop() {
+    this.show("stopping", "Waiting for the last answers …");
+    this.listening.stop();
+  }
+
+  mute() {
+    const isMuted = this.part.panel.dataset.state !== "muted";
+    this.listening.mute(isMuted);
+    this.show(...(isMuted ? ["muted", "Muted: silence is sent until you unmute."] : ["listening", "Listening."]));
+  }
+
+  // What the listening tells
+
+  opened() {
+    this.clear();
+    this.show("listening", `Listening: the first answer comes after ${this.listening.ready.window_seconds} s.`);
+  }
+
+  heard(samples) {
+    const { nSent, seconds, answers, ready } = this.listening;
+    this.part.panel.dataset.sent = nSent;
+    this.part.clock.textContent = clock(seconds);
+    this.part.count.textContent = `${nSent.toLocaleString("en")} samples`;
+    this.showLevel(samples);
+    if (!answers.length) {
+      const left = Math.max(0, ready.window_seconds - seconds).toFixed(1);
+      this.showTitle("👂", "listening …", `first answer in ${left} s`, "var(--st-border-color)");
+    }
+  }
+
+  answered(answer, windowHeardAt) {
+    const { nReceived, answers } = this.listening;
+    this.part.panel.dataset.received = nReceived;
+    this.part.panel.dataset.answers = answers.length;
+    if (answers.length === 1 && this.part.panel.dataset.state === "listening") this.show("listening", "Listening.");
+    this.showAnswer(answer);
+    this.draw();
+    this.showTable();
+    // Once it can be seen: how long ago the last sound of its window was heard.
+    requestAnimationFrame(() => (this.part.panel.dataset.delayMs = Math.round(Date.now() - windowHeardAt)));
+  }
+
+  ended(problem) {
+    const { answers, nReceived, nSent, ready, seconds, sampleRate, warnings, data } = this.listening;
+    Object.assign(this.part.panel.dataset, { received: nReceived, sent: nSent });
+    this.show(problem ? "failed" : "stopped", problem ?? `Stopped after ${seconds.toFixed(1)} s.`);
+    if (!answers.length) return;
+    this.handOver({
+      answers,
+      warnings,
+      seconds,
+      sample_rate: sampleRate,
+      hop_seconds: ready.hop_seconds,
+      model: ready.model,
+      model_sha256: ready.model_sha256,
+      has_profile: data.profile !== null,
+      problem,
+    });
+  }
+
+  // How it looks
+
+  show(state, text) {
+    const isOn = state === "listening" || state === "muted";
+    const focused = this.part.panel.getRootNode().activeElement;
+    this.part.panel.dataset.state = state;
+    this.part.status.textContent = text;
+    this.part.start.disabled = isOn || state === "starting" || state === "stopping";
+    this.part.stop.disabled = !this.part.start.disabled;
+    this.part.mute.disabled = !isOn;
+    this.part.mute.textContent = state === "muted" ? "Unmute" : "Mute";
+    this.part.mute.setAttribute("aria-pressed", String(state === "muted"));
+    this.part["level-row"].hidden = !isOn;
+    if (isOn) this.part.results.hidden = false;
+    if (focused?.disabled) (isOn || state === "stopping" ? this.part.stop : this.part.start).focus();
+  }
+
+  clear() {
+    Object.assign(this.part.panel.dataset, { sent: 0, received: 0, answers: 0 });
+    this.part.bars.replaceChildren();
+    this.showTable();
+    this.draw();
+  }
+
+  showLevel(samples) {
+    let power = 0, peak = 0;
+    for (const sample of samples) {
+      power += sample * sample;
+      peak = Math.max(peak, Math.abs(sample));
+    }
+    this.levels = [...this.levels.slice(1 - 2 * CHUNKS_A_SECOND), peak];
+    const highest = Math.max(...this.levels);
+    const isMuted = this.part.panel.dataset.state === "muted";
+    const note = isMuted ? "muted" : highest >= CLIPPING ? "clipping" : dbfs(highest) < QUIET_DBFS ? "too quiet" : "";
+    const advice = { clipping: ": move away or turn it down", "too quiet": ": come closer or turn it up" }[note] ?? "";
+    const rms = dbfs(Math.sqrt(power / Math.max(1, samples.length)));
+    this.part.meter.dataset.note = note;
+    this.part.meter.setAttribute("aria-valuenow", rms.toFixed(0));
+    this.part.rms.style.width = `${share(rms)}%`;
+    this.part.peak.style.left = `${share(dbfs(highest))}%`;
+    const figures = `${rms.toFixed(0)} dBFS, peak ${dbfs(highest).toFixed(0)}`;
+    this.part.level.textContent = note ? `${note}${advice}` : figures;
+    this.part.meter.setAttribute("aria-valuetext", note ? `${figures}, ${note}` : figures);
+  }
+
+  showAnswer(answer) {
+    const key = answer.abstained ?? answer.label;
+    const sure = answer.label && `${percent(answer.confidence)} confident, then ${this.words(answer.runner_up)}`;
+    const unsure = answer.emotions.length && `maybe ${answer.emotions.map((label) => this.words(label)).join(" or ")}`;
+    const silent = { no_speech: "no voice was heard", too_short: "too little sound for an answer" }[key];
+    this.showTitle(this.data.icons[key] ?? "🔊", this.words(key), sure || unsure || silent, this.data.colours[key]);
+    this.showBars(answer.probabilities);
+    if (key !== this.spoken && performance.now() - this.spokenAt > 3000) {
+      this.part.spoken.textContent = this.words(key); // for ears: when it changes, and not too often
+      [this.spoken, this.spokenAt] = [key, performance.now()];
+    }
+  }
+
+  showTitle(icon, title, detail, colour) {
+    this.part.icon.textContent = icon;
+    this.part.title.textContent = title;
+    this.part.detail.textContent = detail;
+    this.part.answer.style.borderLeftColor = colour;
+  }
+
+  showBars(probabilities) {
+    const ranked = Object.entries(probabilities).sort(([, one], [, other]) => other - one);
+    const rows = ranked.map(([label, probability]) => {
+      const bar = element("span", "bar");
+      const fill = element("i");
+      fill.style.width = `${100 * probability}%`;
+      fill.style.background = this.data.colours[label];
+      bar.append(fill);
+      const row = element("li");
+      const name = element("span", "", `${this.data.icons[label] ?? ""} ${this.words(label)}`);
+      row.append(name, bar, element("span", "number", percent(probability)));
+      return row;
+    });
+    this.part.bars.replaceChildren(...rows);
+  }
+
+  /** The answers of the last minute, each with the seconds that were new in it. */
+  get recent() {
+    const { answers, seconds } = this.listening ?? { answers: [], seconds: 0 };
+    const slots = answers.map((answer, index) => ({
+      answer,
+      from: index ? answers[index - 1].end_seconds : answer.start_seconds,
+      to: answer.end_seconds,
+    }));
+    return slots.filter(({ to }) => to > seconds - SHOWN_SECONDS);
+  }
+
+  draw() {
+    const canvas = this.part.timeline;
+    const scale = window.devicePixelRatio;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    if (!width) return; // in a tab that is not shown
+    [canvas.width, canvas.height] = [width * scale, height * scale];
+    const brush = canvas.getContext("2d");
+    brush.scale(scale, scale);
+    const now = this.listening?.seconds ?? 0;
+    const x = (seconds) => width * (1 - (now - seconds) / SHOWN_SECONDS);
+    for (const { answer, from, to } of this.recent) {
+      const [left, right] = [Math.floor(x(from)), Math.floor(x(to))];
+      const labels = Object.keys(answer.probabilities);
+      let top = height; // from the bottom up, as in the other pictures
+      for (const label of labels) {
+        const part = answer.probabilities[label] * height;
+        top -= part;
+        brush.fillStyle = this.data.colours[label];
+        brush.fillRect(left, top, right - left, part);
+      }
+      if (!answer.abstained) continue;
+      brush.fillStyle = this.data.colours[answer.abstained];
+      brush.fillRect(left, 0, right - left, labels.length ? 8 : height);
+    }
+    canvas.setAttribute("aria-label", this.inWords());
+  }
+
+  inWords() {
+    const shares = {};
+    for (const { answer, from, to } of this.recent) {
+      const title = this.words(answer.abstained ?? answer.label);
+      shares[title] = (shares[title] ?? 0) + to - from;
+    }
+    const total = Object.values(shares).reduce((sum, seconds) => sum + seconds, 0);
+    const ranked = Object.entries(shares).sort(([, one], [, other]) => other - one);
+    if (!ranked.length) return "No answers yet";
+    return `The last ${Math.round(total)} s: ${ranked.map(([title, s]) => `${title} ${percent(s / total)}`).join(", ")}`;
+  }
+
+  showTable() {
+    if (!this.part.details.open) return;
+    const rows = this.recent.reverse().map(({ answer }) => {
+      const row = element("tr");
+      const best = answer.label ? ` ${percent(answer.confidence)}` : "";
+      const then = answer.runner_up ?? answer.emotions[0];
+      row.append(
+        element("td", "", `${answer.start_seconds.toFixed(1)}–${answer.end_seconds.toFixed(1)} s`),
+        element("td", "", this.words(answer.abstained ?? answer.label) + best),
+        element("td", "", then ? `${this.words(then)} ${percent(answer.probabilities[then])}` : ""),
+      );
+      return row;
+    });
+    this.part.rows.replaceChildren(...rows);
+  }
+
+  words(key) {
+    return this.data.labels[key] ?? key.replaceAll("_", " ");
+  }
+}
+
+function element(name, className = "", text = "") {
+  const made = document.createElement(name);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function swatch(colour) {
+  const made = element("i");
+  made.style.background = colour;
+  return made;
+}
+
+const dbfs = (amplitude) => Math.max(FLOOR_DBFS, 20 * Math.log10(amplitude));
+const share = (level) => Math.round(100 * (1 - level / FLOOR_DBFS));
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1) + ".";
+
+/** Never 0 or 100 % of what is not. */
+function percent(part) {
+  if (part > 0 && part < 0.005) return "< 1 %";
+  if (part > 0.995 && part < 1) return "> 99 %";
+  return `${Math.round(100 * part)} %`;
+}

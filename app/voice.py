@@ -1,0 +1,144 @@
+"""The tab "My voice": a profile of one speaker is made, tried, taken along and forgotten."""
+
+import io
+import json
+from typing import Any, Final
+
+import answers
+import charts
+import session
+import shared
+import streamlit as st
+from session import Session
+
+from speech_emotion import SpeakerProfile, SpeechEmotionError
+from speech_emotion.model_info import ModelInfo
+
+# A passage without emotion, some 30 s at an ordinary pace (written for this page).
+PASSAGE: Final = (
+    "On Monday the bakery at the corner opens at seven. I usually buy two rolls and a small loaf, and on the way back "
+    "I look at the river. There is a bridge with a green railing, and under it a boat that has been there for years. "
+    "When it rains I take the bus, number twelve, which stops in front of the library. In the evening I water the "
+    "plants, write down what has to be done tomorrow, and put the list beside the door. Then I close the window."
+)
+PROBLEMS: Final = {
+    "short_enrolment": "It is short: 30 to 60 s of speech are best.",
+    "clipped": "It is clipped: record with less gain.",
+    "quiet": "It is very quiet: speak closer to the microphone.",
+    "noisy": "It is noisy: record in a quieter place.",
+}
+
+
+def tab(state: Session, info: ModelInfo) -> None:
+    st.subheader("Tune it to one voice", anchor=False)
+    if info.enrolment is None:
+        st.info(f"The model {info.name} takes no profiles of voices.")
+        return
+    st.markdown(
+        "What sounds angry in one voice is how another always sounds. Record 30 to 60 s of ordinary speech, through "
+        "the microphone that you will use: answers are then relative to that voice. A profile holds statistics of the "
+        "voice and no sound; it is personal data, and stays in this page unless you download it."
+    )
+    if state.profile is None:
+        _make(state, info)
+    else:
+        _have(state, state.profile)
+
+
+def _make(state: Session, info: ModelInfo) -> None:
+    record, load = st.columns([3, 2], gap="large")
+    with record:
+        with st.container(border=True):
+            st.markdown(f"**Read this in your ordinary voice, or talk about your day:**\n\n{PASSAGE}")
+        recording = st.audio_input("Record 30 s or more", sample_rate=None, key="enrolment")
+        files = st.file_uploader(
+            "Or recordings of yours, 30 s or more in all", accept_multiple_files=True, key="enrolment_files"
+        )
+        sources = [*([recording] if recording else []), *files]
+        if sources and st.button("Make my profile", type="primary", icon="👤"):
+            _enrol(state, sources)
+    with load:
+        saved = st.file_uploader("Or a profile that you saved", type="json", key="profile_file")
+        if saved and st.button("Use this profile", icon="📂"):
+            _load(state, saved, info)
+
+
+def _enrol(state: Session, sources: list[Any]) -> None:
+    try:
+        with st.spinner("Listening to your voice …"):
+            profile = shared.classifier().enrol(*sources)
+    except SpeechEmotionError as error:
+        st.error(answers.plain(str(error)), icon="❌")
+        return
+    _adopt(state, profile)
+
+
+def _load(state: Session, file: io.BytesIO, info: ModelInfo) -> None:
+    try:
+        profile = SpeakerProfile.from_dict(json.loads(file.getvalue()))
+        profile.for_model(info)
+    except ValueError:
+        st.error("This is no JSON. Choose a profile that you downloaded here.", icon="❌")
+        return
+    except SpeechEmotionError as error:
+        st.error(answers.plain(str(error)), icon="❌")
+        return
+    _adopt(state, profile)
+
+
+def _adopt(state: Session, profile: SpeakerProfile) -> None:
+    state.profile, state.uses_profile = profile, True
+    st.rerun()
+
+
+def _have(state: Session, profile: SpeakerProfile) -> None:
+    st.success(f"Your profile: {profile.seconds:.0f} s of speech in {profile.n_windows} windows.", icon="👤")
+    for warning in profile.warnings:
+        st.warning(PROBLEMS.get(warning, warning.replace("_", " ")), icon="⚠️")
+
+    def switch() -> None:  # called before the page is run again, whose first tab needs to know
+        state.uses_profile = st.session_state.uses_profile
+
+    st.toggle("Use it for every answer", value=state.uses_profile, key="uses_profile", on_change=switch)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download",
+            json.dumps(profile.to_dict(), indent=1),
+            "my-voice.json",
+            "application/json",
+            on_click="ignore",
+            icon="💾",
+        )
+        if st.button("Forget it", icon="🧹"):
+            state.profile = None
+            for key in ("enrolment", "enrolment_files", "profile_file"):
+                st.session_state.pop(key, None)
+            st.rerun()
+    _what_changes(state)
+
+
+def _what_changes(state: Session) -> None:
+    """The sounds of this visit, with the profile and without."""
+    mine = session.profile_key(state.profile)
+    pairs = [
+        (hearing, state.hearings[sha256, mine])
+        for (sha256, profile), hearing in state.hearings.items()
+        if not profile and (sha256, mine) in state.hearings
+    ]
+    rows = [
+        {
+            "sound": tuned.name,
+            "without": charts.title(plain.answer),
+            "sure": charts.hundredths(plain.answer.confidence),
+            "with your profile": charts.title(tuned.answer),
+            "sure ": charts.hundredths(tuned.answer.confidence),
+        }
+        for plain, tuned in pairs
+        if plain.answer and tuned.answer
+    ]
+    if rows:
+        st.markdown("**What it changes**")
+        share = charts.share_column()
+        st.dataframe(rows, hide_index=True, column_config={"sure": share, "sure ": share})
+    else:
+        st.caption("Give it sounds in the first tab, and see here what the profile changes.")

@@ -1,0 +1,48 @@
+"""The app as people meet it: started with `streamlit run`, opened in Chromium.
+
+Without Chromium these tests are skipped. Install it with: sudo apt-get install chromium
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+from streamlit_server import chromium, running
+
+Launch = Callable[..., Browser]
+
+
+@pytest.fixture(scope="session")
+def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the app is served, as long as the tests run."""
+    with running("app/app.py", tmp_path_factory.mktemp("app")) as app:
+        yield app.url
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def launch(playwright: Playwright) -> Iterator[Launch]:
+    """Start Chromium with the given arguments; it is closed when the tests of the module are done."""
+    path = chromium()
+    if not path:
+        pytest.skip("Chromium is not installed; install it with: sudo apt-get install chromium")
+    browsers = []
+
+    def start(*arguments: str) -> Browser:
+        browsers.append(playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *arguments]))
+        return browsers[-1]
+
+    yield start
+    for browser in browsers:
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Launch) -> Browser:
+    """A Chromium without a microphone."""
+    return launch()

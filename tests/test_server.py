@@ -1,0 +1,464 @@
+"""Live sound over a real WebSocket: the numbers of the timeline, and every fault with its close code."""
+
+import json
+import logging
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+import sounds
+import standin
+from serving import Served, served
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+import speech_emotion
+from speech_emotion import server as module
+from speech_emotion.classifier import Classifier, load
+from speech_emotion.errors import MissingExtraError
+from speech_emotion.server import LiveLimits, create_app
+from speech_emotion.stream import EmotionStream
+
+RATE = 48_000
+VOICE = sounds.voice(6.3, RATE)
+OTHER = sounds.voice(6.3, RATE, f0=260)
+CHUNK = RATE // 10
+SETTINGS = {"sample_rate": RATE, "format": "f32le"}
+FINISH = json.dumps({"type": "finish"})
+Messages = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """A stand-in that takes profiles."""
+    path = tmp_path_factory.mktemp("model") / "enrols.onnx"
+    path.write_bytes(standin.model_bytes(enrolment=standin.ENROLMENT))
+    return load(path)
+
+
+@pytest.fixture(scope="module")
+def live(tuned: Classifier) -> Iterator[Served]:
+    with served(create_app(tuned)) as server:
+        yield server
+
+
+def dial(server: Served, **options: Any) -> ClientConnection:
+    return connect(f"ws://{server.address}/stream", **options)
+
+
+def begun(line: ClientConnection, **settings: Any) -> dict[str, Any]:
+    """Send the settings; the answer to them."""
+    line.send(json.dumps(SETTINGS | settings))
+    answer: dict[str, Any] = json.loads(line.recv(timeout=10))
+    return answer
+
+
+def rest(line: ClientConnection) -> tuple[Messages, int]:
+    """All messages until the connection is closed, and the code it is closed with."""
+    messages = []
+    try:
+        while True:
+            messages.append(json.loads(line.recv(timeout=10)))
+    except ConnectionClosed as error:
+        return messages, error.rcvd.code if error.rcvd else 1006
+
+
+def send_in_chunks(line: ClientConnection, samples: np.ndarray, n_chunk: int = CHUNK) -> None:
+    for start in range(0, len(samples), n_chunk):
+        line.send(samples[start : start + n_chunk].tobytes())
+
+
+def expected(classifier: Classifier, samples: np.ndarray, **options: Any) -> Messages:
+    """The timeline as the route tells it: without the warnings of the whole, which come at the end."""
+    timeline = classifier.timeline(samples, sample_rate=RATE, **options)
+    return [{"type": "prediction"} | answer.to_dict() | {"warnings": []} for answer in timeline]
+
+
+def without_count(messages: Messages) -> Messages:
+    return [{key: value for key, value in message.items() if key != "n_samples"} for message in messages]
+
+
+def has_room(server: Served) -> bool:
+    with dial(server) as line, suppress(ConnectionClosed):
+        return begun(line)["type"] == "ready"
+    return False
+
+
+# What it answers
+
+
+def test_it_says_what_it_will_do(live: Served, tuned: Classifier) -> None:
+    with dial(live) as line:
+        assert begun(line, hop_seconds=0.25) == {
+            "type": "ready",
+            "version": speech_emotion.__version__,
+            "model": "stand-in",
+            "model_sha256": tuned.info.sha256,
+            "labels": list(speech_emotion.EMOTIONS),
+            "window_seconds": 3.0,
+            "hop_seconds": 0.25,
+            "min_seconds": 0.5,
+            "profile": False,
+        }
+    with dial(live) as line:
+        assert begun(line)["hop_seconds"] == 1.0  # the model's own pace
+
+
+@pytest.mark.parametrize(("form", "dtype"), [("f32le", "<f4"), ("s16le", "<i2")])
+@pytest.mark.parametrize("hop", [None, 0.5])
+@pytest.mark.parametrize("n_chunk", [777, CHUNK, 100_000])
+def test_the_numbers_are_those_of_the_timeline(
+    live: Served, tuned: Classifier, form: str, dtype: str, hop: float | None, n_chunk: int
+) -> None:
+    samples = VOICE if form == "f32le" else (VOICE * 32_767).astype(np.int16)
+    with dial(live) as line:
+        begun(line, format=form, hop_seconds=hop)
+        send_in_chunks(line, samples.astype(dtype), n_chunk)
+        line.send(FINISH)
+        messages, code = rest(line)
+    assert code == 1000
+    assert messages[-1] == {"type": "end", "n_samples": len(samples), "warnings": []}
+    assert without_count(messages[:-1]) == expected(tuned, samples, hop_seconds=hop)
+    counts = [message["n_samples"] for message in messages]
+    assert counts == sorted(counts)
+
+
+def test_an_answer_comes_once_its_window_is_full(live: Served) -> None:
+    with dial(live) as line:
+        begun(line, hop_seconds=0.5)
+        send_in_chunks(line, VOICE[: 4 * RATE])
+        first, second = (json.loads(line.recv(timeout=10)) for _ in range(2))
+        assert (first["start_seconds"], first["end_seconds"]) == (0.0, 3.0)
+        assert 3 * RATE <= first["n_samples"] <= 3 * RATE + CHUNK
+        assert (second["start_seconds"], second["end_seconds"]) == (0.5, 3.5)
+        assert second["n_samples"] - first["n_samples"] == RATE // 2
+
+
+def test_a_profile_tunes_the_answers(live: Served, tuned: Classifier) -> None:
+    profile = tuned.enrol(sounds.voice(24, f0=150), sample_rate=16_000)
+    with dial(live) as line:
+        assert begun(line, profile=profile.to_dict())["profile"] is True
+        send_in_chunks(line, VOICE)
+        line.send(FINISH)
+        messages, _ = rest(line)
+    tuned_answers = expected(tuned, VOICE, profile=profile)
+    assert without_count(messages[:-1]) == tuned_answers != expected(tuned, VOICE)
+
+
+def test_silence_clipping_and_too_little_are_told(live: Served) -> None:
+    with dial(live) as line:
+        begun(line)
+        send_in_chunks(line, np.zeros(4 * RATE, np.float32))
+        assert json.loads(line.recv(timeout=10))["abstained"] == "no_speech"
+    with dial(live) as line:
+        begun(line)
+        send_in_chunks(line, np.clip(VOICE[: RATE // 5] * 20, -1, 1))
+        line.send(FINISH)
+        (answer, end), code = rest(line)
+    assert (answer["abstained"], end["warnings"], code) == ("too_short", ["clipped"], 1000)
+
+
+def test_nothing_at_all_is_too_short(live: Served) -> None:
+    with dial(live) as line:
+        begun(line)
+        line.send(b"")
+        line.send(FINISH)
+        (answer, end), code = rest(line)
+    assert (answer["abstained"], end["n_samples"], code) == ("too_short", 0, 1000)
+
+
+def test_two_at_once_do_not_mix(live: Served, tuned: Classifier) -> None:
+    with dial(live) as one, dial(live) as other:
+        begun(one, hop_seconds=0.5)
+        begun(other, hop_seconds=0.5)
+        for start in range(0, len(VOICE), CHUNK):
+            one.send(VOICE[start : start + CHUNK].tobytes())
+            other.send(OTHER[start : start + CHUNK].tobytes())
+        one.send(FINISH)
+        other.send(FINISH)
+        heard_by_one, heard_by_other = rest(one)[0], rest(other)[0]
+    assert without_count(heard_by_one[:-1]) == expected(tuned, VOICE, hop_seconds=0.5)
+    assert without_count(heard_by_other[:-1]) == expected(tuned, OTHER, hop_seconds=0.5)
+
+
+def test_many_at_once_lose_nothing(live: Served, tuned: Classifier) -> None:
+    clips = [sounds.voice(4.2, RATE, f0=90 + 15 * index) for index in range(12)]
+    heard: dict[int, Messages] = {}
+
+    def talk(index: int) -> None:
+        with dial(live) as line:
+            begun(line)
+            send_in_chunks(line, clips[index])
+            line.send(FINISH)
+            heard[index] = rest(line)[0]
+
+    threads = [threading.Thread(target=talk, args=(index,)) for index in range(len(clips))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, clip in enumerate(clips):
+        assert without_count(heard[index][:-1]) == expected(tuned, clip)
+        assert heard[index][-1]["n_samples"] == len(clip)
+
+
+# What it refuses
+
+
+def text(**settings: Any) -> str:
+    return json.dumps(SETTINGS | settings)
+
+
+NAN, INF = np.float32("nan").tobytes(), np.float32("inf").tobytes()
+START = text()
+FAULTS: dict[str, tuple[list[str | bytes], int, str, str]] = {
+    "samples first": ([VOICE[:100].tobytes()], 1003, "protocol", "first message must be JSON"),
+    "no JSON": (["hello"], 1003, "protocol", "first message must be JSON"),
+    "no object": (["[48000]"], 1003, "protocol", "first message must be JSON"),
+    "deep JSON": (["[" * 100_000], 1003, "protocol", "first message must be JSON"),
+    "finish first": ([FINISH], 1003, "config", "no setting 'type'; known are sample_rate"),
+    "unknown key": ([text(samplerate=1)], 1003, "config", "'samplerate'; did you mean 'sample_rate'"),
+    "no rate": (['{"format": "f32le"}'], 1003, "invalid_waveform", "whole number above 0, not 0"),
+    "rate as text": ([text(sample_rate="48000")], 1003, "invalid_waveform", "whole number above 0"),
+    "rate too low": ([text(sample_rate=1)], 1003, "audio_too_large", "4000 to 384000 Hz"),
+    "rate too high": ([text(sample_rate=2**31)], 1003, "audio_too_large", "4000 to 384000 Hz"),
+    "no format": (['{"sample_rate": 48000}'], 1003, "config", "format must be f32le or s16le"),
+    "format": ([text(format="mp3")], 1003, "config", "format must be f32le or s16le"),
+    "format as list": ([text(format=["f32le"])], 1003, "config", "format must be f32le or s16le"),
+    "hop": ([text(hop_seconds=0.001)], 1003, "config", "0.05 to 3 s"),
+    "hop as text": ([text(hop_seconds="x" * 9_000)], 1003, "config", "0.05 to 3 s"),
+    "hop NaN": ([text(hop_seconds=float("nan"))], 1003, "config", "0.05 to 3 s"),
+    "profile": ([text(profile={"mean": []})], 1003, "model", "no profile of a voice"),
+    "profile as text": ([text(profile="me.json")], 1003, "model", "no profile of a voice"),
+    "odd bytes": ([START, b"\0" * 401], 1003, "protocol", "4 bytes and 401 came"),
+    "odd byte of 16 bits": ([text(format="s16le"), b"\0"], 1003, "protocol", "2 bytes and 1 came"),
+    "NaN": ([START, bytes(4_000) + NAN], 1003, "invalid_waveform", r"at 0\.021 s there is nan"),
+    "infinity": ([START, INF], 1003, "invalid_waveform", r"at 0\.000 s there is inf"),
+    "huge sample": ([START, np.float32(1e38).tobytes()], 1003, "invalid_waveform", "full scale is 1"),
+    "settings twice": ([START, START], 1003, "protocol", "after the settings come binary samples"),
+    "chatter": ([START, "hello"], 1003, "protocol", "after the settings come binary samples"),
+    "too much": ([START, bytes(2**19 + 4)], 1009, "too_big", "524288 bytes, not 524292"),
+    "too long settings": ([" " * (2**19 + 1)], 1009, "too_big", "524288 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_told_and_closes(live: Served, name: str) -> None:
+    sent, close_code, error_code, complaint = FAULTS[name]
+    with dial(live) as line:
+        for message in sent:
+            line.send(message)
+        messages, code = rest(line)
+    assert code == close_code
+    (error,) = [message for message in messages if message["type"] != "ready"]
+    assert (error["type"], error["code"]) == ("error", error_code)
+    assert re.search(complaint, error["message"])
+    assert len(error["message"]) <= 500
+
+
+def test_a_profile_of_another_model_is_refused(live: Served, tuned: Classifier) -> None:
+    profile = tuned.enrol(sounds.voice(12), sample_rate=16_000).to_dict() | {"model_sha256": "0" * 64}
+    with dial(live) as line:
+        error = begun(line, profile=profile)
+        assert (error["type"], error["code"]) == ("error", "model")
+        assert "made with another model" in error["message"]
+        assert rest(line) == ([], 1003)
+
+
+def test_after_every_fault_it_still_answers(live: Served, tuned: Classifier) -> None:
+    with dial(live) as good:
+        begun(good)
+        send_in_chunks(good, VOICE[: 2 * RATE])
+        for sent, *_ in FAULTS.values():
+            with dial(live) as bad:
+                for message in sent:
+                    bad.send(message)
+                rest(bad)
+        send_in_chunks(good, VOICE[2 * RATE :])
+        good.send(FINISH)
+        messages, code = rest(good)
+    assert code == 1000
+    # 2 * RATE is a multiple of CHUNK, so nothing was cut differently
+    assert without_count(messages[:-1]) == expected(tuned, VOICE)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.test", "null", "http://127.0.0.1:1", "file://"])
+def test_a_page_from_elsewhere_is_turned_away(live: Served, origin: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        dial(live, origin=origin)
+    assert refused.value.response.status_code == 403
+
+
+def test_its_own_page_and_named_ones_are_welcome(live: Served, tuned: Classifier) -> None:
+    with dial(live, origin=f"http://{live.address}") as line:
+        assert begun(line)["type"] == "ready"
+    with served(create_app(tuned, origins=["https://example.org"])) as server:
+        with dial(server, origin="https://example.org") as line:
+            assert begun(line)["type"] == "ready"
+        with pytest.raises(InvalidStatus):
+            dial(server, origin="https://example.com")
+
+
+def test_who_comes_when_it_is_full_may_come_back(tuned: Classifier) -> None:
+    with served(create_app(tuned, limits=LiveLimits(max_connections=2))) as server:
+        with dial(server) as one, dial(server) as two:
+            begun(one)
+            begun(two)
+            with dial(server) as three:
+                (error,), code = rest(three)
+            assert (error["code"], code) == ("busy", 1013)
+            assert "try again later" in error["message"]
+        with dial(server) as four:
+            assert begun(four)["type"] == "ready"
+
+
+def test_who_says_nothing_is_not_waited_for(tuned: Classifier) -> None:
+    with served(create_app(tuned, limits=LiveLimits(idle_seconds=0.3))) as server:
+        for begin in (False, True):
+            with dial(server) as line:
+                if begin:
+                    begun(line)
+                (error,), code = rest(line)
+            assert (error["code"], code) == ("idle", 1008)
+            assert "nothing came for 0.3 s" in error["message"]
+
+
+def test_who_drips_does_not_stay_forever(tuned: Classifier) -> None:
+    with (
+        served(create_app(tuned, limits=LiveLimits(max_seconds=0.6))) as server,
+        dial(server) as line,
+    ):
+        begun(line)
+        with suppress(ConnectionClosed):
+            for _ in range(100):
+                line.send(bytes(4))
+                time.sleep(0.05)
+        (error,), code = rest(line)
+    assert (error["code"], code) == ("too_long", 1008)
+
+
+def test_who_takes_no_answers_is_left(tuned: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket of a reader who sleeps fills up; here it is full at once."""
+    n_sent = 0
+
+    async def send_json(self: Any, message: dict[str, Any]) -> None:
+        nonlocal n_sent
+        n_sent += 1
+        if n_sent > 1:
+            await module.asyncio.sleep(60)
+
+    monkeypatch.setattr("starlette.websockets.WebSocket.send_json", send_json)
+    with (
+        served(create_app(tuned, limits=LiveLimits(idle_seconds=0.2))) as server,
+        dial(server) as line,
+    ):
+        line.send(START)
+        send_in_chunks(line, VOICE[: 4 * RATE])
+        started = time.monotonic()
+        assert rest(line)[0] == []
+        assert time.monotonic() - started < 5
+    assert n_sent == 3  # ready, an answer, and the complaint
+
+
+@pytest.mark.parametrize("n_chunks", [0, 1, 30, 31, 45])
+@pytest.mark.parametrize("begin", [False, True])
+def test_a_line_may_break_at_any_moment(tuned: Classifier, n_chunks: int, begin: bool) -> None:
+    with served(create_app(tuned, limits=LiveLimits(max_connections=1))) as server:
+        with dial(server) as line:
+            if begin:
+                line.send(START)
+                send_in_chunks(line, VOICE[: n_chunks * CHUNK])
+            line.socket.shutdown(socket.SHUT_RDWR)
+        deadline = time.monotonic() + 10
+        while not has_room(server):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+# What it costs
+
+
+class Blocked:
+    """Streams that hear nothing until they are let."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entered, self.released = threading.Event(), threading.Event()
+        push = EmotionStream.push
+
+        def wait(stream: EmotionStream, chunk: Any) -> Any:
+            self.entered.set()
+            assert self.released.wait(30)
+            return push(stream, chunk)
+
+        monkeypatch.setattr(EmotionStream, "push", wait)
+
+
+def test_a_flood_is_slowed_down_and_lost_is_nothing(
+    live: Served, tuned: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends faster than we listen fills his own buffers, not ours."""
+    flood = np.tile(VOICE, 20)[: 120 * RATE]  # 23 MB as floats, two minutes in no time
+    blocked = Blocked(monkeypatch)
+    with dial(live) as line:
+        begun(line, hop_seconds=3.0)
+        sender = threading.Thread(target=lambda: (send_in_chunks(line, flood), line.send(FINISH)))
+        sender.start()
+        assert blocked.entered.wait(10)
+        time.sleep(1.0)
+        assert sender.is_alive()
+        (protocol,) = live.uvicorn.server_state.connections
+        waiting = [len(message.get("bytes") or b"") for message in list(protocol.queue._queue)]
+        assert sum(waiting) <= 2**20
+        blocked.released.set()
+        messages, code = rest(line)
+        sender.join()
+    assert (code, messages[-1]["n_samples"]) == (1000, len(flood))
+    assert without_count(messages[:-1]) == expected(tuned, flood, hop_seconds=3.0)
+
+
+def test_listening_holds_up_nobody_else(live: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = Blocked(monkeypatch)
+    with dial(live) as slow, dial(live) as quick:
+        begun(slow)
+        slow.send(VOICE[:CHUNK].tobytes())
+        assert blocked.entered.wait(10)
+        assert begun(quick)["type"] == "ready"
+        blocked.released.set()
+
+
+def test_a_server_that_stops_says_so(tuned: Classifier) -> None:
+    with served(create_app(tuned)) as server, dial(server) as line:
+        begun(line)
+        send_in_chunks(line, VOICE[: 4 * RATE])
+        server.uvicorn.should_exit = True
+        assert rest(line)[1] == 1012  # "service restart"
+        server.thread.join(timeout=5)
+        assert not server.thread.is_alive()
+
+
+def test_nothing_heard_is_logged(live: Served, tuned: Classifier, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("websockets").setLevel(logging.WARNING)  # the client's own
+    with dial(live) as line:
+        begun(line)
+        send_in_chunks(line, VOICE[: 4 * RATE])
+        line.send(bytes(3))
+        rest(line)
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("speech_emotion")]
+    assert ours == []
+    assert not [record for record in caplog.records if "happy" in record.getMessage() or record.exc_info]
+
+
+def test_without_the_extra_it_says_what_to_install(
+    tuned: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    with pytest.raises(MissingExtraError, match=r"Listening over the network needs starlette.*\[serve\]"):
+        create_app(tuned)
