@@ -6,12 +6,15 @@ import charts
 import streamlit as st
 
 import speech_emotion
-from speech_emotion import printing
 from speech_emotion.model_info import ModelInfo
 
 PRIVACY = (
     "Sounds stay in the memory of the computer that runs this page, until you remove them or close the page. "
     "Nothing is stored, nothing is sent elsewhere, and there is no telemetry."
+)
+LAW = (
+    "In the EU, inferring emotions at work and in education is prohibited except for medical or safety reasons (AI "
+    "Act, Article 5(1)(f)), and people must be told when it is used on them (Article 50(3))."
 )
 NOT_FOR = (
     "It does not read what a person feels. Do not use it to decide about people: in hiring, at work, in education, "
@@ -23,18 +26,19 @@ def score(info: ModelInfo) -> str:
     """How often it was right about speakers it had not heard, with the interval, or that nobody measured it."""
     uar = info.metrics.get("uar")
     if not isinstance(uar, dict):
-        return "its score was not measured"
+        return "was not measured"
     low, high = uar.get("ci95") or (uar["mean"], uar["mean"])
     return (
-        f"{100 * uar['mean']:.1f} % found [{100 * low:.1f}, {100 * high:.1f}] on {info.metrics.get('n_speakers')} "
-        f"speakers it never heard, where guessing finds {100 / len(info.labels):.1f} %"
+        f"finds the acted emotion {100 * uar['mean']:.0f} times in 100 (95 % interval {100 * low:.0f} to "
+        f"{100 * high:.0f}) in voices of {info.metrics.get('n_speakers')} actors it never heard; guessing, "
+        f"{100 / len(info.labels):.1f} times"
     )
 
 
 def header(info: ModelInfo) -> None:
     st.title("speech-emotion", anchor=False)
     st.markdown("Which emotion a voice expresses: not what is said, but how.")
-    st.caption(f"Model **{info.name}**: {score(info)}")
+    st.caption(f"Model **{info.name}**: {score(info)}.")
 
 
 def notice(info: ModelInfo) -> bool:
@@ -45,12 +49,10 @@ def notice(info: ModelInfo) -> bool:
         st.subheader("Before you start", anchor=False)
         st.markdown(
             f"- **What it is.** It says which of {len(info.labels)} emotions a voice sounds like, as actors would "
-            f"express them, with a probability, or that it is not sure. It is often wrong: of the clips of actors, "
-            f"{score(info)}. On voices unlike theirs it is worse.\n"
+            f"express them, with a probability, or that it is not sure. It is often wrong: it {score(info)}. On voices "
+            "unlike theirs it is worse.\n"
             f"- **What it is not.** {NOT_FOR}\n"
-            "- **The law.** In the EU, inferring emotions at work and in education is prohibited except for medical "
-            "or safety reasons (AI Act, Article 5(1)(f)), and people must be told when it is used on them "
-            "(Article 50(3)).\n"
+            f"- **The law.** {LAW}\n"
             f"- **Your sound.** {PRIVACY}"
         )
         st.button("I have read this: start", type="primary", on_click=_read)
@@ -67,11 +69,11 @@ def page(info: ModelInfo) -> None:
     st.markdown(
         f"**{info.name}**, {info.n_parameters:,} parameters in {info.size_bytes / 1e6:.1f} MB. It hears windows of "
         f"{info.window_seconds:g} s, one every {info.hop_seconds:g} s; a recording's answer is their mean. It learned "
-        f"from {', '.join(info.corpora)}."
+        f"from {', '.join(corpus.upper() for corpus in info.corpora)}."
     )
     st.markdown(
-        f"**Tested** ({_where(info)}): {score(info)} (UAR: the mean, over the emotions, of the share that is found; "
-        "in brackets its 95 % interval)."
+        f"**Tested** ({_where(info)}): it {score(info)}. That is the UAR: the mean, over the emotions, of the share that "
+        "is found."
     )
     _recalls(info)
     st.subheader("Its limits", anchor=False)
@@ -87,7 +89,7 @@ def page(info: ModelInfo) -> None:
         "person's profile, answers mean nothing."
     )
     st.subheader("Privacy and law", anchor=False)
-    st.markdown(f"{PRIVACY}\n\n{NOT_FOR}\n\n{printing.LIMITS}")
+    st.markdown(f"{PRIVACY}\n\n{NOT_FOR}\n\n{LAW}")
     st.caption(
         f"speech-emotion {speech_emotion.__version__} · code: Apache-2.0 · weights: {info.licence} · "
         f"sha256 {info.sha256[:16]}… · {info.citation}"

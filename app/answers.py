@@ -10,22 +10,42 @@ import hearing as hearings
 import streamlit as st
 import takeaway
 from hearing import Hearing, Sound
+from session import Session
 
-from speech_emotion import Prediction
+from speech_emotion import Prediction, SpeechEmotionError
 from speech_emotion.model_info import ModelInfo
 
 WARNINGS: Final = {
     "clipped": "**Clipped:** its loudest moments are cut off. Record again with less gain or farther away.",
     "quiet": "**Very quiet:** it uses a small part of the range. Record again closer to the microphone.",
-    "noisy": "**Noisy:** the pauses are nearly as loud as the voice. Record again in a quieter place.",
+    "noisy": "**Noisy:** its pauses are nearly as loud as the voice. Record again in a quieter place.",
     "truncated": "**Cut short:** the file ends before its header says. What is there was heard.",
-    "phase_cancelled": "**Channels cancel each other:** mixing them removed most of the sound. Pass one channel.",
+    "phase_cancelled": "**Channels cancel each other:** mixing them removed most of the sound. Export the left or the "
+    "right channel alone.",
+    "short_enrolment": "**Short:** 30 to 60 s of speech are best.",
 }
 NO_ANSWER: Final = {
-    "no_speech": "No voice was heard in it: silence, noise, music, or a voice that is too faint.",
+    "no_speech": "Nobody was heard to speak: silence, noise, music, another sound, or a voice that is too faint.",
     "too_short": "There is too little sound for an answer.",
 }
-LONGEST_WAV: Final = 600.0  # seconds; a longer sound is played as it came
+COMPLAINTS: Final = {
+    "audio_decode": "This is no sound that can be read, or it is damaged. Export it again, as WAV, MP3 or M4A.",
+    "audio_too_short": "There are no samples in it. Record or export it again.",
+    "audio_too_large": "It is longer, or has more channels or a stranger sample rate, than can be heard. Cut it up.",
+    "invalid_waveform": "Its numbers are no sound (NaN, infinity or far beyond full scale). Export it again.",
+}
+SHORT_SECONDS: Final = 2.0  # of one second alone far fewer emotions are found: docs/robustness.md
+MOST_PLAYED: Final = 600  # seconds in the player at once
+
+
+def hundredths(share: float | None) -> float | None:
+    """For `share_column`."""
+    return None if share is None else 100 * share
+
+
+def share_column() -> Any:
+    """A column of a table with a bar and `42 %` a row."""
+    return st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
 
 
 def plain(text: str) -> str:
@@ -33,14 +53,32 @@ def plain(text: str) -> str:
     return re.sub(r"([^\w\s])", r"\\\1", text)
 
 
-def remarks(answer: Prediction) -> list[str]:
-    return [warning.replace("_", " ") for warning in answer.warnings]
+def warning(word: str) -> str:
+    return WARNINGS.get(word) or plain(word.replace("_", " "))
 
 
-def show(chosen: Hearing, sound: Sound, info: ModelInfo, *, without_profile: Hearing | None) -> None:
-    st.html(f"<h3 class='se-name'>{html.escape(chosen.name)}</h3>")
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def in_plain_words(error: SpeechEmotionError) -> str:
+    """What is wrong with a sound, and what to do, for whoever gave it."""
+    return COMPLAINTS.get(error.code) or plain(capital(str(error)))
+
+
+def or_else(answer: Prediction) -> str:
+    """The runner-up, or what it may be where it is not sure."""
+    return answer.runner_up or " or ".join(answer.emotions)
+
+
+def show(
+    sound: Sound, chosen: Hearing, state: Session, info: ModelInfo, *, without_profile: Hearing | None
+) -> None:
+    st.html(f"<h2 class='se-name'>{html.escape(chosen.name)}</h2>")
     if chosen.answer is None:
-        st.error(plain(str(chosen.error)), icon="❌")
+        if chosen.error:
+            st.error(in_plain_words(chosen.error), icon="❌")
+            st.caption(f"In the words of the program: {plain(str(chosen.error))}")
         return
     answer, bars = st.columns([2, 3], gap="large")
     with answer:
@@ -49,51 +87,63 @@ def show(chosen: Hearing, sound: Sound, info: ModelInfo, *, without_profile: Hea
             other = without_profile.answer
             share = f" {charts.percent(other.confidence)}" if other.confidence else ""
             st.caption(f"Tuned to your voice. Without your profile: {charts.title(other)}{share}")
-        for warning in chosen.answer.warnings:
-            st.warning(WARNINGS.get(warning, warning), icon="⚠️")
+        for advice in _advice(chosen):
+            st.warning(advice, icon="⚠️")
     with bars:
         if chosen.answer.probabilities:
             words = [f"{label} {charts.percent(p)}" for label, p in _ranked(chosen.answer)]
             st.altair_chart(charts.bars(chosen.answer), alt="Probabilities: " + ", ".join(words) + ".")
-    _player(chosen, sound)
+    _player(sound, chosen, state)
     if chosen.windows and chosen.log_mel.size:
-        _pictures(chosen, info)
+        _pictures(chosen, state, info)
+
+
+def _advice(chosen: Hearing) -> list[str]:
+    """What to do about the sound; one thing where the others follow from it."""
+    answer = chosen.answer
+    words = set(answer.warnings) if answer else set()
+    if answer is None or (answer.abstained == "too_short"):
+        return []
+    if "phase_cancelled" in words:
+        words.discard("quiet")
+    if answer.abstained == "no_speech":
+        words.discard("noisy")
+        if words == {"quiet"}:
+            return ["**Almost silent:** is the right microphone chosen, and is it switched on?"]
+    advice = [warning(word) for word in answer.warnings if word in words]
+    if answer.label and chosen.seconds < SHORT_SECONDS:
+        advice.append("**Very short:** from one second alone the model finds far fewer emotions. Give it more.")
+    return advice
 
 
 def take_along(
-    hearings: Sequence[Hearing], chosen: Hearing, info: ModelInfo, profile_seconds: float | None, *, stem: str
+    found: Sequence[Hearing], chosen: Hearing, info: ModelInfo, profile_seconds: float | None, *, stem: str
 ) -> None:
-    """Buttons that give `hearings` as tables and `chosen` as a picture; each is made when it is pressed."""
+    """Buttons that give `found` as tables and `chosen` as a picture; each is made when it is pressed."""
+    documents = [
+        ("Answers, CSV", "📊", ".csv", "text/csv", lambda: takeaway.csv_table(found, info, profile_seconds)),
+        (
+            "Answers, JSON",
+            "🧾",
+            ".json",
+            "application/json",
+            lambda: takeaway.json_document(found, info, profile_seconds),
+        ),
+    ]
+    pictures = [
+        (
+            "Timeline, PNG",
+            "🖼️",
+            "-timeline.png",
+            "image/png",
+            lambda: takeaway.picture(chosen, info, profile_seconds),
+        )
+    ]
     st.subheader("Take it with you", anchor=False)
     with st.container(horizontal=True):
-        st.download_button(
-            "Answers, CSV",
-            lambda: takeaway.csv_table(hearings, info, profile_seconds).encode(),
-            f"{stem}.csv",
-            "text/csv",
-            on_click="ignore",
-            icon="📊",
-            key=f"{stem}-csv",
-        )
-        st.download_button(
-            "Answers, JSON",
-            lambda: takeaway.json_document(hearings, info, profile_seconds).encode(),
-            f"{stem}.json",
-            "application/json",
-            on_click="ignore",
-            icon="🧾",
-            key=f"{stem}-json",
-        )
-        if chosen.windows:
-            st.download_button(
-                "Timeline, PNG",
-                lambda: takeaway.picture(chosen, info),
-                f"{stem}-timeline.png",
-                "image/png",
-                on_click="ignore",
-                icon="🖼️",
-                key=f"{stem}-picture",
-            )
+        for label, icon, end, kind, make in [*documents, *(pictures if chosen.windows else [])]:
+            name = f"{stem}{end}"
+            st.download_button(label, make, name, kind, on_click="ignore", icon=icon, key=name)
 
 
 def _card(answer: Prediction, info: ModelInfo) -> None:
@@ -124,49 +174,43 @@ def _ranked(answer: Prediction) -> list[tuple[str, float]]:
     return sorted(answer.probabilities.items(), key=lambda item: -item[1])
 
 
-def _player(chosen: Hearing, sound: Sound) -> None:
-    seek = st.session_state.get(f"seek-{chosen.sha256}")
-    if chosen.seconds <= LONGEST_WAV:
-        data, kind = _wav(chosen, sound), "audio/wav"
-    else:
-        sound.file.seek(0)
-        data, kind = sound.file.read(), getattr(sound.file, "type", "audio/wav")
+def _player(sound: Sound, chosen: Hearing, state: Session) -> None:
+    """What the model heard; of a long sound, the part around the moment that was asked for."""
+    seconds, count = state.seek or (0.0, 0)
+    part = int(seconds // MOST_PLAYED)
+    if state.played[:2] != (sound.sha256, part):
+        wav = hearings.as_wav(sound.file, part * MOST_PLAYED, MOST_PLAYED)
+        state.played = sound.sha256, part, wav
+    place = f", from {charts.clock(seconds)}, asked for {count} times" if count else ""
     st.audio(
-        data,
-        kind,
-        start_time=seek or 0,
-        autoplay=seek is not None,
-        alt=f"The sound {chosen.name}, {charts.clock(chosen.seconds)} long.",
+        state.played[2],
+        start_time=seconds - part * MOST_PLAYED,
+        autoplay=count > 0,
+        alt=f"The sound {chosen.name}, {charts.clock(chosen.seconds)} long{place}.",
     )
+    if chosen.seconds > MOST_PLAYED:
+        start, end = part * MOST_PLAYED, min((part + 1) * MOST_PLAYED, chosen.seconds)
+        st.caption(
+            f"The player has {charts.clock(start)} to {charts.clock(end)}: for another part, click there below."
+        )
 
 
-def _wav(chosen: Hearing, sound: Sound) -> bytes:
-    """What the model heard, for every browser; that of the last sound is kept."""
-    key: str
-    data: bytes
-    key, data = st.session_state.get("wav", ("", b""))
-    if key != chosen.sha256:
-        data = hearings.as_wav(sound.file)
-        st.session_state.wav = chosen.sha256, data
-    return data
-
-
-def _pictures(chosen: Hearing, info: ModelInfo) -> None:
+def _pictures(chosen: Hearing, state: Session, info: ModelInfo) -> None:
     """Waveform, log-mel and timeline on one axis; a click plays from there; the same as a table."""
     chart_key, table_key = f"picture-{chosen.sha256}", f"segments-{chosen.sha256}"
     is_long = len(chosen.windows) > 1
 
     def seek_by_chart() -> None:
         points = st.session_state[chart_key].selection.get("at") or []
-        _seek(chosen, points[0]["start"] if points else None)
+        state.play_from(points[0]["start"] if points else (state.seek or (0.0, 0))[0])  # the same again
 
     def seek_by_table() -> None:
-        rows = st.session_state[table_key].selection.rows
-        _seek(chosen, chosen.windows[rows[0]].start_seconds if rows else None)
+        if rows := st.session_state[table_key].selection.rows:
+            state.play_from(chosen.windows[rows[0]].start_seconds)
 
     words = charts.in_words(chosen.windows)
     st.caption(
-        "The sound, and what the model saw of it"
+        "The sound as the model hears it, and what it saw of it"
         + (", with its answers: click one to hear it from there." if is_long else ".")
     )
     with st.container(gap=None):
@@ -188,26 +232,23 @@ def _pictures(chosen: Hearing, info: ModelInfo) -> None:
         return
     with st.expander(f"The {len(chosen.windows)} windows as a table"):
         st.dataframe(
-            [_segment(window) for window in chosen.windows],
+            [segment(window) for window in chosen.windows],
             hide_index=True,
             on_select=seek_by_table,
             selection_mode="single-row",
             key=table_key,
-            column_config={"confidence": charts.share_column()},
+            column_config={"confidence": share_column()},
             alt=words,
         )
         st.caption("Choose a row to hear it from there.")
 
 
-def _seek(chosen: Hearing, seconds: float | None) -> None:
-    st.session_state[f"seek-{chosen.sha256}"] = seconds
-
-
-def _segment(window: Prediction) -> dict[str, Any]:
+def segment(window: Prediction) -> dict[str, Any]:
+    """A row of a table of windows; with `share_column` for its confidence."""
     return {
         "from": charts.clock(window.start_seconds),
         "to": charts.clock(window.end_seconds),
         "answer": charts.title(window),
-        "confidence": charts.hundredths(window.confidence),
-        "runner-up": window.runner_up or "",
+        "confidence": hundredths(window.confidence),
+        "or else": or_else(window),
     }

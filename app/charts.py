@@ -15,7 +15,6 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 import pandas  # noqa: F401 - whole before Altair looks at it: half imported by another visit, it breaks charts
-import streamlit as st
 from PIL import Image
 
 from speech_emotion import Prediction
@@ -23,7 +22,7 @@ from speech_emotion.labels import ICONS
 
 # Told apart with red-green blindness too: neighbours in the list differ in lightness. Text never stands on them alone.
 COLOURS: Final[Mapping[str, str]] = {
-    "neutral": "#8d99ae",
+    "neutral": "#667a8e",
     "calm": "#2a9d8f",
     "happy": "#f2b632",
     "sad": "#3d6fb6",
@@ -31,9 +30,9 @@ COLOURS: Final[Mapping[str, str]] = {
     "fearful": "#7b4fa6",
     "disgust": "#6a8d2f",
     "surprised": "#f3843e",
-    "not_sure": "#c9c3b8",
-    "no_speech": "#dfe3e8",
-    "too_short": "#dfe3e8",
+    "not_sure": "#c2ab87",
+    "no_speech": "#adb3ba",
+    "too_short": "#adb3ba",
 }
 ANOTHER_COLOUR: Final = "#607d8b"  # of a label that a model of your own has
 ABSTENTIONS: Final[Mapping[str, tuple[str, str]]] = {
@@ -44,6 +43,9 @@ ABSTENTIONS: Final[Mapping[str, tuple[str, str]]] = {
 MOST_BANDS: Final = 300  # of a timeline; a longer one shows means of neighbours
 AXIS_PIXELS: Final = 52  # left of every chart, so that their time axes stand one below the other
 TIME_PIXELS: Final = 50  # below the last chart, for its time axis
+INK: Final = "currentColor"  # the page's own, in every theme; charts are drawn as SVG therefore
+STRIP: Final = 0.06  # of a timeline's height, above answers that are not sure
+MIN_TOP: Final = -9.0  # natural-log power: below that even the loudest cell of a picture is dark
 # Black, violet, red, yellow: from quiet to loud, also in grey.
 _HEAT: Final = np.array(
     [[0, 0, 4], [49, 18, 59], [122, 28, 109], [187, 55, 84], [237, 105, 37], [252, 181, 25], [252, 255, 164]]
@@ -77,16 +79,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def hundredths(share: float | None) -> float | None:
-    """For `share_column`."""
-    return None if share is None else 100 * share
-
-
-def share_column() -> Any:
-    """A column of a table with a bar and `42 %` a row."""
-    return st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
-
-
 def bars(prediction: Prediction) -> alt.Chart:
     """Every emotion with its probability, the most probable first; the numbers stand in the axis, in its colours."""
     ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
@@ -97,19 +89,19 @@ def bars(prediction: Prediction) -> alt.Chart:
     ]
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
-        .mark_bar(cornerRadiusEnd=4, height={"band": 0.72})
+        .mark_bar(cornerRadiusEnd=4, height={"band": 0.72}, aria=False)
         .encode(
             y=alt.Y(
                 "emotion:N",
                 sort=names,
                 title=None,
-                axis=alt.Axis(labelFontSize=14, labelLimit=240, ticks=False, domain=False),
+                axis=alt.Axis(labelFontSize=14, labelLimit=240, ticks=False, domain=False, labelColor=INK),
             ),
             x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), axis=None),
             color=alt.Color("colour:N", scale=None),
             tooltip=alt.value(None),
         )
-        .properties(height=30 * len(rows))
+        .properties(height=30 * len(rows), usermeta=_SVG)
         .configure_view(strokeWidth=0)
     )
     return chart
@@ -127,7 +119,7 @@ def timeline(
     at = alt.selection_point(name="at", fields=["start"], toggle=False, empty=False)
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
-        .mark_rect(cursor="pointer")
+        .mark_rect(cursor="pointer", aria=False)
         .encode(
             x=_time_axis("start", bands[-1]["end"]),
             x2="end:Q",
@@ -153,7 +145,7 @@ def timeline(
             ],
         )
         .add_params(at)
-        .properties(height=height, padding=_PADDING)
+        .properties(height=height, padding=_PADDING, usermeta=_SVG)
         .configure_view(strokeWidth=0)
     )
     return chart
@@ -161,7 +153,7 @@ def timeline(
 
 def legend(predictions: Sequence[Prediction], labels: Sequence[str]) -> str:
     """The colours of a timeline as HTML that wraps: which of `labels`, and which abstentions."""
-    reasons = {p.abstained for p in predictions if p.abstained and not p.probabilities}
+    reasons = {band["abstained"] for band in _bands(predictions)}
     names = [*labels, *(reason for reason in ABSTENTIONS if reason in reasons)]
     chips = [
         f"<span class='se-chip'><i style='background:{colour(name)}'></i>{html.escape(name.replace('_', ' '))}</span>"
@@ -180,7 +172,7 @@ def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> alt.C
     loudest = max(float(np.abs(envelope).max(initial=0)), 1e-3)
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
-        .mark_area(color="#6c8ebf", opacity=0.9)
+        .mark_area(color="#5b80b8", line={"strokeWidth": 0.5, "color": "#5b80b8"}, aria=False)
         .encode(
             x=_time_axis("start", seconds, hidden=True),
             y=alt.Y(
@@ -191,7 +183,7 @@ def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> alt.C
             ),
             y2="high:Q",
         )
-        .properties(height=height, padding=_PADDING)
+        .properties(height=height, padding=_PADDING, usermeta=_SVG)
         .configure_view(strokeWidth=0)
         .configure_axis(grid=False)
     )
@@ -203,13 +195,18 @@ def spectrogram(
 ) -> alt.LayerChart:
     """The log-mel that the model saw, low bands below; log_mel (n_mels, n_frames). The last chart shows the time."""
     picture = alt.Chart(alt.InlineData(values=[{"url": heat_map(log_mel)}])).mark_image(
-        align="left", baseline="top", aspect=False, width=alt.ExprRef("width"), height=alt.ExprRef("height")
+        align="left",
+        baseline="top",
+        aspect=False,
+        width=alt.ExprRef("width"),
+        height=alt.ExprRef("height"),
+        aria=False,
     )
     picture = picture.encode(x=alt.value(0), y=alt.value(0), url="url:N")
     corners: list[dict[str, float]] = [{"start": 0, "band": 1}, {"start": seconds, "band": len(log_mel)}]
     axes = (
         alt.Chart(alt.InlineData(values=corners))
-        .mark_point(opacity=0)
+        .mark_point(opacity=0, aria=False)
         .encode(
             x=_time_axis("start", seconds, hidden=not is_last),
             y=alt.Y(
@@ -220,14 +217,14 @@ def spectrogram(
             ),
         )
     )
-    layers = (picture + axes).properties(height=height + (TIME_PIXELS if is_last else 0), padding=_PADDING)
+    layers = (picture + axes).properties(height=height + (TIME_PIXELS if is_last else 0), padding=_PADDING, usermeta=_SVG)
     chart: alt.LayerChart = layers.configure_view(strokeWidth=0).configure_axis(grid=False)
     return chart
 
 
 def heat_map(log_mel: AnyFloats) -> str:
-    """A PNG of (n_mels, n_frames) as a data URL: 60 dB of range below the loudest cell."""
-    top = float(log_mel.max(initial=-99))
+    """A PNG of (n_mels, n_frames) as a data URL: 60 dB of range below the loudest cell; silence is dark."""
+    top = max(float(log_mel.max(initial=-99)), MIN_TOP)
     share = np.clip((log_mel[::-1].astype(np.float32) - top) / 13.8 + 1, 0, 1)  # 60 dB in natural-log power
     stops = np.linspace(0, 1, len(_HEAT))
     pixels = np.stack([np.interp(share, stops, _HEAT[:, channel]) for channel in range(3)], axis=2)
@@ -253,6 +250,10 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
+_LEGEND: Final = alt.Legend(
+    title=None, orient="bottom", columns=5, symbolType="square", labelExpr="replace(datum.label, '_', ' ')"
+)
+_SVG: Final = {"embedOptions": {"renderer": "svg"}}
 _PADDING: Final = {"left": 0, "right": 12, "top": 2, "bottom": 2}
 _LEFT: Final[dict[str, Any]] = {
     "minExtent": AXIS_PIXELS,
@@ -264,7 +265,7 @@ _LEFT: Final[dict[str, Any]] = {
 def _time_axis(field: str, seconds: float, *, hidden: bool = False) -> alt.X:
     shown = not hidden
     # A label beyond the end would make this chart narrower than the ones above it.
-    axis = alt.Axis(labels=shown, ticks=shown, domain=shown, labelExpr=_CLOCK, labelBound=True)
+    axis = alt.Axis(labels=shown, ticks=shown, domain=shown, labelExpr=_CLOCK, labelBound=True, labelOverlap=True, **_INKED)
     title = None if hidden else "time, minutes : seconds"
     return alt.X(f"{field}:Q", scale=alt.Scale(domain=[0, seconds], nice=False), title=title, axis=axis)
 
@@ -302,7 +303,7 @@ def _band(predictions: Sequence[Prediction], start: float, end: float) -> dict[s
 
 
 def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """A row an emotion, from the bottom up; one grey row where nothing was scored."""
+    """A row an emotion, from the bottom up, and a strip above what is not sure; one grey row where nothing was scored."""
     icon, words = ABSTENTIONS.get(band["abstained"], ("", band["best"]))
     row = {"start": round(band["start"], 3), "end": round(band["end"], 3)}
     row |= {"time": f"{clock(band['start'])} to {clock(band['end'])}", "answer": f"{icon} {words}".strip()}
@@ -315,4 +316,6 @@ def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
             row | {"emotion": label, "low": low, "high": high, "share": percent(band["shares"][label])}
         )
         low = high
+    if band["abstained"] == "not_sure":  # drawn last, over the others
+        rows.append(row | {"emotion": "not_sure", "low": 1 - STRIP, "high": 1.0, "share": "–"})
     return rows

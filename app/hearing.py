@@ -27,17 +27,18 @@ MOST_COLUMNS: Final = 1200  # of a picture; where there are more, neighbours are
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """What somebody gave: `file` is open and stays in memory; `sha256` of its bytes is its identity."""
+    """What somebody gave: `file` is open and stays in memory. `id`: of this gift; `sha256`: of its content."""
 
+    id: str
     name: str
     file: BinaryIO
     n_bytes: int
     sha256: str
 
     @classmethod
-    def of(cls, name: str, file: io.BytesIO) -> Self:
+    def of(cls, name: str, file: io.BytesIO, sound_id: str) -> Self:
         with file.getbuffer() as data:
-            return cls(name, file, len(data), hashlib.sha256(data).hexdigest())
+            return cls(sound_id, name, file, len(data), hashlib.sha256(data).hexdigest())
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,10 @@ class Hearing:
     envelope: FloatArray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     log_mel: npt.NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), np.float16))
     error: SpeechEmotionError | None = None
+
+    def named(self, name: str) -> "Hearing":
+        """The same, of a sound with the same content and another name."""
+        return replace(self, name=name)
 
 
 class Analysis:
@@ -206,11 +211,20 @@ class _Columns:
             self._rest, self._n_rest = None, 0
 
 
-def as_wav(file: BinaryIO) -> bytes:
-    """What the model hears of a sound, mono at 16 kHz, as a WAV that every browser plays."""
+def as_wav(file: BinaryIO, start_seconds: float, seconds: float) -> bytes:
+    """What the model hears of a stretch of a sound, mono at 16 kHz: a WAV that every browser plays.
+
+    Only what we wrote ourselves is given to a browser: what somebody uploaded may be a page in disguise.
+    """
+    start, end = round(start_seconds * RATE), round((start_seconds + seconds) * RATE)
+    pieces, n_samples = [np.zeros(0, np.float32)], 0
     file.seek(0)
     with open_audio(file) as audio:
-        samples = np.concatenate([np.zeros(0, np.float32), *audio])
+        for block in audio:
+            pieces.append(block[max(start - n_samples, 0) : max(end - n_samples, 0)])
+            n_samples += len(block)
+            if n_samples >= end:
+                break
     out = io.BytesIO()
-    soundfile.write(out, samples, RATE, format="WAV", subtype="PCM_16")
+    soundfile.write(out, np.concatenate(pieces), RATE, format="WAV", subtype="PCM_16")
     return out.getvalue()

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import answers
 import charts
+import recorder
 import session
 import streamlit as st
 import takeaway
@@ -14,85 +14,77 @@ from session import Key, Session
 
 from speech_emotion.model_info import ModelInfo
 
-HOME: Final = ("localhost", "127.0.0.1", "::1")
+CLUTTER: Final = (".", "Thumbs.db", "desktop.ini")  # how files begin that systems leave in folders
 
 
 def tab(state: Session, info: ModelInfo) -> None:
-    sounds = _given(state)
-    if not sounds:
+    _give(state)
+    state.forget_old()
+    if not state.sounds:
         st.info("Upload a sound, record one, or press one of the sample voices.", icon="👆")
         return
-    hearings = _heard(state, sounds)
-    if not hearings:
+    found = _heard(state)
+    if not found:
         return
-    chosen = _table(hearings) if len(hearings) > 1 else hearings[0]
-    plain = state.hearings.get((chosen.sha256, "")) if state.active_profile else None
-    sound = next(sound for sound in sounds if sound.sha256 == chosen.sha256)
-    answers.show(chosen, sound, info, without_profile=plain)
-    _take_along(hearings, chosen, state, info)
+    if len(found) > 1:
+        _table(state, found)
+    sound, hearing = _chosen(state, found)
+    plain = state.hearings.get((sound.sha256, "")) if state.active_profile else None
+    answers.show(sound, hearing, state, info, without_profile=plain)
+    _take_along([hearing for _, hearing in found], sound, hearing, state, info)
 
 
-def _given(state: Session) -> list[Sound]:
-    """Every sound that is there now, each content once: from the uploader, the microphone, the samples."""
+def _give(state: Session) -> None:
+    """The ways in: files, a folder, the microphone, the samples."""
     upload, record = st.columns([3, 2], gap="large")
     with upload:
-        whole_folder = st.toggle("Choose a whole folder", key="whole_folder")
         files = st.file_uploader(
             "Sounds or videos, as many as you like",
-            accept_multiple_files="directory" if whole_folder else True,
+            accept_multiple_files=True,
             help="WAV, FLAC, Ogg, Opus, MP3, AIFF, AU, CAF, M4A, AAC, MP4, WebM, AVI, WMA: its content decides, "
-            "not its name. For more than 200 MB use the command line: speech-emotion predict --timeline FILE",
-            key=f"files-{whole_folder}",
+            "not its name.",
+            key="files",
         )
+        st.caption("Up to 200 MB each. For more: `speech-emotion predict --timeline FILE`")
+        with st.expander("A whole folder"):
+            inside = st.file_uploader(
+                "All files of a folder, and of those in it", accept_multiple_files="directory", key="folder"
+            )
+        state.take([*files, *(file for file in inside if not _name(file.name).startswith(CLUTTER))])
     with record:
-        _record(state)
-        st.markdown("Or try a synthetic sample voice:")
+        state.record(recorder.recorder("Record your voice", key=f"recording-{state.generation}"))
+        st.markdown("Or try a synthetic sample voice, for which there is no right answer:")
         with st.container(horizontal=True):
             for file_name, label in session.SAMPLES.items():
                 if st.button(label, key=file_name):
                     state.keep(session.sample(file_name))
-    sounds = {sound.sha256: sound for sound in [*state.take(files), *reversed(state.kept.values())]}
-    if state.kept and st.button("Forget recordings and samples", type="tertiary", icon="🧹"):
-        state.forget_all()
-        st.session_state.pop("recording", None)
-        st.rerun()
-    return list(sounds.values())
+        if state.kept:
+            st.button(
+                "Forget recordings and samples", type="tertiary", icon="🧹", on_click=state.forget_kept
+            )
 
 
-def _record(state: Session) -> None:
-    page = urlsplit(st.context.url or "")
-    if page.scheme == "http" and page.hostname not in HOME:
-        st.warning(
-            "Browsers give pages the microphone only over https or from localhost, and this page came over plain http. "
-            "Open it through https, or on the computer that runs it as http://localhost.",
-            icon="🔒",
-        )
-    recording = st.audio_input("Record your voice", sample_rate=None, key="recording")
-    if recording:
-        sound = Sound.of("recording", recording)
-        if sound.sha256 not in state.kept:
-            n = sum(kept.name.startswith("recording") for kept in state.kept.values()) + 1
-            state.keep(Sound(f"recording {n}.wav", sound.file, sound.n_bytes, sound.sha256))
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
-def _heard(state: Session, sounds: Sequence[Sound]) -> list[Hearing]:
-    """The hearings of `sounds`, worked out where they are not there yet, with progress, until somebody cancels."""
+def _heard(state: Session) -> list[tuple[Sound, Hearing]]:
+    """The sounds with their hearings, worked out where they are not there yet, with progress, until somebody cancels."""
     mine = session.profile_key(state.active_profile)
-    keys = {(sound.sha256, profile): sound for sound in sounds for profile in dict.fromkeys([mine, ""])}
-    todo = [key for key in keys if key not in state.hearings and key not in state.cancelled]
+    keys = {(sound.sha256, profile): sound for sound in state.sounds for profile in dict.fromkeys([mine, ""])}
     place = st.empty()
-    if todo:
+    if todo := [key for key in keys if key not in state.hearings and key not in state.cancelled]:
         with place.container(border=True):
             _work(state, todo, keys)
     place.empty()
-    state.forget_old({sound.sha256 for sound in sounds})
-    if stopped := [key for key in keys if key in state.cancelled]:
-        names = ", ".join(dict.fromkeys(keys[key].name for key in stopped))
+    left = {keys[key].name for key in keys if key in state.cancelled and key not in state.hearings}
+    if left:
         with place.container(horizontal=True, vertical_alignment="center"):
-            st.text(f"Cancelled: {names}")
+            what = next(iter(left)) if len(left) == 1 else f"{len(left)} sounds"
+            st.text(f"Cancelled: {what}, of {len(state.sounds)}" if len(left) > 1 else f"Cancelled: {what}")
             st.button("Go on", on_click=state.cancelled.clear)
-    found = [(sound, state.hearings.get((sound.sha256, mine))) for sound in sounds]
-    return [Hearing(**{**vars(hearing), "name": sound.name}) for sound, hearing in found if hearing]
+    found = [(sound, state.hearings.get((sound.sha256, mine))) for sound in state.sounds]
+    return [(sound, hearing.named(sound.name)) for sound, hearing in found if hearing]
 
 
 def _work(state: Session, todo: list[Key], keys: dict[Key, Sound]) -> None:
@@ -111,48 +103,70 @@ def _work(state: Session, todo: list[Key], keys: dict[Key, Sound]) -> None:
         state.running = state.running_key = None
 
 
-def _table(hearings: Sequence[Hearing]) -> Hearing:
-    """A row a sound; the one that is chosen, or the first."""
+def _table(state: Session, found: Sequence[tuple[Sound, Hearing]]) -> None:
+    """A row a sound; the chosen one is ticked."""
     st.subheader("Your sounds", anchor=False)
+    sound, _ = _chosen(state, found)
+    ids = [sound.id for sound, _ in found]
     event: Any = st.dataframe(
-        [_row(hearing) for hearing in hearings],
+        [_row(sound.name, hearing) for sound, hearing in found],
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key="sounds",
-        column_config={"confidence": charts.share_column()},
-        alt="One row a sound: its name, the answer with its confidence, the runner-up, its length, and remarks.",
+        # A row number means something in this list of sounds alone: another list is another table.
+        key=f"sounds-{state.n_shown}-{hash(tuple(ids))}",
+        selection_default={"selection": {"rows": [ids.index(sound.id)]}},
+        column_config={"confidence": answers.share_column()},
+        alt="One row a sound: its name, the answer with its confidence, what else it may be, its length, and remarks.",
     )
-    rows = event.selection.rows
     st.caption("Choose a row to see and hear more of it.")
-    return hearings[rows[0]] if rows and rows[0] < len(hearings) else hearings[0]
+    if event.selection.rows:
+        state.choose(ids[event.selection.rows[0]])
 
 
-def _row(hearing: Hearing) -> dict[str, str | float | None]:
+def _chosen(state: Session, found: Sequence[tuple[Sound, Hearing]]) -> tuple[Sound, Hearing]:
+    """What is shown: the chosen sound, or the first that could be heard."""
+    by_id = {sound.id: (sound, hearing) for sound, hearing in found}
+    if state.chosen in by_id:
+        return by_id[state.chosen]
+    return next((pair for pair in found if pair[1].answer), found[0])
+
+
+def _row(name: str, hearing: Hearing) -> dict[str, str | float | None]:
     answer = hearing.answer
     if answer is None:
-        unknown = {"confidence": None, "runner-up": "", "length": ""}
-        return {"sound": hearing.name, "answer": "❌ not readable", **unknown, "remarks": str(hearing.error)}
+        unknown = {"confidence": None, "or else": "", "length": ""}
+        remarks = answers.in_plain_words(hearing.error) if hearing.error else ""
+        return {"sound": name, "answer": "❌ not readable", **unknown, "remarks": remarks}
     return {
-        "sound": hearing.name,
+        "sound": name,
         "answer": charts.title(answer),
-        "confidence": charts.hundredths(answer.confidence),
-        "runner-up": answer.runner_up or "",
+        "confidence": answers.hundredths(answer.confidence),
+        "or else": answers.or_else(answer),
         "length": charts.clock(hearing.seconds),
-        "remarks": ", ".join(answers.remarks(answer)),
+        "remarks": ", ".join(warning.replace("_", " ") for warning in answer.warnings),
     }
 
 
-def _take_along(hearings: Sequence[Hearing], chosen: Hearing, state: Session, info: ModelInfo) -> None:
+def _take_along(
+    hearings: Sequence[Hearing], sound: Sound, chosen: Hearing, state: Session, info: ModelInfo
+) -> None:
     profile = state.active_profile
     answers.take_along(hearings, chosen, info, profile.seconds if profile else None, stem="speech-emotion")
     if chosen.answer is None:
         return
     with st.expander("The same answer in Python, or with curl"):
+        if sound.id == state.recording:
+            st.caption(f"Download the recording first: the ⋮ of the player saves it, as {sound.name} for example.")
         is_long = len(chosen.windows) > 1
+        path = session.sample_path(sound.id) if sound.id in session.SAMPLES else sound.name
         st.code(
-            takeaway.python_snippet(chosen.name, with_profile=profile is not None, is_long=is_long),
+            takeaway.python_snippet(path, with_profile=profile is not None, is_long=is_long),
             language="python",
         )
-        if profile is None:
-            st.code(takeaway.curl_snippet(chosen.name, st.context.url or ""), language="bash")
+        if profile:
+            st.caption("Over HTTP there are no profiles.")
+        elif not takeaway.fits_rest(sound.n_bytes, chosen.seconds):
+            st.caption("Over HTTP a sound may have 25 MB and 600 s; this one is larger.")
+        else:
+            st.code(takeaway.curl_snippet(path, st.context.url or "", is_long=is_long), language="bash")

@@ -18,6 +18,9 @@ STYLE = """
 .se-name { padding: 1rem 0 0; overflow-wrap: anywhere; }
 .se-legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; padding-left: 52px; font-size: .85rem; }
 .se-chip i { display: inline-block; width: .8em; height: .8em; border-radius: .2em; margin-right: .4em; }
+[data-testid="stCaptionContainer"] * { color: inherit; }
+[data-testid="stCaptionContainer"] { opacity: .85; }
+[data-testid="stAudioInput"] > div { height: auto; min-height: 4.25rem; white-space: normal; }
 .se-line { opacity: .85; }
 </style>
 """

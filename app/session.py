@@ -1,19 +1,22 @@
 """What one visit holds: sounds that were given, what was heard in them, the profile of a voice. Nothing outlives it.
 
-Hearings are kept by the content of a sound and the profile, never by its name, so that no two are mixed up; sounds
+Hearings are kept by the content of a sound and of the profile, never by its name, so that no two are mixed up; sounds
 themselves live in the uploader, or here until they are removed.
 """
 
+import hashlib
 import io
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 import shared
 import streamlit as st
 from hearing import Analysis, Hearing, Sound
-from streamlit.runtime.uploaded_file_manager import UploadedFile
+from streamlit.typing import UploadedFile
 
 from speech_emotion import SpeakerProfile
 
@@ -28,12 +31,23 @@ Key = tuple[str, str]  # sha256 of a sound, and of the profile ("" without one)
 
 @dataclass
 class Session:
-    """`kept`: sounds that no widget holds. `uploaded`: those in the uploader, by the names it gives them itself.
-    `cancelled`: what is not to be worked out until it is asked for again."""
+    """`kept`: sounds that no widget holds; `uploaded`: those in the uploaders. Both by `Sound.id`, as they came.
+
+    chosen: the id of the sound that is shown; n_shown: how often a new sound chose itself. seek: where its player starts and how often that was asked for.
+    recording: the id of what the recorder holds. generation: of the recorders, which forget only as other widgets.
+    cancelled: what is not to be worked out until it is asked for again.
+    """
 
     kept: dict[str, Sound] = field(default_factory=dict)
     uploaded: dict[str, Sound] = field(default_factory=dict)
     hearings: dict[Key, Hearing] = field(default_factory=dict)
+    chosen: str | None = None
+    n_shown: int = 0
+    seek: tuple[float, int] | None = None
+    played: tuple[str, int, bytes] = ("", 0, b"")
+    recording: str | None = None
+    n_recordings: int = 0
+    generation: int = 0
     running: Analysis | None = None
     running_key: Key | None = None
     cancelled: set[Key] = field(default_factory=set)
@@ -44,25 +58,61 @@ class Session:
     def active_profile(self) -> SpeakerProfile | None:
         return self.profile if self.uses_profile else None
 
+    @property
+    def sounds(self) -> list[Sound]:
+        return [*self.uploaded.values(), *self.kept.values()]
+
+    def choose(self, sound_id: str) -> None:
+        """Show another sound, from its beginning and silently."""
+        if sound_id != self.chosen:
+            self.chosen, self.seek = sound_id, None
+
+    def show(self, sound_id: str) -> None:
+        """Choose a sound that has just come, whatever was ticked in the table."""
+        self.choose(sound_id)
+        self.n_shown += 1
+
+    def play_from(self, seconds: float) -> None:
+        _, count = self.seek or (0.0, 0)
+        self.seek = seconds, count + 1
+
     def keep(self, sound: Sound) -> None:
-        """The newest last; the oldest go when there are too many."""
-        self.kept.pop(sound.sha256, None)
-        self.kept[sound.sha256] = sound
+        """Add a sound and show it; the oldest go when there are too many."""
+        self.kept[sound.id] = sound
+        self.show(sound.id)
         while len(self.kept) > MOST_KEPT:
             del self.kept[next(iter(self.kept))]
 
-    def take(self, files: Sequence[UploadedFile]) -> list[Sound]:
-        """The sounds in the uploader; each is looked at once, however often the page runs."""
-        self.uploaded = {
-            file.file_id: self.uploaded.get(file.file_id) or Sound.of(file.name, file) for file in files
-        }
-        return list(self.uploaded.values())
+    def record(self, recording: UploadedFile | None) -> None:
+        """What the recorder holds now: something new is kept, and what is cleared there is gone here too."""
+        if recording is None:
+            self.kept.pop(self.recording or "", None)
+            self.recording = None
+        elif recording.file_id != self.recording:
+            self.recording = recording.file_id
+            self.n_recordings += 1
+            self.keep(Sound.of(f"recording {self.n_recordings}.wav", recording, recording.file_id))
 
-    def forget_old(self, present: Collection[str]) -> None:
-        """Of the hearings of sounds that are not `present` (sha256) any more, the newest stay."""
+    def take(self, uploads: Sequence[UploadedFile]) -> None:
+        """The sounds in the uploaders; each is looked at once, however often the page runs, and a new one is shown."""
+        known = self.uploaded
+        self.uploaded = {
+            file.file_id: known.get(file.file_id) or Sound.of(file.name, file, file.file_id)
+            for file in uploads
+        }
+        if new := [sound_id for sound_id in self.uploaded if sound_id not in known]:
+            self.show(new[0])
+
+    def forget_old(self) -> None:
+        """Let go of what belongs to no sound that is there; of hearings the newest stay, for an undo."""
+        present = {sound.sha256 for sound in self.sounds}
         absent = [key for key in self.hearings if key[0] not in present]
         for key in absent[: max(len(absent) - MOST_HEARINGS, 0)]:
             del self.hearings[key]
+        if self.running_key and self.running_key[0] not in present:
+            self.running = self.running_key = None
+        if self.played[0] not in present:
+            self.played = "", 0, b""
 
     def work_on(self, key: Key, sound: Sound) -> Analysis:
         """The analysis of `sound`, gone on with where an earlier run of the page left it."""
@@ -71,15 +121,24 @@ class Session:
             self.running, self.running_key = Analysis(shared.classifier(), sound, profile), key
         return self.running
 
-    def cancel(self, keys: list[Key]) -> None:
+    def cancel(self, keys: Collection[Key]) -> None:
         self.cancelled |= set(keys)
         self.running = self.running_key = None
 
-    def forget_all(self) -> None:
+    def forget_kept(self) -> None:
+        """Recordings and samples, with everything that was made of them."""
+        gone = {sound.sha256 for sound in self.kept.values()}
         self.kept.clear()
-        self.hearings.clear()
-        self.cancelled.clear()
-        self.running = self.running_key = None
+        self.hearings = {key: hearing for key, hearing in self.hearings.items() if key[0] not in gone}
+        self.recording = None
+        self.generation += 1
+        self.forget_old()
+
+    def forget_profile(self) -> None:
+        """The profile, the recording it was made of, and what was heard with it."""
+        self.hearings = {key: hearing for key, hearing in self.hearings.items() if not key[1]}
+        self.profile = None
+        self.generation += 1
 
 
 def current() -> Session:
@@ -88,11 +147,16 @@ def current() -> Session:
     return session
 
 
+def sample_path(file_name: str) -> str:
+    """Where a synthetic voice of the package lies."""
+    return str(files("speech_emotion").joinpath("assets", file_name))
+
+
 def sample(file_name: str) -> Sound:
     """A synthetic voice of the package."""
-    data = files("speech_emotion").joinpath("assets", file_name).read_bytes()
-    return Sound.of(file_name, io.BytesIO(data))
+    return Sound.of(file_name, io.BytesIO(Path(sample_path(file_name)).read_bytes()), file_name)
 
 
 def profile_key(profile: SpeakerProfile | None) -> str:
-    return str(hash((profile.model_sha256, profile.mean, profile.deviation))) if profile else ""
+    """sha256 of what is in it; empty without one."""
+    return hashlib.sha256(json.dumps(profile.to_dict()).encode()).hexdigest() if profile else ""

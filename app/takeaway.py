@@ -16,9 +16,9 @@ from hearing import Hearing
 
 import speech_emotion
 from speech_emotion import Prediction
-from speech_emotion.cells import guard
+from speech_emotion.cells import guard, printable
 from speech_emotion.model_info import ModelInfo
-from speech_emotion.printing import printable
+from speech_emotion.rest import REST_LIMITS
 
 PICTURE_SCALE: Final = 2.0  # pixels a point
 
@@ -54,13 +54,15 @@ def csv_table(hearings: Sequence[Hearing], info: ModelInfo, profile_seconds: flo
     return out.getvalue()
 
 
-def picture(hearing: Hearing, info: ModelInfo) -> bytes:
+def picture(hearing: Hearing, info: ModelInfo, profile_seconds: float | None) -> bytes:
     """The timeline as a PNG, drawn as on the page."""
     import vl_convert  # brings a JavaScript engine: a second, and only for whoever asks for a picture
 
     title = alt.TitleParams(
         f"{hearing.name}: {hearing.answer}",
-        subtitle=f"speech-emotion {speech_emotion.__version__}, model {info.name} ({info.sha256[:12]})",
+        subtitle=f"speech-emotion {speech_emotion.__version__}, model {info.name} ({info.sha256[:12]}), windows of "
+        f"{info.window_seconds:g} s, one every {info.hop_seconds:g} s"
+        + (f", profile of {profile_seconds:.0f} s" if profile_seconds else ""),
         anchor="start",
     )
     chart = charts.timeline(hearing.windows, info.labels, height=220)
@@ -83,9 +85,16 @@ def python_snippet(name: str, *, with_profile: bool, is_long: bool) -> str:
     return "\n".join(lines)
 
 
-def curl_snippet(name: str, page_url: str) -> str:
+def curl_snippet(name: str, page_url: str, *, is_long: bool) -> str:
     """The same over the network, from the server of the page."""
-    return f"curl --data-binary @{shlex.quote(name)} {shlex.quote(page_url.rstrip('/') + '/api/predict')}"
+    verbs = ["predict", *(["timeline"] if is_long else [])]
+    address = page_url.rstrip("/") + "/api/"
+    return "\n".join(f"curl --data-binary @{shlex.quote(name)} {shlex.quote(address + verb)}" for verb in verbs)
+
+
+def fits_rest(n_bytes: int, seconds: float) -> bool:
+    """Whether that server takes a sound of this size."""
+    return n_bytes <= REST_LIMITS.max_body_bytes and seconds <= REST_LIMITS.audio.max_seconds
 
 
 def _rows(hearings: Sequence[Hearing]) -> Iterator[dict[str, Any]]:

@@ -1,17 +1,20 @@
 """The tab "My voice": a profile of one speaker is made, tried, taken along and forgotten."""
 
-import io
+import collections
 import json
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import answers
 import charts
+import recorder
 import session
 import shared
 import streamlit as st
 from session import Session
+from streamlit.typing import UploadedFile
 
-from speech_emotion import SpeakerProfile, SpeechEmotionError
+from speech_emotion import SpeakerProfile, SpeechEmotionError, open_audio
 from speech_emotion.model_info import ModelInfo
 
 # A passage without emotion, some 30 s at an ordinary pace (written for this page).
@@ -21,12 +24,6 @@ PASSAGE: Final = (
     "When it rains I take the bus, number twelve, which stops in front of the library. In the evening I water the "
     "plants, write down what has to be done tomorrow, and put the list beside the door. Then I close the window."
 )
-PROBLEMS: Final = {
-    "short_enrolment": "It is short: 30 to 60 s of speech are best.",
-    "clipped": "It is clipped: record with less gain.",
-    "quiet": "It is very quiet: speak closer to the microphone.",
-    "noisy": "It is noisy: record in a quieter place.",
-}
 
 
 def tab(state: Session, info: ModelInfo) -> None:
@@ -50,38 +47,48 @@ def _make(state: Session, info: ModelInfo) -> None:
     with record:
         with st.container(border=True):
             st.markdown(f"**Read this in your ordinary voice, or talk about your day:**\n\n{PASSAGE}")
-        recording = st.audio_input("Record 30 s or more", sample_rate=None, key="enrolment")
+        recording = recorder.recorder("Record 30 s or more", key=f"enrolment-{state.generation}")
         files = st.file_uploader(
-            "Or recordings of yours, 30 s or more in all", accept_multiple_files=True, key="enrolment_files"
+            "Or recordings of yours, 30 s or more in all",
+            accept_multiple_files=True,
+            key=f"enrolment-files-{state.generation}",
         )
         sources = [*([recording] if recording else []), *files]
         if sources and st.button("Make my profile", type="primary", icon="👤"):
             _enrol(state, sources)
     with load:
-        saved = st.file_uploader("Or a profile that you saved", type="json", key="profile_file")
+        saved = st.file_uploader("Or a profile that you saved", type="json", key=f"profile-file-{state.generation}")
         if saved and st.button("Use this profile", icon="📂"):
             _load(state, saved, info)
 
 
-def _enrol(state: Session, sources: list[Any]) -> None:
-    try:
-        with st.spinner("Listening to your voice …"):
-            profile = shared.classifier().enrol(*sources)
-    except SpeechEmotionError as error:
-        st.error(answers.plain(str(error)), icon="❌")
-        return
+def _enrol(state: Session, sources: Sequence[UploadedFile]) -> None:
+    """A profile of all that can be heard; what cannot is named, and stops nobody."""
+    readable = []
+    with st.spinner("Listening to your voice …"):
+        for source in sources:
+            source.seek(0)
+            try:
+                with open_audio(source) as audio:
+                    collections.deque(audio, maxlen=0)
+                readable.append(source)
+            except SpeechEmotionError as error:
+                st.warning(f"Left out: {answers.plain(source.name)}. {answers.in_plain_words(error)}", icon="⚠️")
+        try:
+            profile = shared.classifier().enrol(*readable)
+        except SpeechEmotionError as error:
+            st.error(answers.plain(answers.capital(str(error))), icon="❌")
+            return
     _adopt(state, profile)
 
 
-def _load(state: Session, file: io.BytesIO, info: ModelInfo) -> None:
+def _load(state: Session, file: UploadedFile, info: ModelInfo) -> None:
     try:
-        profile = SpeakerProfile.from_dict(json.loads(file.getvalue()))
+        profile = SpeakerProfile.from_json(file.getvalue())
         profile.for_model(info)
-    except ValueError:
-        st.error("This is no JSON. Choose a profile that you downloaded here.", icon="❌")
-        return
     except SpeechEmotionError as error:
-        st.error(answers.plain(str(error)), icon="❌")
+        st.error("This profile cannot be used. Choose one that you downloaded here, or make a new one.", icon="❌")
+        st.caption(f"In the words of the program: {answers.plain(str(error))}")
         return
     _adopt(state, profile)
 
@@ -93,8 +100,8 @@ def _adopt(state: Session, profile: SpeakerProfile) -> None:
 
 def _have(state: Session, profile: SpeakerProfile) -> None:
     st.success(f"Your profile: {profile.seconds:.0f} s of speech in {profile.n_windows} windows.", icon="👤")
-    for warning in profile.warnings:
-        st.warning(PROBLEMS.get(warning, warning.replace("_", " ")), icon="⚠️")
+    for word in profile.warnings:
+        st.warning(answers.warning(word), icon="⚠️")
 
     def switch() -> None:  # called before the page is run again, whose first tab needs to know
         state.uses_profile = st.session_state.uses_profile
@@ -109,11 +116,7 @@ def _have(state: Session, profile: SpeakerProfile) -> None:
             on_click="ignore",
             icon="💾",
         )
-        if st.button("Forget it", icon="🧹"):
-            state.profile = None
-            for key in ("enrolment", "enrolment_files", "profile_file"):
-                st.session_state.pop(key, None)
-            st.rerun()
+        st.button("Forget it", icon="🧹", on_click=state.forget_profile)
     _what_changes(state)
 
 
@@ -129,16 +132,16 @@ def _what_changes(state: Session) -> None:
         {
             "sound": tuned.name,
             "without": charts.title(plain.answer),
-            "sure": charts.hundredths(plain.answer.confidence),
+            "sure": answers.hundredths(plain.answer.confidence),
             "with your profile": charts.title(tuned.answer),
-            "sure ": charts.hundredths(tuned.answer.confidence),
+            "sure ": answers.hundredths(tuned.answer.confidence),
         }
         for plain, tuned in pairs
         if plain.answer and tuned.answer
     ]
     if rows:
         st.markdown("**What it changes**")
-        share = charts.share_column()
+        share = answers.share_column()
         st.dataframe(rows, hide_index=True, column_config={"sure": share, "sure ": share})
     else:
         st.caption("Give it sounds in the first tab, and see here what the profile changes.")

@@ -75,7 +75,7 @@ def _open_streams() -> None:
 
 def complain(text: str) -> None:
     """One line on stderr."""
-    from speech_emotion.printing import printable
+    from speech_emotion.cells import printable
 
     typer.echo(printable(text), err=True)
 
@@ -458,7 +458,7 @@ def _audit(table: Path, audio_root: Path | None, out: Path | None) -> None:
     """Print what leaks in the split of `table`, and end with 1 where something does."""
     from speech_emotion.errors import ConfigError
     from speech_emotion.evaluation.audit import audit
-    from speech_emotion.printing import printable
+    from speech_emotion.cells import printable
 
     try:
         with _progress("listening") as progress:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from speech_emotion.cells import guard
+from speech_emotion.cells import guard, printable
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.labels import ICONS
 from speech_emotion.prediction import Prediction
@@ -90,11 +90,6 @@ def write_info_json(info: "ModelInfo", out: TextIO) -> None:
     """The same, all of it, for a program."""
     document = asdict(info) | {"limits": LIMITS}
     out.write(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
-
-
-def printable(text: str) -> str:
-    """`text` on one line that cannot steer a terminal: control characters and stray bytes are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _score(metrics: Mapping[str, Any]) -> str:
