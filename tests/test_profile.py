@@ -17,7 +17,7 @@ from speech_emotion import classifier as classifier_module
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.errors import AudioTooShortError, ModelError
 from speech_emotion.model import EmotionModel, seal
-from speech_emotion.profile import SpeakerProfile, shrunk
+from speech_emotion.profile import WARNINGS, SpeakerProfile, shrunk
 
 RATE = 16_000
 VOICE = sounds.voice(24, f0=150)
@@ -91,6 +91,21 @@ def test_warnings_of_the_recordings_stand_on_it_once(tuned: Classifier) -> None:
     assert tuned.enrol(clipped[: 12 * RATE], sample_rate=RATE).warnings == ("short_enrolment", "clipped")
 
 
+def test_whatever_the_gate_notices_a_profile_can_carry(tuned: Classifier) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE).astype(np.float32)
+    recordings = [
+        sounds.wav(VOICE[: 12 * RATE], RATE),
+        sounds.wav(np.clip(CLIP * 20, -1, 1), RATE),
+        sounds.wav(CLIP * 1e-3, RATE),
+        sounds.wav(noise, RATE),
+        sounds.wav(np.stack([CLIP, -CLIP], axis=1), RATE),
+        sounds.wav(CLIP, RATE)[:-RATE],
+    ]
+    profile = tuned.enrol(*recordings)
+    assert set(profile.warnings) == set(WARNINGS)
+    assert SpeakerProfile.from_dict(profile.to_dict()) == profile
+
+
 @pytest.mark.parametrize("seconds", [0, 4, 9.9])
 def test_too_little_speech_is_refused(tuned: Classifier, seconds: float) -> None:
     some = np.concatenate([VOICE[: round(seconds * RATE)], np.zeros(3 * RATE, np.float32)])
@@ -161,7 +176,7 @@ def test_it_comes_back_from_its_file(tuned: Classifier, profile: SpeakerProfile,
     file.write_text("the old one")
     profile.save(file)
     again = SpeakerProfile.load(str(file))
-    assert again == profile
+    assert again == profile == SpeakerProfile.from_json(file.read_bytes())
     assert [p.name for p in tmp_path.iterdir()] == ["me.json"]
     assert file.stat().st_size < 4_000
     assert tuned.predict(CLIP, sample_rate=RATE, profile=again) == tuned.predict(
@@ -192,15 +207,19 @@ def test_a_profile_that_cannot_be_written(profile: SpeakerProfile, tmp_path: Pat
 def test_a_profile_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot read the profile .*none\.json.*speech-emotion enrol"):
         SpeakerProfile.load(tmp_path / "none.json")
-    with pytest.raises(ModelError, match="cannot read the profile"):
-        SpeakerProfile.load(tmp_path)
+    for name in (tmp_path, "me\0.json"):
+        with pytest.raises(ModelError, match="cannot read the profile"):
+            SpeakerProfile.load(name)
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ({"format_version": 2}, "format version 2, this package reads 1"),
-        ({"colour": "blue"}, "its fields differ in colour"),
+        ({"format_version": "\ud800" * 99}, r"format version '(\\ud800){6}\\ud, this package"),
+        ({"colour": "blue"}, "its fields differ in 'colour'"),
+        ({"\ud800" * 99: 0}, r"its fields differ in '(\\ud800){6}\\ud\."),
+        ({f"{n:03}": n for n in range(500)}, r"differ in '000', .*, '009'\."),
         ({"seconds": 0}, "seconds and n_windows must be numbers above 0"),
         ({"n_windows": True}, "seconds and n_windows"),
         ({"mean": [0.0]}, "lists of one length"),
@@ -211,8 +230,12 @@ def test_a_profile_that_cannot_be_read(tmp_path: Path) -> None:
         ({"deviation": [0.0] * 16}, "deviations above 0"),
         ({"mean": ["a"] * 16}, "finite numbers"),
         ({"model_sha256": 7}, "must be text"),
-        ({"warnings": "quiet"}, "must be text"),
-        ({"warnings": [7]}, "must be text"),
+        ({"model_sha256": "\ud800"}, "must be text, in ASCII"),
+        ({"created_by": "\ud800"}, "must be text, in ASCII"),
+        ({"warnings": "quiet"}, "a list of the words short_enrolment, clipped"),
+        ({"warnings": [7]}, "a list of the words"),
+        ({"warnings": [["quiet"]]}, "a list of the words"),
+        ({"warnings": ["quiet", "![](https://example.org/x.png)"]}, "a list of the words"),
     ],
 )
 def test_a_file_that_is_no_profile(
@@ -221,16 +244,22 @@ def test_a_file_that_is_no_profile(
     file = tmp_path / "me.json"
     profile.save(file)
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(ModelError, match=rf"is no profile of a voice: .*{complaint}.*speech-emotion enrol"):
-        SpeakerProfile.load(file)
+    for read in (SpeakerProfile.load, lambda path: SpeakerProfile.from_json(path.read_bytes())):
+        with pytest.raises(
+            ModelError, match=rf"is no profile of a voice: .*{complaint}.*speech-emotion enrol"
+        ) as refused:
+            read(file)
+        assert len(str(refused.value).encode()) < 500
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b" " * (2**20 + 1)])
 def test_bytes_that_are_no_profile(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "me.json"
     file.write_bytes(data)
-    with pytest.raises(ModelError, match="is no profile of a voice"):
+    with pytest.raises(ModelError, match=r"me\.json': this is no profile of a voice"):
         SpeakerProfile.load(file)
+    with pytest.raises(ModelError, match=r"^this is no profile of a voice"):
+        SpeakerProfile.from_json(data)
 
 
 # Whose it is
@@ -248,6 +277,22 @@ def test_a_profile_of_another_model_is_refused(
     foreign = dataclasses.replace(profile, model_sha256=other.info.sha256)
     with pytest.raises(ModelError, match="Make it again"):
         tuned.stream(sample_rate=RATE, profile=foreign)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"mean": (0.0,) * 15, "deviation": (1.0,) * 15}, "15 means and 15 deviations, .* takes 16 of each"),
+        ({"mean": (0.0,) * 17}, "17 means and 16 deviations"),
+        ({"deviation": (1.0,) * 15 + (1e-50,)}, "deviations that are 0, as 32-bit floats"),
+        ({"mean": (1e39,) * 16}, "not finite"),
+    ],
+)
+def test_numbers_that_the_model_cannot_take_are_refused(
+    tuned: Classifier, profile: SpeakerProfile, change: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"{complaint}.*speech-emotion enrol"):
+        tuned.predict(CLIP, sample_rate=RATE, profile=dataclasses.replace(profile, **change))
 
 
 def test_a_model_without_enrolment_says_so(classifier: Classifier, profile: SpeakerProfile) -> None:

@@ -22,6 +22,9 @@ from speech_emotion.model_info import Enrolment, ModelInfo
 FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 2**20
 SHORT: Final = 2  # times the least: less than that is enough, but more is better
+SHORT_ENROLMENT: Final = "short_enrolment"
+WARNINGS: Final = (SHORT_ENROLMENT, "clipped", "quiet", "noisy", "phase_cancelled", "truncated")
+MANY_FIELDS: Final = 10  # as many are named in a message
 NEXT_STEP: Final = "Make it again with: speech-emotion enrol VOICE.wav --out ME.json"
 
 
@@ -46,13 +49,24 @@ class SpeakerProfile:
 
     def for_model(self, info: ModelInfo) -> FloatArray:
         """The input (2, n_features) of the model that made it; ModelError for any other."""
-        require_enrolment(info)
+        n_features = require_enrolment(info).n_features
         if self.model_sha256 != info.sha256:
             raise ModelError(
                 f"this profile was made with another model ({self.model_sha256[:12]}, not {info.sha256[:12]}), which "
                 f"hears other features. {NEXT_STEP}"
             )
-        return np.array([self.mean, self.deviation], np.float32)
+        if not len(self.mean) == len(self.deviation) == n_features:
+            raise ModelError(
+                f"this profile has {len(self.mean)} means and {len(self.deviation)} deviations, the model {info.name} "
+                f"takes {n_features} of each. {NEXT_STEP}"
+            )
+        with np.errstate(over="ignore"):  # what is too large becomes infinite
+            values = np.array([self.mean, self.deviation], np.float32)
+        if not (np.isfinite(values).all() and values[1].min() > 0):
+            raise ModelError(
+                f"this profile has numbers that are not finite, or deviations that are 0, as 32-bit floats. {NEXT_STEP}"
+            )
+        return values
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, in types that JSON knows: what `save` writes."""
@@ -66,7 +80,17 @@ class SpeakerProfile:
         """The profile that `to_dict` gave, also after a journey as JSON; ModelError where it is none."""
         try:
             return _parse(document)
-        except _MalformedError as error:
+        except (_MalformedError, RecursionError) as error:
+            raise ModelError(f"this is no profile of a voice: {error}. {NEXT_STEP}") from error
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "SpeakerProfile":
+        """The profile in `data`, the content of a file that `save` wrote; ModelError where it is none."""
+        try:
+            if len(data) > MAX_BYTES:
+                raise _MalformedError(f"it is larger than {MAX_BYTES} bytes")
+            return _parse(json.loads(data.decode("utf-8")))
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or _MalformedError
             raise ModelError(f"this is no profile of a voice: {error}. {NEXT_STEP}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -89,18 +113,15 @@ class SpeakerProfile:
     def load(cls, path: str | os.PathLike[str]) -> "SpeakerProfile":
         """The profile that `save` wrote; ModelError where it cannot be read or is none."""
         try:
-            if Path(path).stat().st_size > MAX_BYTES:
-                raise _MalformedError(f"it is larger than {MAX_BYTES} bytes")
-            return _parse(json.loads(Path(path).read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ModelError(
-                f"cannot read the profile {str(path)!r}: {error.strerror}. {NEXT_STEP}"
-            ) from error
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # no JSON, no UTF-8, a NUL in the name, or _MalformedError
-            raise ModelError(f"{str(path)!r} is no profile of a voice: {error}. {NEXT_STEP}") from error
+            with Path(path).open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"cannot read the profile {str(path)!r}: {reason}. {NEXT_STEP}") from error
+        try:
+            return cls.from_json(data)
+        except ModelError as error:
+            raise ModelError(f"{str(path)!r}: {error}") from error
 
 
 class _MalformedError(ValueError):
@@ -112,10 +133,11 @@ def _parse(document: Any) -> SpeakerProfile:
         raise _MalformedError("it is no JSON object")
     document = dict(document)
     if (version := document.pop("format_version", None)) != FORMAT_VERSION:
-        raise _MalformedError(f"it has format version {version!r}, this package reads {FORMAT_VERSION}")
+        raise _MalformedError(f"it has format version {_short(version)}, this package reads {FORMAT_VERSION}")
     names = set(SpeakerProfile.__dataclass_fields__)
     if document.keys() != names:
-        raise _MalformedError(f"its fields differ in {', '.join(sorted(names ^ document.keys()))}")
+        different = sorted(names ^ document.keys())
+        raise _MalformedError(f"its fields differ in {', '.join(map(_short, different[:MANY_FIELDS]))}")
     numbers = ("seconds", "n_windows")
     if not all(_is_number(document[name]) and document[name] > 0 for name in numbers):
         raise _MalformedError(f"{' and '.join(numbers)} must be numbers above 0")
@@ -124,12 +146,19 @@ def _parse(document: Any) -> SpeakerProfile:
         raise _MalformedError("mean and deviation must be lists of one length")
     if not all(map(_is_number, mean + deviation)) or min(deviation) <= 0:
         raise _MalformedError("mean and deviation must be finite numbers, deviations above 0")
-    texts = [document["model_sha256"], document["created_by"]]
+    texts = (document["model_sha256"], document["created_by"])
+    if not all(isinstance(text, str) and text.isascii() for text in texts):
+        raise _MalformedError("model_sha256 and created_by must be text, in ASCII")
     warnings = document["warnings"]
-    if not isinstance(warnings, list) or not all(isinstance(text, str) for text in texts + warnings):
-        raise _MalformedError("model_sha256, created_by and every warning must be text")
+    if not isinstance(warnings, list) or not all(warning in WARNINGS for warning in warnings):
+        raise _MalformedError(f"warnings must be a list of the words {', '.join(WARNINGS)}")
     tuples = {"mean": tuple(mean), "deviation": tuple(deviation), "warnings": tuple(warnings)}
     return SpeakerProfile(**document | tuples)
+
+
+def _short(value: Any) -> str:
+    """`value` for a message, whatever it is: JSON knows texts that no message can carry."""
+    return ascii(value)[:40]
 
 
 def _is_number(value: Any) -> bool:
@@ -169,7 +198,7 @@ def summarise(
         mean=tuple(mean.tolist()),
         deviation=tuple(deviation.tolist()),
         created_by=f"speech-emotion {__version__}",
-        warnings=(*(("short_enrolment",) if is_short else ()), *dict.fromkeys(warnings)),
+        warnings=(*((SHORT_ENROLMENT,) if is_short else ()), *dict.fromkeys(warnings)),
     )
 
 
