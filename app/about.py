@@ -72,8 +72,8 @@ def page(info: ModelInfo) -> None:
         f"from {', '.join(corpus.upper() for corpus in info.corpora)}."
     )
     st.markdown(
-        f"**Tested** ({_where(info)}): it {score(info)}. That is the UAR: the mean, over the emotions, of the share that "
-        "is found."
+        f"**Tested** ({_where(info)}): it {score(info)}. That is the UAR: the mean, over the emotions, of the share "
+        "that is found."
     )
     _recalls(info)
     st.subheader("Its limits", anchor=False)

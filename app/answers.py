@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import charts
@@ -112,7 +112,9 @@ def _advice(chosen: Hearing) -> list[str]:
             return ["**Almost silent:** is the right microphone chosen, and is it switched on?"]
     advice = [warning(word) for word in answer.warnings if word in words]
     if answer.label and chosen.seconds < SHORT_SECONDS:
-        advice.append("**Very short:** from one second alone the model finds far fewer emotions. Give it more.")
+        advice.append(
+            "**Very short:** from one second alone the model finds far fewer emotions. Give it more."
+        )
     return advice
 
 
@@ -120,7 +122,7 @@ def take_along(
     found: Sequence[Hearing], chosen: Hearing, info: ModelInfo, profile_seconds: float | None, *, stem: str
 ) -> None:
     """Buttons that give `found` as tables and `chosen` as a picture; each is made when it is pressed."""
-    documents = [
+    documents: list[tuple[str, str, str, str, Callable[[], str | bytes]]] = [
         ("Answers, CSV", "📊", ".csv", "text/csv", lambda: takeaway.csv_table(found, info, profile_seconds)),
         (
             "Answers, JSON",
@@ -130,7 +132,7 @@ def take_along(
             lambda: takeaway.json_document(found, info, profile_seconds),
         ),
     ]
-    pictures = [
+    pictures: list[tuple[str, str, str, str, Callable[[], str | bytes]]] = [
         (
             "Timeline, PNG",
             "🖼️",

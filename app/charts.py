@@ -217,7 +217,9 @@ def spectrogram(
             ),
         )
     )
-    layers = (picture + axes).properties(height=height + (TIME_PIXELS if is_last else 0), padding=_PADDING, usermeta=_SVG)
+    layers = (picture + axes).properties(
+        height=height + (TIME_PIXELS if is_last else 0), padding=_PADDING, usermeta=_SVG
+    )
     chart: alt.LayerChart = layers.configure_view(strokeWidth=0).configure_axis(grid=False)
     return chart
 
@@ -255,17 +257,27 @@ _LEGEND: Final = alt.Legend(
 )
 _SVG: Final = {"embedOptions": {"renderer": "svg"}}
 _PADDING: Final = {"left": 0, "right": 12, "top": 2, "bottom": 2}
+_INKED: Final[dict[str, Any]] = {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal"}
 _LEFT: Final[dict[str, Any]] = {
+    **_INKED,
     "minExtent": AXIS_PIXELS,
     "maxExtent": AXIS_PIXELS,
-    "titleX": -AXIS_PIXELS + 8,
+    "titleX": 8 - AXIS_PIXELS,
 }
 
 
 def _time_axis(field: str, seconds: float, *, hidden: bool = False) -> alt.X:
     shown = not hidden
     # A label beyond the end would make this chart narrower than the ones above it.
-    axis = alt.Axis(labels=shown, ticks=shown, domain=shown, labelExpr=_CLOCK, labelBound=True, labelOverlap=True, **_INKED)
+    axis = alt.Axis(
+        labels=shown,
+        ticks=shown,
+        domain=shown,
+        labelExpr=_CLOCK,
+        labelBound=True,
+        labelOverlap=True,
+        **_INKED,
+    )
     title = None if hidden else "time, minutes : seconds"
     return alt.X(f"{field}:Q", scale=alt.Scale(domain=[0, seconds], nice=False), title=title, axis=axis)
 
@@ -303,7 +315,7 @@ def _band(predictions: Sequence[Prediction], start: float, end: float) -> dict[s
 
 
 def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """A row an emotion, from the bottom up, and a strip above what is not sure; one grey row where nothing was scored."""
+    """A row an emotion, from the bottom up, a strip over what is not sure; one grey row where nothing was scored."""
     icon, words = ABSTENTIONS.get(band["abstained"], ("", band["best"]))
     row = {"start": round(band["start"], 3), "end": round(band["end"], 3)}
     row |= {"time": f"{clock(band['start'])} to {clock(band['end'])}", "answer": f"{icon} {words}".strip()}

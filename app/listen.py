@@ -59,9 +59,7 @@ def _give(state: Session) -> None:
                 if st.button(label, key=file_name):
                     state.keep(session.sample(file_name))
         if state.kept:
-            st.button(
-                "Forget recordings and samples", type="tertiary", icon="🧹", on_click=state.forget_kept
-            )
+            st.button("Forget recordings and samples", type="tertiary", icon="🧹", on_click=state.forget_kept)
 
 
 def _name(path: str) -> str:
@@ -69,7 +67,7 @@ def _name(path: str) -> str:
 
 
 def _heard(state: Session) -> list[tuple[Sound, Hearing]]:
-    """The sounds with their hearings, worked out where they are not there yet, with progress, until somebody cancels."""
+    """The sounds with their hearings, worked out where they are missing, with progress, until somebody cancels."""
     mine = session.profile_key(state.active_profile)
     keys = {(sound.sha256, profile): sound for sound in state.sounds for profile in dict.fromkeys([mine, ""])}
     place = st.empty()
@@ -157,7 +155,9 @@ def _take_along(
         return
     with st.expander("The same answer in Python, or with curl"):
         if sound.id == state.recording:
-            st.caption(f"Download the recording first: the ⋮ of the player saves it, as {sound.name} for example.")
+            st.caption(
+                f"Download the recording first: the ⋮ of the player saves it, as {sound.name} for example."
+            )
         is_long = len(chosen.windows) > 1
         path = session.sample_path(sound.id) if sound.id in session.SAMPLES else sound.name
         st.code(

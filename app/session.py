@@ -33,7 +33,8 @@ Key = tuple[str, str]  # sha256 of a sound, and of the profile ("" without one)
 class Session:
     """`kept`: sounds that no widget holds; `uploaded`: those in the uploaders. Both by `Sound.id`, as they came.
 
-    chosen: the id of the sound that is shown; n_shown: how often a new sound chose itself. seek: where its player starts and how often that was asked for.
+    chosen: the id of the sound that is shown; n_shown: how often a new one chose itself.
+    seek: the second at which its player starts, and how often that was asked for. played: sha256, part and WAV of it.
     recording: the id of what the recorder holds. generation: of the recorders, which forget only as other widgets.
     cancelled: what is not to be worked out until it is asked for again.
     """

@@ -89,7 +89,9 @@ def curl_snippet(name: str, page_url: str, *, is_long: bool) -> str:
     """The same over the network, from the server of the page."""
     verbs = ["predict", *(["timeline"] if is_long else [])]
     address = page_url.rstrip("/") + "/api/"
-    return "\n".join(f"curl --data-binary @{shlex.quote(name)} {shlex.quote(address + verb)}" for verb in verbs)
+    return "\n".join(
+        f"curl --data-binary @{shlex.quote(name)} {shlex.quote(address + verb)}" for verb in verbs
+    )
 
 
 def fits_rest(n_bytes: int, seconds: float) -> bool:

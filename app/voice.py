@@ -57,7 +57,9 @@ def _make(state: Session, info: ModelInfo) -> None:
         if sources and st.button("Make my profile", type="primary", icon="👤"):
             _enrol(state, sources)
     with load:
-        saved = st.file_uploader("Or a profile that you saved", type="json", key=f"profile-file-{state.generation}")
+        saved = st.file_uploader(
+            "Or a profile that you saved", type="json", key=f"profile-file-{state.generation}"
+        )
         if saved and st.button("Use this profile", icon="📂"):
             _load(state, saved, info)
 
@@ -73,7 +75,9 @@ def _enrol(state: Session, sources: Sequence[UploadedFile]) -> None:
                     collections.deque(audio, maxlen=0)
                 readable.append(source)
             except SpeechEmotionError as error:
-                st.warning(f"Left out: {answers.plain(source.name)}. {answers.in_plain_words(error)}", icon="⚠️")
+                st.warning(
+                    f"Left out: {answers.plain(source.name)}. {answers.in_plain_words(error)}", icon="⚠️"
+                )
         try:
             profile = shared.classifier().enrol(*readable)
         except SpeechEmotionError as error:
@@ -87,7 +91,9 @@ def _load(state: Session, file: UploadedFile, info: ModelInfo) -> None:
         profile = SpeakerProfile.from_json(file.getvalue())
         profile.for_model(info)
     except SpeechEmotionError as error:
-        st.error("This profile cannot be used. Choose one that you downloaded here, or make a new one.", icon="❌")
+        st.error(
+            "This profile cannot be used. Choose one that you downloaded here, or make a new one.", icon="❌"
+        )
         st.caption(f"In the words of the program: {answers.plain(str(error))}")
         return
     _adopt(state, profile)

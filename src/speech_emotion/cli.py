@@ -456,9 +456,9 @@ def _write_evaluation(evaluation: "Evaluation", words: list[str], out: Path, pag
 
 def _audit(table: Path, audio_root: Path | None, out: Path | None) -> None:
     """Print what leaks in the split of `table`, and end with 1 where something does."""
+    from speech_emotion.cells import printable
     from speech_emotion.errors import ConfigError
     from speech_emotion.evaluation.audit import audit
-    from speech_emotion.cells import printable
 
     try:
         with _progress("listening") as progress:

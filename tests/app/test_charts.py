@@ -85,6 +85,16 @@ def test_a_long_timeline_shows_means_of_neighbours() -> None:
     assert (angry[0]["start"], angry[-1]["end"]) == (0.0, n + 3.0)
 
 
+def test_what_is_not_sure_has_a_strip_over_its_colours() -> None:
+    unsure = Prediction(dict.fromkeys(EMOTIONS, 1 / 8), 0, 4, abstained="not_sure")
+    drawn = rows(charts.timeline([unsure, answer(4, 8, angry=1.0)], EMOTIONS))
+    assert [(row["emotion"], row["start"], row["high"]) for row in drawn if row["emotion"] == "not_sure"] == [
+        ("not_sure", 0.0, 1.0)
+    ]
+    assert drawn[len(EMOTIONS)]["emotion"] == "not_sure"  # after the colours, so over them
+    assert "not sure" in charts.legend([unsure], EMOTIONS)
+
+
 def test_stretches_without_an_answer_do_not_count_in_the_means() -> None:
     n = 2 * charts.MOST_BANDS
     windows = [answer(i, i + 4, sad=1.0) if i % 2 else silence(i, i + 4) for i in range(n)]
@@ -122,6 +132,11 @@ def test_the_heat_map_is_bright_where_it_is_loud_and_low_bands_are_below() -> No
     assert pixels[79, 10:].min(axis=0).tolist() == [252, 255, 164]
     assert pixels[:79].max() <= 4
     assert pixels[79, :10].max() <= 4
+
+
+def test_silence_is_dark() -> None:
+    _, _, data = charts.heat_map(np.full((80, 30), -23.0, np.float32)).partition(",")
+    assert np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).max() <= 4
 
 
 def test_every_chart_has_its_time_axis_below_the_others() -> None:

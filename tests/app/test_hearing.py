@@ -14,7 +14,7 @@ from speech_emotion.audio import load
 
 
 def sound(data: bytes, name: str = "voice.wav") -> Sound:
-    return Sound.of(name, io.BytesIO(data))
+    return Sound.of(name, io.BytesIO(data), name)
 
 
 def heard(classifier: Classifier, data: bytes) -> Hearing:
@@ -122,5 +122,9 @@ def test_a_sound_is_known_by_its_content(classifier: Classifier) -> None:
 
 
 def test_for_playing_it_is_what_the_model_heard() -> None:
-    wav = as_wav(io.BytesIO(VOICE))
-    np.testing.assert_allclose(load(wav).samples, load(VOICE).samples, atol=2**-15)
+    heard_samples = load(VOICE).samples
+    wav = as_wav(io.BytesIO(VOICE), 0, 600)
+    np.testing.assert_allclose(load(wav).samples, heard_samples, atol=2**-15)
+    part = as_wav(io.BytesIO(VOICE), 2.5, 3.0)
+    np.testing.assert_allclose(load(part).samples, heard_samples[40_000:88_000], atol=2**-15)
+    assert load(as_wav(io.BytesIO(VOICE), 9.0, 600)).seconds == pytest.approx(0.3, abs=0.01)

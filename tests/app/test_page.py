@@ -1,5 +1,7 @@
 """Each state of the page and each of its errors, without a browser; two visits at once; what is kept."""
 
+import dataclasses
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -11,6 +13,7 @@ import session
 import shared
 import sounds
 import standin
+import takeaway
 from streamlit.testing.v1 import AppTest
 
 from speech_emotion import Classifier, load
@@ -44,7 +47,7 @@ def visit() -> AppTest:
 
 
 def give(page: AppTest, *files: File) -> AppTest:
-    page.file_uploader(key="files-False").set_value(list(files))
+    page.file_uploader(key="files").set_value(list(files))
     return page.run()
 
 
@@ -59,6 +62,11 @@ def html(page: AppTest) -> str:
 def table(page: AppTest) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = page.dataframe[0].value.to_dict("records")
     return rows
+
+
+def profile_file(page: AppTest) -> str:
+    """The key of the uploader of profiles, which is another one after each forgetting."""
+    return f"profile-file-{page.session_state['session'].generation}"
 
 
 def shown(markdown: str) -> str:
@@ -99,7 +107,7 @@ def test_a_sound_gets_the_answer_of_the_classifier(hears: Classifier) -> None:
     assert answer.label
     assert f"<div class='se-answer'>{answer.label}</div>" in html(page)
     assert f"{100 * (answer.confidence or 0):.0f} % confident" in html(page)
-    assert "<h3 class='se-name'>voice.wav</h3>" in html(page)
+    assert "<h2 class='se-name'>voice.wav</h2>" in html(page)
     assert len(page.get("vega_lite_chart")) == 4  # bars, waveform, spectrogram, timeline
     segments = page.dataframe[0].value
     assert list(segments["answer"]) == [f"{ICONS[w.label or '']} {w.label}" for w in hears.timeline(VOICE)]
@@ -123,7 +131,7 @@ def test_many_sounds_are_a_table_and_a_bad_one_stops_nobody(hears: Classifier) -
     rows = table(page)
     assert [row["sound"] for row in rows] == ["a.wav", "b.wav", "c.wav", "d.wav"]
     assert rows[1]["answer"] == "❌ not readable"
-    assert "looks like text" in rows[1]["remarks"]
+    assert "no sound that can be read" in rows[1]["remarks"]
     assert rows[2]["answer"] == "🔇 no speech"
     assert rows[2]["remarks"] == "quiet"
     for row, data in ((rows[0], VOICE), (rows[3], OTHER)):
@@ -135,7 +143,8 @@ def test_many_sounds_are_a_table_and_a_bad_one_stops_nobody(hears: Classifier) -
 
 def test_a_bad_sound_alone_says_what_it_is(hears: Classifier) -> None:
     page = give(visit(), wav("notes.wav", b"hello, no sound"))
-    assert "looks like text" in shown(page.error[0].value)
+    assert "no sound that can be read" in page.error[0].value
+    assert "looks like text" in shown(texts(page))
     assert "curl" not in texts(page)
     assert not page.exception
 
@@ -145,7 +154,10 @@ def test_no_speech_too_short_and_not_sure_are_answers(
 ) -> None:
     use(monkeypatch, tmp_path, thresholds={"not_sure": 0.99, "set": 0.9})
     page = visit()
-    assert "No voice was heard" in html(give(page, wav("silence.wav", SILENCE)))
+    assert "Nobody was heard to speak" in html(give(page, wav("silence.wav", SILENCE)))
+    assert [warning.value for warning in page.warning] == [
+        "**Almost silent:** is the right microphone chosen, and is it switched on?"
+    ]
     short = html(give(page, wav("short.wav", sounds.wav(sounds.voice(0.3)))))
     assert "too short" in short
     assert "It needs 0.5 s or more" in short
@@ -165,45 +177,117 @@ def test_names_and_contents_are_text_and_nothing_else(hears: Classifier) -> None
     page = give(visit(), wav("<img src=x>.wav", VOICE))
     assert "<img" not in html(page)
     page = give(visit(), wav("notes.wav", b"![](http://elsewhere.example/seen.png) is what it begins with"))
-    assert "![](" not in page.error[0].value
-    assert "![](" in shown(page.error[0].value)
+    assert "![](" not in texts(page)
+    assert "![](" in shown(texts(page))
     assert not page.exception
 
 
-def test_one_sound_under_two_names_is_heard_once(hears: Classifier) -> None:
+def test_one_sound_under_two_names_is_heard_once_and_has_two_rows(hears: Classifier) -> None:
     page = give(visit(), wav("a.wav", VOICE), wav("b.wav", VOICE))
     state: session.Session = page.session_state["session"]
     assert len(state.hearings) == 1
+    assert [row["sound"] for row in table(page)] == ["a.wav", "b.wav"]
 
 
 def test_the_samples_are_one_click_away_and_can_be_forgotten(hears: Classifier) -> None:
     page = visit()
     for key in session.SAMPLES:
         page.button(key=key).click().run()
-    assert [row["sound"] for row in table(page)] == list(reversed(session.SAMPLES))
+        assert f"<h2 class='se-name'>{key}</h2>" in html(page)  # the newest is shown
+    assert [row["sound"] for row in table(page)] == list(session.SAMPLES)
     next(button for button in page.button if button.label.startswith("Forget recordings")).click().run()
     assert "Upload a sound" in page.info[0].value
     state: session.Session = page.session_state["session"]
-    assert (state.kept, state.hearings) == ({}, {})
+    assert (state.kept, state.hearings, state.played) == ({}, {}, ("", 0, b""))
     assert not page.exception
 
 
 def test_a_recording_is_kept_when_another_one_is_made(hears: Classifier) -> None:
     page = visit()
-    page.audio_input(key="recording").set_value(wav("recording.wav", VOICE)).run()
-    page.audio_input(key="recording").set_value(wav("recording.wav", OTHER)).run()
-    assert [row["sound"] for row in table(page)] == ["recording 2.wav", "recording 1.wav"]
+    page.audio_input(key="recording-0").set_value(wav("recording.wav", VOICE)).run()
+    page.audio_input(key="recording-0").set_value(wav("recording.wav", OTHER)).run()
+    assert [row["sound"] for row in table(page)] == ["recording 1.wav", "recording 2.wav"]
+    assert "<h2 class='se-name'>recording 2.wav</h2>" in html(page)
     assert not page.exception
 
 
-def test_cancel_stops_and_go_on_goes_on(hears: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_cleared_in_the_recorder_is_gone_here(hears: Classifier) -> None:
+    page = visit()
+    page.audio_input(key="recording-0").set_value(wav("recording.wav", VOICE)).run()
+    page.audio_input(key="recording-0").set_value(wav("recording.wav", OTHER)).run()
+    page.audio_input(key="recording-0").clear().run()
+    state: session.Session = page.session_state["session"]
+    assert [sound.name for sound in state.sounds] == ["recording 1.wav"]
+    page.audio_input(key="recording-0").set_value(wav("recording.wav", OTHER)).run()
+    assert [sound.name for sound in state.sounds] == ["recording 1.wav", "recording 3.wav"]
+
+
+class Upload(io.BytesIO):
+    """As the uploader hands it over."""
+
+    def __init__(self, file_id: str, data: bytes = VOICE) -> None:
+        super().__init__(data)
+        self.file_id = self.name = file_id
+
+
+def test_the_chosen_sound_stays_chosen_when_another_goes_and_a_new_one_is_shown() -> None:
+    state = session.Session()
+    a, b, c = (Upload(name) for name in "abc")
+    state.take([a, b, c])
+    assert (state.chosen, state.n_shown) == ("a", 1)
+    state.choose("b")
+    state.take([b, c])
+    assert (state.chosen, state.n_shown) == ("b", 1)
+    state.take([b, c, a])
+    assert (state.chosen, state.n_shown) == ("a", 2)
+    state.record(Upload("recorded"))
+    assert [sound.name for sound in state.sounds] == ["b", "c", "a", "recording 1.wav"]
+    assert (state.chosen, state.n_shown) == ("recorded", 3)
+
+
+def test_a_new_sound_is_shown_whatever_was_ticked(hears: Classifier) -> None:
+    page = give(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
+    assert "<h2 class='se-name'>a.wav</h2>" in html(page)
+    page.button(key="demo-low.flac").click().run()
+    assert "<h2 class='se-name'>demo-low.flac</h2>" in html(page)
+    page.run()
+    assert "<h2 class='se-name'>demo-low.flac</h2>" in html(page)
+
+
+def test_a_seek_is_over_when_another_sound_is_chosen() -> None:
+    state = session.Session()
+    state.choose("a")
+    state.play_from(7.0)
+    state.play_from(7.0)
+    assert state.seek == (7.0, 2)  # asked for again, it plays again
+    state.choose("b")
+    assert state.seek is None
+
+
+def test_lines_to_copy_fit_the_sound(hears: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = visit()
+    page.button(key="demo-low.flac").click().run()
+    assert repr(session.sample_path("demo-low.flac")) in page.code[0].value
+    page = give(visit(), wav("voice.wav", VOICE))
+    assert page.code[1].value.splitlines()[1].endswith("/api/timeline")
+    limits = dataclasses.replace(takeaway.REST_LIMITS, max_body_bytes=len(VOICE) - 1)
+    monkeypatch.setattr(takeaway, "REST_LIMITS", limits)
+    page.run()
+    assert len(page.code) == 1
+    assert "25 MB and 600 s" in texts(page)
+
+
+def test_cancel_stops_and_go_on_goes_on(hears: Classifier) -> None:
     page = visit()
     state: session.Session = page.session_state["session"]
-    key = (session.Sound.of("voice.wav", io.BytesIO(VOICE)).sha256, "")
-    state.cancel([key])
+    state.cancel([(hashlib.sha256(data).hexdigest(), "") for data in (VOICE, OTHER)])
     give(page, wav("voice.wav", VOICE))
     assert "Cancelled: voice.wav" in texts(page)
     assert "class='se-answer'" not in html(page)
+    give(page, wav("voice.wav", VOICE), wav("other.wav", OTHER), wav("silence.wav", SILENCE))
+    assert "Cancelled: 2 sounds, of 3" in texts(page)
+    assert "Nobody was heard" in html(page)
+    give(page, wav("voice.wav", VOICE))
     next(button for button in page.button if button.label == "Go on").click().run()
     assert "class='se-answer'" in html(page)
     assert not page.exception
@@ -211,17 +295,20 @@ def test_cancel_stops_and_go_on_goes_on(hears: Classifier, monkeypatch: pytest.M
 
 def test_a_rerun_goes_on_where_the_last_one_was(hears: Classifier) -> None:
     state = session.Session()
-    sound = session.Sound.of("voice.wav", io.BytesIO(VOICE))
+    sound = session.Sound.of("voice.wav", io.BytesIO(VOICE), "1")
+    state.keep(sound)
     analysis = state.work_on((sound.sha256, ""), sound)
     assert state.work_on((sound.sha256, ""), sound) is analysis
     state.cancel([(sound.sha256, "")])
     assert state.work_on((sound.sha256, ""), sound) is not analysis
+    state.forget_kept()  # what was under way holds no sound that is gone
+    assert state.running is None
 
 
 def test_a_profile_is_made_used_switched_off_taken_along_and_forgotten(hears: Classifier) -> None:
     page = give(visit(), wav("voice.wav", VOICE))
     plain = hears.predict(VOICE)
-    page.audio_input(key="enrolment").set_value(wav("me.wav", sounds.wav(sounds.voice(14.0, f0=180)))).run()
+    page.audio_input(key="enrolment-0").set_value(wav("me.wav", sounds.wav(sounds.voice(14.0, f0=180)))).run()
     next(button for button in page.button if button.label == "Make my profile").click().run()
     state: session.Session = page.session_state["session"]
     assert state.profile is not None
@@ -229,7 +316,7 @@ def test_a_profile_is_made_used_switched_off_taken_along_and_forgotten(hears: Cl
     assert tuned.probabilities != plain.probabilities
     assert f"{100 * (tuned.confidence or 0):.0f} % confident" in html(page)
     assert "Without your profile" in texts(page)
-    assert "short: 30 to 60 s" in texts(page)
+    assert "**Short:** 30 to 60 s" in texts(page)
     (changes,) = [frame.value for frame in page.dataframe if "with your profile" in frame.value.columns]
     assert changes.to_dict("records") == [
         {
@@ -245,7 +332,7 @@ def test_a_profile_is_made_used_switched_off_taken_along_and_forgotten(hears: Cl
     assert f"{100 * (plain.confidence or 0):.0f} % confident" in html(page)
     next(button for button in page.button if button.label == "Forget it").click().run()
     assert page.session_state["session"].profile is None
-    page.file_uploader(key="profile_file").set_value([("me.json", saved, "application/json")]).run()
+    page.file_uploader(key=profile_file(page)).set_value([("me.json", saved, "application/json")]).run()
     next(button for button in page.button if button.label == "Use this profile").click().run()
     assert page.session_state["session"].profile.to_dict() == json.loads(saved)
     assert not page.exception
@@ -254,8 +341,9 @@ def test_a_profile_is_made_used_switched_off_taken_along_and_forgotten(hears: Cl
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"no json", "no JSON"),
+        (b"no json", "no profile of a voice"),
         (b"{}", "no profile of a voice"),
+        (b"[" * 100_000, "no profile of a voice"),
         (None, "another model"),
     ],
 )
@@ -265,18 +353,33 @@ def test_a_profile_that_is_none_says_so(hears: Classifier, data: bytes | None, m
         document = hears.enrol(voice, sample_rate=16_000).to_dict() | {"model_sha256": "0" * 64}
         data = json.dumps(document).encode()
     page = visit()
-    page.file_uploader(key="profile_file").set_value([("me.json", data, "application/json")]).run()
+    page.file_uploader(key=profile_file(page)).set_value([("me.json", data, "application/json")]).run()
     next(button for button in page.button if button.label == "Use this profile").click().run()
-    assert message in shown(page.error[0].value)
+    assert "cannot be used" in page.error[0].value
+    assert message in shown(texts(page))
     assert page.session_state["session"].profile is None
     assert not page.exception
 
 
 def test_too_little_speech_for_a_profile_says_how_much(hears: Classifier) -> None:
     page = visit()
-    page.audio_input(key="enrolment").set_value(wav("me.wav", OTHER)).run()
+    page.audio_input(key="enrolment-0").set_value(wav("me.wav", OTHER)).run()
     next(button for button in page.button if button.label == "Make my profile").click().run()
     assert "10 s of speech or more" in shown(page.error[0].value)
+    assert not page.exception
+
+
+def test_a_recording_that_is_none_is_named_and_the_others_make_the_profile(hears: Classifier) -> None:
+    page = visit()
+    good = wav("me.wav", sounds.wav(sounds.voice(14.0)))
+    page.file_uploader(key="enrolment-files-0").set_value([wav("notes.wav", b"hello"), good]).run()
+    next(button for button in page.button if button.label == "Make my profile").click().run()
+    assert page.session_state["session"].profile is not None
+    page = visit()
+    page.file_uploader(key="enrolment-files-0").set_value([wav("notes.wav", b"hello")]).run()
+    next(button for button in page.button if button.label == "Make my profile").click().run()
+    assert "Left out: notes.wav" in shown(page.warning[0].value)
+    assert page.session_state["session"].profile is None
     assert not page.exception
 
 
@@ -296,8 +399,8 @@ def test_the_score_stands_beside_the_name(monkeypatch: pytest.MonkeyPatch, tmp_p
     }
     use(monkeypatch, tmp_path, metrics=metrics)
     page = visit()
-    expected = "70.5 % found [66.3, 74.7] on 24 speakers it never heard, where guessing finds 12.5 %"
-    assert page.caption[0].value == f"Model **stand-in**: {expected}"
+    expected = "finds the acted emotion 70 times in 100 (95 % interval 66 to 75) in voices of 24 actors it never heard"
+    assert page.caption[0].value == f"Model **stand-in**: {expected}; guessing, 12.5 times."
     recalls = {row["emotion"]: row["found, %"] for row in table(page)}
     assert recalls == {"😢 sad": 53.6, "😠 angry": 81.9}
 
@@ -319,13 +422,13 @@ def test_what_is_kept_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MOST_HEARINGS", 2)
     monkeypatch.setattr(session, "MOST_KEPT", 2)
     state = session.Session()
-    found = [session.Sound.of(f"{number}.wav", io.BytesIO(VOICE + bytes([number]))) for number in range(6)]
-    for sound in found:
+    for number in range(6):
+        sound = session.Sound.of(f"{number}.wav", io.BytesIO(VOICE + bytes([number])), str(number))
         state.keep(sound)
         state.hearings[sound.sha256, ""] = session.Hearing(sound.name, sound.sha256)
     assert [sound.name for sound in state.kept.values()] == ["4.wav", "5.wav"]
-    state.forget_old({found[0].sha256, found[1].sha256})  # these stay, whatever their number
-    assert [hearing.name for hearing in state.hearings.values()] == ["0.wav", "1.wav", "4.wav", "5.wav"]
+    state.forget_old()  # what is there stays, whatever its number, and of the rest the newest
+    assert [hearing.name for hearing in state.hearings.values()] == ["2.wav", "3.wav", "4.wav", "5.wav"]
 
 
 def test_an_upload_is_looked_at_once_and_gone_when_it_is_taken_away(hears: Classifier) -> None:
@@ -335,5 +438,12 @@ def test_an_upload_is_looked_at_once_and_gone_when_it_is_taken_away(hears: Class
     page.run()
     assert list(state.uploaded.values()) == before
     give(page)
-    assert state.uploaded == {}
+    assert (state.uploaded, state.played) == ({}, ("", 0, b""))
     assert "Upload a sound" in page.info[0].value
+
+
+def test_profiles_are_told_apart_by_what_is_in_them(hears: Classifier) -> None:
+    one, other = (hears.enrol(sounds.voice(14.0, f0=pitch), sample_rate=16_000) for pitch in (110, 220))
+    keys = {session.profile_key(profile) for profile in (one, other, None)}
+    assert len(keys) == 3
+    assert session.profile_key(session.SpeakerProfile.from_dict(one.to_dict())) in keys

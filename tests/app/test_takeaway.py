@@ -21,7 +21,7 @@ VOICE = sounds.wav(sounds.voice(6.0))
 
 
 def hearing(classifier: Classifier, name: str, data: bytes) -> Hearing:
-    analysis = Analysis(classifier, Sound.of(name, io.BytesIO(data)), None)
+    analysis = Analysis(classifier, Sound.of(name, io.BytesIO(data), name), None)
     while analysis.hearing is None:
         analysis.step()
     return analysis.hearing
@@ -65,11 +65,11 @@ def test_csv_has_a_row_an_answer_and_no_cell_is_a_formula(
 
 
 def test_the_picture_is_a_png_of_the_timeline(classifier: Classifier, hearings: list[Hearing]) -> None:
-    image = Image.open(io.BytesIO(takeaway.picture(hearings[0], classifier.info)))
+    image = Image.open(io.BytesIO(takeaway.picture(hearings[0], classifier.info, 31.5)))
     assert image.format == "PNG"
     assert image.width > 1800
     colours = {pixel for _, pixel in image.convert("RGB").getcolors(2**24) or ()}
-    assert {(0x8D, 0x99, 0xAE), (0xD1, 0x49, 0x5B), (0x3D, 0x6F, 0xB6)} <= colours  # neutral, angry, sad
+    assert {(0x66, 0x7A, 0x8E), (0xD1, 0x49, 0x5B), (0x3D, 0x6F, 0xB6)} <= colours  # neutral, angry, sad
 
 
 def test_the_python_snippet_gives_the_answer_again(tmp_path: Path) -> None:
@@ -87,5 +87,16 @@ def test_the_python_snippet_gives_the_answer_again(tmp_path: Path) -> None:
 
 
 def test_the_curl_snippet_quotes_what_a_shell_would_take_apart() -> None:
-    snippet = takeaway.curl_snippet("a b;rm -rf.wav", "http://localhost:8501/")
-    assert snippet == "curl --data-binary @'a b;rm -rf.wav' http://localhost:8501/api/predict"
+    snippet = takeaway.curl_snippet("a b;rm -rf.wav", "http://localhost:8501/", is_long=True)
+    assert snippet.splitlines() == [
+        "curl --data-binary @'a b;rm -rf.wav' http://localhost:8501/api/predict",
+        "curl --data-binary @'a b;rm -rf.wav' http://localhost:8501/api/timeline",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "seconds", "fits"),
+    [(25 * 2**20, 600.0, True), (25 * 2**20 + 1, 1.0, False), (1, 600.1, False)],
+)
+def test_curl_is_offered_for_what_the_server_takes(n_bytes: int, seconds: float, fits: bool) -> None:
+    assert takeaway.fits_rest(n_bytes, seconds) is fits
