@@ -4,8 +4,9 @@
     python benchmarks/page.py [--out results/benchmarks/page.json]
 
 In: the app as `streamlit run app/app.py` starts it, Chromium, and 4 s of a demo voice at 48 kHz. Out: from the address
-to the page that can be used; from the choice of a file to its answer on the screen, and from the end of its upload; the same for ten minutes;
-the memory of the server over 200 uploads of a visit, each in place of the last. As a table and as JSON.
+to the page that can be used; from the choice of a file to its answer on the screen, and from the end of its upload;
+the same for ten minutes of sound; the memory of the server over 200 uploads of a visit, each in place of the last. As a
+table and as JSON.
 """
 
 import argparse
