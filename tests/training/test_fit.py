@@ -52,7 +52,7 @@ def test_it_learns_what_there_is_to_learn(tmp_path: Path) -> None:
     train(config, tmp_path, Sides(np.arange(12), np.arange(12, 18)), dataset=heard)
     log = log_of(tmp_path)
     assert log[0]["loss"] > 1.8
-    assert log[-1]["loss"] < 1.3
+    assert log[-1]["loss"] < 1.35
     assert log[-1]["validation_uar"] > 60  # chance is 33
     assert log[-1]["validation_loss"] < 0.9  # chance is log 3 = 1.10
 
@@ -219,7 +219,7 @@ def test_validation_scores_recordings_not_windows() -> None:
     validation = fit._ValidationSet(recipe(), made, np.array([1, 2, 0, 3]), network)
     assert validation.labels.tolist() == [EMOTIONS.index(CLIPS[k].label) for k in (1, 0, 3)]
     assert sorted(validation.recordings.tolist()) == [0, 0, 0, 1, 2]
-    assert {x.shape for x in validation.log_mels} == {(4, 32, 49), (1, 32, 30)}
+    assert {x.shape for x in validation.waveforms} == {(4, 16_000), (1, 10_000)}
     uar, loss = validation.score(network, torch.device("cpu"))
     assert uar is not None
     assert loss is not None
