@@ -468,7 +468,7 @@ class Turns:
 
 
 def test_a_long_message_takes_turns(live: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a second of sound a turn, then the next one: a whole message may take as long as ten of others."""
+    """A tenth of a second of sound a turn, then it is the next one's: nobody waits for all of another's message."""
     turns = Turns(monkeypatch)
     with dial(live) as line:
         begun(line, sample_rate=4_000, format="s16le", hop_seconds=0.25)
@@ -476,7 +476,7 @@ def test_a_long_message_takes_turns(live: Served, monkeypatch: pytest.MonkeyPatc
         line.send(FINISH)
         messages, code = rest(line)
     assert (code, messages[-1]["n_samples"]) == (1000, 20_000)
-    assert turns.n_samples == [2_000] * 10
+    assert turns.n_samples == [400] * 50
 
 
 def test_live_and_whole_sounds_share_the_cores(
@@ -503,7 +503,7 @@ def test_live_and_whole_sounds_share_the_cores(
     for thread in threads:
         thread.join()
     assert 1 <= max(turns.n_at_once) <= (os.cpu_count() or 1)
-    assert max(turns.n_samples) <= RATE / 2
+    assert max(turns.n_samples) <= RATE / 10
 
 
 def test_who_leaves_keeps_the_core_until_the_thread_is_done(

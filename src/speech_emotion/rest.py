@@ -4,7 +4,7 @@
 to be, its content decides. No limit is left to the sender: bytes and seconds are counted while they come, waiting and
 listening have an end, and when as many sounds wait as may wait, the next one is told to come back.
 
-Whatever is heard over the network, here and in server.py, takes turns on the cores, half a second of sound each.
+Whatever is heard over the network, here and in server.py, takes turns on the cores, a tenth of a second of sound each.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS: Final = 5
 MIN_HOP_SECONDS: Final = 0.25  # over the network, where one pays for what another asks
-TURN_SECONDS: Final = 0.5  # of sound: so long one keeps a core while others wait
+TURN_SECONDS: Final = 0.1  # of sound, what a live message has: so long one keeps a core while others wait
 
 T = TypeVar("T")
 
