@@ -42,10 +42,10 @@ def _show(heard: live.Session, info: ModelInfo) -> None:
     share = f" {charts.percent(answer.confidence)}" if answer.confidence else ""
     words = charts.in_words(windows)
     st.markdown(
-        f"**The session that ended:** {charts.title(answer)}{share}, all {charts.clock(heard.seconds)} of it"
+        f"**The session that ended:** {charts.title(answer)}{share}, over all {charts.clock(heard.seconds)} of it"
     )
     if heard.problem:
-        st.warning(f"It did not end by Stop. {answers.plain(heard.problem)}", icon="⚠️")
+        st.warning(answers.plain(f"It did not end by Stop. {heard.problem}"), icon="⚠️")
     st.altair_chart(charts.timeline(windows, info.labels, legend=False), alt=words)
     st.html(charts.legend(windows, info.labels))
     with st.expander(f"The {len(windows)} answers as a table"):
@@ -65,8 +65,8 @@ def _show(heard: live.Session, info: ModelInfo) -> None:
 
 def _row(window: Prediction) -> dict[str, str | float | None]:
     return {
-        "from": f"{window.start_seconds:.1f} s",
-        "to": f"{window.end_seconds:.1f} s",
+        "from": charts.clock(window.start_seconds),
+        "to": charts.clock(window.end_seconds),
         "answer": charts.title(window),
         "confidence": charts.hundredths(window.confidence),
         "runner-up": window.runner_up or "",

@@ -212,7 +212,7 @@ class _Rest:
             windows = [replace(window, warnings=audio.warnings) for window in windows]
         info = self._classifier.info
         model = {"version": __version__, "model": info.name, "model_sha256": info.sha256}
-        yield json.dumps({**answer(windows), **model}, allow_nan=False).encode()
+        yield json.dumps({**answer(windows), **model}, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _hop_seconds(query: Any) -> float | None:

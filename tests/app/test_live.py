@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import answers
+import live as live_module
 import numpy as np
 import pytest
 import sounds
+import takeaway
 from playwright.sync_api import Browser, Locator, Page, expect
+from streamlit.testing.v1 import AppTest
 from streamlit_server import App, running
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -292,6 +296,63 @@ def test_nothing_goes_anywhere_else(live: App, speaking: Browser) -> None:
     assert f"{live.url}/api/stream" in asked
     elsewhere = [url for url in asked if not url.startswith((live.url, "blob:", "data:"))]
     assert elsewhere == []
+
+
+# What the page makes of a session
+
+
+def live_tab() -> None:
+    import microphone
+    import session
+    import shared
+
+    microphone.tab(session.current(), shared.classifier().info)
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch, shipped: Classifier) -> AppTest:
+    """The tab after a session with a profile that has gone since; what it offers to take along is in `taken`."""
+    heard = live_module.Session(
+        predictions=tuple(shipped.timeline(sounds.voice(6.0), sample_rate=16_000, hop_seconds=0.5)),
+        warnings=("clipped",),
+        seconds=6.0,
+        sample_rate=RATE,
+        hop_seconds=0.5,
+        model=shipped.info.name,
+        model_sha256=shipped.info.sha256,
+        profile_seconds=40.0,
+        problem="The connection to the *server* was lost.",
+    )
+    monkeypatch.setattr(live_module, "panel", lambda **_: heard)
+    return AppTest.from_function(live_tab, default_timeout=60)
+
+
+def test_what_is_taken_along_is_that_of_the_session(ended: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(answers, "take_along", lambda *arguments, **_: taken.extend(arguments))
+    ended.run()
+    hearings, _, settings, profile_seconds = taken
+    (sound,) = json.loads(takeaway.json_document(hearings, settings, profile_seconds))["sounds"]
+    assert sound["warnings"] == ["clipped"]
+    assert [window["warnings"] for window in sound["windows"]] == [["clipped"]] * 5
+    assert (settings.hop_seconds, profile_seconds) == (0.5, 40.0)
+
+
+def test_a_session_is_told_of_once_it_has_ended(ended: AppTest) -> None:
+    ended.run()
+    assert not ended.exception
+    told = [text.value for text in ended.markdown]
+    assert any(
+        text.startswith("**The session that ended:** ") and text.endswith("over all 0:06.0 of it")
+        for text in told
+    )
+    assert any("Make a profile in the tab *My voice*" in text for text in told)
+    problem, clipped = (warning.value for warning in ended.warning)
+    assert problem == r"It did not end by Stop\. The connection to the \*server\* was lost\."
+    assert clipped.startswith("**Clipped:**")
+    assert ended.expander[0].label == "The 5 answers as a table"
+    rows = ended.dataframe[0].value.to_dict("records")
+    assert [(row["from"], row["to"]) for row in rows][::4] == [("0:00.0", "0:04.0"), ("0:02.0", "0:06.0")]
 
 
 # How long a person may take to allow the microphone
