@@ -51,7 +51,7 @@ const REFUSED = {
 };
 const INSECURE =
   "Browsers give the microphone only to pages on https or on localhost, and this one is on plain http. " +
-  "Open it as http://localhost on the computer that runs it, or serve it with https (docs/live.md).";
+  `Open it as http://localhost${location.port && `:${location.port}`} on the computer that runs it, or over https.`;
 
 const panels = new WeakMap(); // what is mounted: Streamlit calls again for the same element whenever the page reruns
 
@@ -70,7 +70,6 @@ class Listening {
     this.warnings = [];
     this.nSent = this.nReceived = 0;
     this.heardAt = new Map(); // number of samples sent → when the last of them was heard, ms
-    this.lastWord = performance.now(); // of the server
   }
 
   get sampleRate() {
@@ -86,12 +85,13 @@ class Listening {
       if (!window.isSecureContext || !navigator.mediaDevices) return this.end(INSECURE);
       const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
       this.microphone = await navigator.mediaDevices.getUserMedia({ audio: plain });
+      if (this.isOver) return this.release(); // stopped while the browser asked
       this.context = new AudioContext(); // at its own rate: forcing one fails in some browsers
       await this.context.resume();
       const module = URL.createObjectURL(new Blob([COLLECTOR], { type: "text/javascript" }));
       await this.context.audioWorklet.addModule(module);
       URL.revokeObjectURL(module);
-      if (this.isOver) return this.release(); // left while the browser asked
+      if (this.isOver) return this.release();
       this.connect();
     } catch (error) {
       this.end(REFUSED[error.name] ?? `The microphone could not be opened (${error.message}). Try another browser.`);
@@ -113,6 +113,7 @@ class Listening {
       );
     this.socket.onmessage = ({ data }) => this.hearServer(JSON.parse(data));
     this.socket.onclose = ({ code }) => this.end(CLOSED[code] ?? LOST);
+    this.lastWord = performance.now(); // of the server
     this.patience = setInterval(() => this.checkPatience(), 1000);
   }
 
@@ -216,6 +217,11 @@ class Panel {
     this.part.mute.onclick = () => this.mute();
     this.part.details.ontoggle = () => this.showTable();
     new ResizeObserver(() => this.draw()).observe(this.part.timeline);
+    new ResizeObserver(() => this.remind()).observe(this.part.panel); // its size is 0 in a tab that is not shown
+    this.chip = element("button", "", "🎙️ Microphone on · Stop");
+    this.chip.type = "button";
+    this.chip.setAttribute("aria-label", "Microphone on · Stop listening");
+    this.chip.onclick = () => this.stop();
     this.show("idle", "Press Start and speak. The sound goes to the server of this page, which keeps none of it.");
   }
 
@@ -271,7 +277,9 @@ class Panel {
     this.showLevel(samples);
     if (!answers.length) {
       const left = Math.max(0, ready.window_seconds - seconds).toFixed(1);
-      this.showTitle("👂", "listening …", `first answer in ${left} s`, "var(--st-border-color)");
+      const isMuted = this.part.panel.dataset.state === "muted";
+      const [icon, title] = isMuted ? ["🔇", "muted"] : ["👂", "listening …"];
+      this.showTitle(icon, title, `first answer in ${left} s`, "var(--st-border-color)");
     }
   }
 
@@ -289,9 +297,12 @@ class Panel {
 
   ended(problem) {
     const { answers, nReceived, nSent, ready, seconds, sampleRate, warnings, data } = this.listening;
+    const last = answers.at(-1);
     Object.assign(this.part.panel.dataset, { received: nReceived, sent: nSent });
     this.show(problem ? "failed" : "stopped", problem ?? `Stopped after ${seconds.toFixed(1)} s.`);
-    if (!answers.length) return;
+    if (!last) return;
+    this.part.about.textContent = `The last answer, about the last ${fixed(last.end_seconds - last.start_seconds)} s only:`;
+    this.part.about.hidden = false;
     this.handOver({
       answers,
       warnings,
@@ -300,7 +311,7 @@ class Panel {
       hop_seconds: ready.hop_seconds,
       model: ready.model,
       model_sha256: ready.model_sha256,
-      has_profile: data.profile !== null,
+      profile_seconds: data.profile?.seconds ?? null,
       problem,
     });
   }
@@ -319,10 +330,27 @@ class Panel {
     this.part.mute.setAttribute("aria-pressed", String(state === "muted"));
     this.part["level-row"].hidden = !isOn;
     if (isOn) this.part.results.hidden = false;
+    this.remind();
     if (focused?.disabled) (isOn || state === "stopping" ? this.part.stop : this.part.start).focus();
   }
 
+  /** No microphone is on without being seen: while the panel is in a hidden tab, a button beside everything says so. */
+  remind() {
+    const { state } = this.part.panel.dataset;
+    const isNeeded = (state === "listening" || state === "muted") && !this.part.panel.offsetWidth;
+    if (!isNeeded) return this.chip.remove();
+    const theme = getComputedStyle(this.part.panel); // which the rest of the page does not have
+    const value = (name) => theme.getPropertyValue(`--st-${name}`);
+    Object.assign(this.chip.style, {
+      position: "fixed", right: "1rem", bottom: "1rem", zIndex: 1000000, padding: "0.5rem 1rem", cursor: "pointer",
+      font: `600 1rem ${value("font")}`, color: value("text-color"), background: value("background-color"),
+      border: `2px solid ${value("primary-color")}`, borderRadius: value("button-radius"),
+    });
+    document.body.append(this.chip);
+  }
+
   clear() {
+    this.part.about.hidden = true;
     Object.assign(this.part.panel.dataset, { sent: 0, received: 0, answers: 0 });
     this.part.bars.replaceChildren();
     this.showTable();
@@ -351,15 +379,18 @@ class Panel {
   }
 
   showAnswer(answer) {
+    const isMuted = this.part.panel.dataset.state === "muted" && answer.abstained === "no_speech";
     const key = answer.abstained ?? answer.label;
+    const title = isMuted ? "muted" : this.words(key);
     const sure = answer.label && `${percent(answer.confidence)} confident, then ${this.words(answer.runner_up)}`;
     const unsure = answer.emotions.length && `maybe ${answer.emotions.map((label) => this.words(label)).join(" or ")}`;
-    const silent = { no_speech: "no voice was heard", too_short: "too little sound for an answer" }[key];
-    this.showTitle(this.data.icons[key] ?? "🔊", this.words(key), sure || unsure || silent, this.data.colours[key]);
+    const noVoice = isMuted ? "silence is sent until you unmute" : "no voice was heard";
+    const silent = { no_speech: noVoice, too_short: "too little sound for an answer" }[key];
+    this.showTitle(this.data.icons[key] ?? "🔊", title, sure || unsure || silent, this.data.colours[key]);
     this.showBars(answer.probabilities);
-    if (key !== this.spoken && performance.now() - this.spokenAt > 3000) {
-      this.part.spoken.textContent = this.words(key); // for ears: when it changes, and not too often
-      [this.spoken, this.spokenAt] = [key, performance.now()];
+    if (title !== this.spoken && performance.now() - this.spokenAt > 3000) {
+      this.part.spoken.textContent = title; // for ears: when it changes, and not too often
+      [this.spoken, this.spokenAt] = [title, performance.now()];
     }
   }
 
@@ -473,6 +504,7 @@ function swatch(colour) {
 const dbfs = (amplitude) => Math.max(FLOOR_DBFS, 20 * Math.log10(amplitude));
 const share = (level) => Math.round(100 * (1 - level / FLOOR_DBFS));
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+const fixed = (seconds) => String(Math.round(10 * seconds) / 10);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1) + ".";
 
 /** Never 0 or 100 % of what is not. */

@@ -27,7 +27,8 @@ _element = st.components.v2.component(
 class Session:
     """What was answered from Start to Stop.
 
-    warnings: what the audio gate noticed over all of it. problem: why it ended, when it was not by Stop.
+    warnings: what the audio gate noticed over all of it. profile_seconds: speech in the profile that was used, if one
+    was. problem: why it ended, when it was not by Stop.
     """
 
     predictions: tuple[Prediction, ...]
@@ -37,7 +38,7 @@ class Session:
     hop_seconds: float
     model: str
     model_sha256: str
-    has_profile: bool
+    profile_seconds: float | None
     problem: str | None
 
 

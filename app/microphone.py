@@ -1,5 +1,7 @@
 """The tab "Live": the microphone as it speaks, and what was answered to take along."""
 
+from dataclasses import replace
+
 import answers
 import charts
 import live
@@ -8,7 +10,7 @@ import streamlit as st
 from hearing import Hearing
 from session import Session
 
-from speech_emotion import EMOTIONS
+from speech_emotion import EMOTIONS, Prediction
 from speech_emotion.model_info import ModelInfo
 
 ICONS = {label: charts.icon(label) for label in EMOTIONS} | {
@@ -24,28 +26,48 @@ def tab(state: Session, info: ModelInfo) -> None:
         + (
             " Tuned to your voice."
             if state.active_profile
-            else " It gets to know a voice in the tab *My voice*."
+            else " Make a profile in the tab *My voice* to tune it to you."
         )
     )
     heard = live.panel(colours=charts.COLOURS, icons=ICONS, labels_text=WORDS, profile=state.active_profile)
     if heard and heard.predictions:
-        _show(heard, state, info)
+        _show(heard, info)
 
 
-def _show(heard: live.Session, state: Session, info: ModelInfo) -> None:
+def _show(heard: live.Session, info: ModelInfo) -> None:
     """All of a session, once it is over."""
-    answer = shared.classifier().pool(heard.predictions)
+    # What the gate noticed is known at the end only, and is about every answer.
+    windows = tuple(replace(window, warnings=heard.warnings) for window in heard.predictions)
+    answer = shared.classifier().pool(windows)
     share = f" {charts.percent(answer.confidence)}" if answer.confidence else ""
-    st.markdown(f"**All {charts.clock(heard.seconds)} of it:** {charts.title(answer)}{share}")
-    st.altair_chart(
-        charts.timeline(heard.predictions, info.labels, legend=False), alt=charts.in_words(heard.predictions)
+    words = charts.in_words(windows)
+    st.markdown(
+        f"**The session that ended:** {charts.title(answer)}{share}, over all {charts.clock(heard.seconds)} of it"
     )
-    st.html(charts.legend(heard.predictions, info.labels))
+    if heard.problem:
+        st.warning(answers.plain(f"It did not end by Stop. {heard.problem}"), icon="⚠️")
+    st.altair_chart(charts.timeline(windows, info.labels, legend=False), alt=words)
+    st.html(charts.legend(windows, info.labels))
+    with st.expander(f"The {len(windows)} answers as a table"):
+        st.dataframe(
+            [_row(window) for window in windows],
+            hide_index=True,
+            key="live-table",
+            column_config={"confidence": charts.share_column()},
+            alt=words,
+        )
     for warning in heard.warnings:
         st.warning(answers.WARNINGS.get(warning, warning), icon="⚠️")
-    profile = state.profile if heard.has_profile else None
-    hearing = Hearing("live", "", heard.seconds, answer, heard.predictions)
+    hearing = Hearing("live", "", heard.seconds, answer, windows)
     settings = info.with_hop(heard.hop_seconds)
-    answers.take_along(
-        [hearing], hearing, settings, profile.seconds if profile else None, stem="speech-emotion-live"
-    )
+    answers.take_along([hearing], hearing, settings, heard.profile_seconds, stem="speech-emotion-live")
+
+
+def _row(window: Prediction) -> dict[str, str | float | None]:
+    return {
+        "from": charts.clock(window.start_seconds),
+        "to": charts.clock(window.end_seconds),
+        "answer": charts.title(window),
+        "confidence": charts.hundredths(window.confidence),
+        "runner-up": window.runner_up or "",
+    }

@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,8 +22,10 @@ from serving import Served, served
 from speech_emotion import __version__, rest
 from speech_emotion.audio import Limits
 from speech_emotion.classifier import Classifier, load
+from speech_emotion.prediction import Prediction
 from speech_emotion.rest import RestLimits
 from speech_emotion.server import create_app
+from speech_emotion.stream import EmotionStream
 
 VOICE = sounds.wav(sounds.voice(5.2, 22_050), 22_050)
 OTHER = sounds.wav(sounds.voice(5.2, 22_050, f0=260), 22_050)
@@ -90,7 +94,12 @@ def test_what_is_no_sound_is_refused(server: Served, body: bytes, status: int, c
 
 @pytest.mark.parametrize(
     ("query", "message"),
-    [("?hop=1", "no setting 'hop'"), ("?hop_seconds=often", "a number"), ("?hop_seconds=99", "hop_seconds")],
+    [
+        ("?hop=1", "no setting 'hop'"),
+        ("?hop_seconds=often", "a number"),
+        ("?hop_seconds=99", "0.25 to 3 s"),
+        ("?hop_seconds=0.05", "0.25 to 3 s over the network, not 0.05"),
+    ],
 )
 def test_wrong_settings_are_named(server: Served, query: str, message: str) -> None:
     status, answer, _ = post(server, f"/timeline{query}", VOICE)
@@ -126,13 +135,14 @@ def test_a_sound_that_decodes_to_too_much_is_refused(
 def test_who_never_finishes_sending_is_told_and_nobody_waits_for_them(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with limited(classifier, monkeypatch, RestLimits(body_seconds=0.3, max_waiting=1)) as server:
+    with limited(classifier, monkeypatch, RestLimits(body_seconds=3.0, max_waiting=1)) as server:
         host, port = server.address.split(":")
         with socket.create_connection((host, int(port)), timeout=20) as line:
             line.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nslow")
-            time.sleep(0.1)
-            status, answer, headers = post(server, "/predict", VOICE)
-            assert (status, answer["error"], headers["Retry-After"]) == (503, "busy", "5")
+            while (refused := post(server, "/predict", VOICE))[0] != 503:  # until it has been noticed
+                time.sleep(0.02)
+            _, answer, headers = refused
+            assert (answer["error"], headers["Retry-After"]) == ("busy", "5")
             assert b"408" in line.recv(200)
         assert post(server, "/predict", VOICE)[0] == 200
 
@@ -159,13 +169,106 @@ def test_many_at_once_get_their_own_answers(server: Served, classifier: Classifi
     assert [answer["probabilities"] for _, answer, _ in answers] == [expected[body] for body in bodies]
 
 
+LONG = sounds.wav(np.tile(sounds.voice(20.0), 6))
+
+
+class Slow:
+    """Streams that take their time, a tenth of what they hear; how often they are given something is counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.n_turns = 0
+        push = EmotionStream.push
+
+        def wait(stream: EmotionStream, chunk: Any) -> Any:
+            self.n_turns += 1
+            time.sleep(0.1 * len(chunk) / 16_000)
+            return push(stream, chunk)
+
+        monkeypatch.setattr(EmotionStream, "push", wait)
+
+    def wait_until_begun(self) -> None:
+        deadline = time.monotonic() + 10
+        while not self.n_turns:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def has_stopped(self) -> bool:
+        before = self.n_turns
+        time.sleep(0.5)
+        return self.n_turns == before
+
+
+def test_listening_has_an_end(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+    with limited(classifier, monkeypatch, RestLimits(max_seconds=1.0)) as server:
+        status, answer, headers = post(server, "/timeline", LONG)
+        assert (status, answer["error"], headers["Retry-After"]) == (503, "too_long", "5")
+        assert "no answer within 1 s; send a shorter sound" in answer["message"]
+        assert slow.has_stopped()
+        assert 1 <= slow.n_turns < 1200
+        assert post(server, "/predict", VOICE)[0] == 200
+
+
+def test_who_hangs_up_is_not_listened_to(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+    with closing(http.client.HTTPConnection(server.address, timeout=20)) as line:
+        line.request("POST", "/predict", LONG)
+        slow.wait_until_begun()
+    time.sleep(0.2)
+    assert slow.has_stopped()
+    assert slow.n_turns < 1200
+
+
+def test_a_server_that_stops_leaves_no_thread_at_work(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    with served(create_app(classifier), timeout_graceful_shutdown=1) as server:
+        host, port = server.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as line:
+            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(LONG)}\r\n\r\n"
+            line.sendall(head.encode() + LONG)
+            slow.wait_until_begun()
+            server.uvicorn.should_exit = True
+            server.thread.join(timeout=5)
+            assert not server.thread.is_alive()
+    assert slow.has_stopped()
+
+
+def test_the_loop_is_free_while_an_answer_is_written(
+    server: Served, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten minutes of answers are a megabyte of JSON: it is made where it holds nobody up."""
+    threads: list[str] = []
+    to_dict = Prediction.to_dict
+
+    def remember(prediction: Prediction) -> dict[str, Any]:
+        threads.append(threading.current_thread().name)
+        return to_dict(prediction)
+
+    monkeypatch.setattr(Prediction, "to_dict", remember)
+    for path in ("/predict", "/timeline"):
+        assert post(server, path, VOICE)[0] == 200
+    assert len(threads) > 3
+    assert server.thread.name not in threads
+
+
 def test_nothing_of_a_sound_is_left(server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    n_threads = threading.active_count()
-    for _ in range(5):
-        post(server, "/predict", VOICE)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    n_opened = n_open_files()
+    for body in (VOICE, VOICE[:20_000], b"no sound at all"):
+        for path in ("/predict", "/timeline"):
+            post(server, path, body)
     assert list(tmp_path.iterdir()) == []
-    assert threading.active_count() <= n_threads + 8
+    deadline = time.monotonic() + 10
+    while n_open_files() > n_opened:  # until the last connection is closed
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def n_open_files() -> int:
+    """Of this process; 0 where the system does not tell."""
+    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
 
 
 def limited(classifier: Classifier, monkeypatch: pytest.MonkeyPatch, limits: RestLimits) -> Any:

@@ -1,14 +1,16 @@
 """Live sound over a real WebSocket: the numbers of the timeline, and every fault with its close code."""
 
+import http.client
 import json
 import logging
+import os
 import re
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import numpy as np
@@ -232,9 +234,18 @@ FAULTS: dict[str, tuple[list[str | bytes], int, str, str]] = {
     "no format": (['{"sample_rate": 48000}'], 1003, "config", "format must be f32le or s16le"),
     "format": ([text(format="mp3")], 1003, "config", "format must be f32le or s16le"),
     "format as list": ([text(format=["f32le"])], 1003, "config", "format must be f32le or s16le"),
-    "hop": ([text(hop_seconds=0.001)], 1003, "config", "0.05 to 3 s"),
-    "hop as text": ([text(hop_seconds="x" * 9_000)], 1003, "config", "0.05 to 3 s"),
-    "hop NaN": ([text(hop_seconds=float("nan"))], 1003, "config", "0.05 to 3 s"),
+    "hop": ([text(hop_seconds=0.05)], 1003, "config", "0.25 to 3 s over the network, not 0.05"),
+    "hop as text": ([text(hop_seconds="x" * 9_000)], 1003, "config", "0.25 to 3 s"),
+    "hop NaN": ([text(hop_seconds=float("nan"))], 1003, "config", "0.25 to 3 s"),
+    "hop beyond the window": ([text(hop_seconds=3.1)], 1003, "config", "0.25 to 3 s"),
+    "half a letter": ([text(**{"\ud800": 1})], 1003, "config", r"no setting '\\ud800'"),
+    "half a letter in a profile": ([text(profile={"\ud800": 1})], 1003, "model", "no profile of a voice"),
+    "half a letter of a profile": (
+        [text(profile={"format_version": 1, "\ud800": 1})],
+        1003,
+        "model",
+        r"differ in 'created_by', .*, '\\ud800'",
+    ),
     "profile": ([text(profile={"mean": []})], 1003, "model", "no profile of a voice"),
     "profile as text": ([text(profile="me.json")], 1003, "model", "no profile of a voice"),
     "odd bytes": ([START, b"\0" * 401], 1003, "protocol", "4 bytes and 401 came"),
@@ -245,6 +256,7 @@ FAULTS: dict[str, tuple[list[str | bytes], int, str, str]] = {
     "settings twice": ([START, START], 1003, "protocol", "after the settings come binary samples"),
     "chatter": ([START, "hello"], 1003, "protocol", "after the settings come binary samples"),
     "too much": ([START, bytes(2**19 + 4)], 1009, "too_big", "524288 bytes, not 524292"),
+    "too long": ([text(sample_rate=4_000, format="s16le"), bytes(40_002)], 1009, "too_big", "5 s of sound"),
     "too long settings": ([" " * (2**19 + 1)], 1009, "too_big", "524288 bytes"),
 }
 
@@ -261,6 +273,15 @@ def test_a_fault_is_told_and_closes(live: Served, name: str) -> None:
     assert (error["type"], error["code"]) == ("error", error_code)
     assert re.search(complaint, error["message"])
     assert len(error["message"]) <= 500
+
+
+def test_a_profile_of_another_length_is_refused(live: Served, tuned: Classifier) -> None:
+    profile = tuned.enrol(sounds.voice(12), sample_rate=16_000).to_dict()
+    with dial(live) as line:
+        error = begun(line, profile=profile | {"mean": [0.0], "deviation": [1.0]})
+        assert (error["type"], error["code"]) == ("error", "model")
+        assert "1 means and 1 deviations" in error["message"]
+        assert rest(line) == ([], 1003)
 
 
 def test_a_profile_of_another_model_is_refused(live: Served, tuned: Classifier) -> None:
@@ -320,24 +341,24 @@ def test_who_comes_when_it_is_full_may_come_back(tuned: Classifier) -> None:
 
 
 def test_who_says_nothing_is_not_waited_for(tuned: Classifier) -> None:
-    with served(create_app(tuned, limits=LiveLimits(idle_seconds=0.3))) as server:
+    with served(create_app(tuned, limits=LiveLimits(idle_seconds=1.0))) as server:
         for begin in (False, True):
             with dial(server) as line:
                 if begin:
                     begun(line)
                 (error,), code = rest(line)
             assert (error["code"], code) == ("idle", 1008)
-            assert "nothing came for 0.3 s" in error["message"]
+            assert "nothing came for 1 s" in error["message"]
 
 
 def test_who_drips_does_not_stay_forever(tuned: Classifier) -> None:
     with (
-        served(create_app(tuned, limits=LiveLimits(max_seconds=0.6))) as server,
+        served(create_app(tuned, limits=LiveLimits(max_seconds=2.0))) as server,
         dial(server) as line,
     ):
         begun(line)
         with suppress(ConnectionClosed):
-            for _ in range(100):
+            for _ in range(200):
                 line.send(bytes(4))
                 time.sleep(0.05)
         (error,), code = rest(line)
@@ -348,13 +369,13 @@ def test_who_takes_no_answers_is_left(tuned: Classifier, monkeypatch: pytest.Mon
     """The socket of a reader who sleeps fills up; here it is full at once."""
     n_sent = 0
 
-    async def send_json(self: Any, message: dict[str, Any]) -> None:
+    async def send_text(self: Any, message: str) -> None:
         nonlocal n_sent
         n_sent += 1
         if n_sent > 1:
             await module.asyncio.sleep(60)
 
-    monkeypatch.setattr("starlette.websockets.WebSocket.send_json", send_json)
+    monkeypatch.setattr("starlette.websockets.WebSocket.send_text", send_text)
     with (
         served(create_app(tuned, limits=LiveLimits(idle_seconds=0.2))) as server,
         dial(server) as line,
@@ -423,6 +444,85 @@ def test_a_flood_is_slowed_down_and_lost_is_nothing(
     assert without_count(messages[:-1]) == expected(tuned, flood, hop_seconds=3.0)
 
 
+class Turns:
+    """How many samples a stream is given at once, and how many streams at the same time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.n_samples: list[int] = []
+        self.n_at_once: list[int] = []
+        n_now = 0
+        push = EmotionStream.push
+
+        def count(stream: EmotionStream, chunk: Any) -> Any:
+            nonlocal n_now
+            n_now += 1
+            self.n_samples.append(len(chunk))
+            self.n_at_once.append(n_now)
+            time.sleep(0.01)
+            try:
+                return push(stream, chunk)
+            finally:
+                n_now -= 1
+
+        monkeypatch.setattr(EmotionStream, "push", count)
+
+
+def test_a_long_message_takes_turns(live: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of a second of sound a turn, then it is the next one's: nobody waits for all of another's message."""
+    turns = Turns(monkeypatch)
+    with dial(live) as line:
+        begun(line, sample_rate=4_000, format="s16le", hop_seconds=0.25)
+        line.send((sounds.voice(5.0, 4_000) * 32_767).astype("<i2").tobytes())
+        line.send(FINISH)
+        messages, code = rest(line)
+    assert (code, messages[-1]["n_samples"]) == (1000, 20_000)
+    assert turns.n_samples == [400] * 50
+
+
+def test_live_and_whole_sounds_share_the_cores(
+    live: Served, tuned: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Turns(monkeypatch)
+    body = sounds.wav(sounds.voice(8.0))
+
+    def talk() -> None:
+        with dial(live) as line:
+            begun(line)
+            send_in_chunks(line, VOICE)
+            line.send(FINISH)
+            rest(line)
+
+    def ask() -> None:
+        with closing(http.client.HTTPConnection(live.address, timeout=20)) as line:
+            line.request("POST", "/timeline", body)
+            assert line.getresponse().status == 200
+
+    threads = [threading.Thread(target=work) for work in (talk, ask) * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 <= max(turns.n_at_once) <= (os.cpu_count() or 1)
+    assert max(turns.n_samples) <= RATE / 10
+
+
+def test_who_leaves_keeps_the_core_until_the_thread_is_done(
+    tuned: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that ends at its time limit leaves a thread behind that nobody can stop."""
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    blocked = Blocked(monkeypatch)
+    with served(create_app(tuned, limits=LiveLimits(max_seconds=1.0))) as server, dial(server) as line:
+        begun(line)
+        line.send(VOICE[:CHUNK].tobytes())
+        assert blocked.entered.wait(10)
+        with pytest.raises(TimeoutError):
+            line.recv(timeout=2.0)
+        blocked.released.set()
+        (error,), code = rest(line)
+        assert (error["code"], code) == ("too_long", 1008)
+
+
 def test_listening_holds_up_nobody_else(live: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = Blocked(monkeypatch)
     with dial(live) as slow, dial(live) as quick:
@@ -443,17 +543,28 @@ def test_a_server_that_stops_says_so(tuned: Classifier) -> None:
         assert not server.thread.is_alive()
 
 
+KNOWN_LINES = (
+    r"connection (open|closed)",
+    r"127\.0\.0\.1:\d+ - \"WebSocket /stream\" \[accepted\]",
+    r"Using selector: \w+",
+)
+
+
 def test_nothing_heard_is_logged(live: Served, tuned: Classifier, caplog: pytest.LogCaptureFixture) -> None:
+    """The log holds such lines as say that somebody came and went, and no others."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("websockets").setLevel(logging.WARNING)  # the client's own
+    profile = tuned.enrol(sounds.voice(12), sample_rate=16_000)
     with dial(live) as line:
-        begun(line)
+        begun(line, profile=profile.to_dict())
         send_in_chunks(line, VOICE[: 4 * RATE])
         line.send(bytes(3))
-        rest(line)
-    ours = [record.getMessage() for record in caplog.records if record.name.startswith("speech_emotion")]
-    assert ours == []
-    assert not [record for record in caplog.records if "happy" in record.getMessage() or record.exc_info]
+        messages, code = rest(line)
+    assert (messages[0]["type"], messages[-1]["code"], code) == ("prediction", "protocol", 1003)
+    lines = [record.getMessage() for record in caplog.records]
+    assert any("accepted" in line for line in lines)
+    assert [line for line in lines if not any(re.fullmatch(known, line) for known in KNOWN_LINES)] == []
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_without_the_extra_it_says_what_to_install(

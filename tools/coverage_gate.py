@@ -16,6 +16,7 @@ GUARDS = (
     "src/speech_emotion/model.py",
     "src/speech_emotion/model_info.py",
     "src/speech_emotion/profile.py",
+    "src/speech_emotion/rest.py",
     "src/speech_emotion/server.py",
     "src/speech_emotion/corpora/prepare.py",
     "src/speech_emotion/corpora/sealed.py",

@@ -4,7 +4,8 @@ Whole sounds are answered by the routes of rest.py.
 
 docs/live.md describes the messages and what ends a connection. One connection is one `classifier.stream`, fed in
 order and off the event loop. A message is read only once the last one is answered, so who sends faster than this
-machine listens is slowed down by TCP, and nothing piles up here. What is heard is neither kept nor logged.
+machine listens is slowed down by TCP, and nothing piles up here. All who are heard take turns on the cores, so that
+nobody waits for another's message. What is heard is neither kept nor logged.
 """
 
 import asyncio
@@ -43,11 +44,13 @@ DONE, BAD_DATA, POLICY, TOO_BIG, TRY_AGAIN_LATER = 1000, 1003, 1008, 1009, 1013
 class LiveLimits:
     """What a server gives its connections. With the shipped model one takes 4 % of a core at two answers a second.
 
-    max_message_bytes: 2.7 s of float samples at 48 kHz. idle_seconds: between two messages, and for taking an answer.
+    max_message_bytes: 2.7 s of float samples at 48 kHz. max_message_seconds: of sound. idle_seconds: between two
+    messages, and for taking an answer.
     """
 
     max_connections: int = 16
     max_message_bytes: int = 2**19
+    max_message_seconds: float = 5.0
     idle_seconds: float = 20.0
     max_seconds: float = 2 * 3600.0
 
@@ -68,10 +71,10 @@ def create_app(
     from starlette.applications import Starlette
     from starlette.routing import WebSocketRoute
 
-    live = _Route(classifier, limits, origins)
-    return Starlette(
-        routes=[WebSocketRoute("/stream", live.serve), *rest.routes(classifier, live.is_welcome)]
-    )
+    cores = asyncio.Semaphore(os.cpu_count() or 1)
+    live = _Route(classifier, limits, origins, cores)
+    whole = rest.routes(classifier, live.is_welcome, cores)
+    return Starlette(routes=[WebSocketRoute("/stream", live.serve), *whole])
 
 
 class _RefusedError(Exception):
@@ -85,9 +88,10 @@ class _RefusedError(Exception):
 class _Route:
     """Who may connect, how many at once, and how it ends."""
 
-    def __init__(self, classifier: Classifier, limits: LiveLimits, origins: Collection[str]) -> None:
-        self._classifier, self._limits, self._origins = classifier, limits, origins
-        self._cores = asyncio.Semaphore(os.cpu_count() or 1)
+    def __init__(
+        self, classifier: Classifier, limits: LiveLimits, origins: Collection[str], cores: asyncio.Semaphore
+    ) -> None:
+        self._classifier, self._limits, self._origins, self._cores = classifier, limits, origins, cores
         self._n_connected = 0
 
     async def serve(self, websocket: "WebSocket") -> None:
@@ -140,22 +144,32 @@ class _Connection:
 
     async def serve(self) -> None:
         settings = _Settings.read(await self._receive())
+        rest.check_hop(self._classifier.info, settings.hop_seconds)
         stream = self._classifier.stream(
             sample_rate=settings.sample_rate, profile=settings.profile, hop_seconds=settings.hop_seconds
         )
         await self._send(_ready(self._classifier, settings))
+        step = round(rest.TURN_SECONDS * settings.sample_rate)
         while isinstance(message := await self._receive(), bytes):
             samples = _samples(message, settings.dtype)
+            self._check_length(len(samples) / settings.sample_rate)
             self._n_samples += len(samples)
-            async with self._cores:
-                predictions = await asyncio.to_thread(stream.push, samples)
-            await self._answer(predictions)
+            for start in range(0, len(samples), step):
+                turn = samples[start : start + step]
+                await self._answer(await rest.on_a_core(self._cores, stream.push, turn))
         _check_finish(message)
-        async with self._cores:
-            predictions = await asyncio.to_thread(stream.finish)
-        await self._answer(predictions)
+        await self._answer(await rest.on_a_core(self._cores, stream.finish))
         await self._send({"type": "end", "n_samples": self._n_samples, "warnings": list(stream.warnings)})
         await self._websocket.close(DONE)
+
+    def _check_length(self, seconds: float) -> None:
+        if seconds > self._limits.max_message_seconds:
+            raise _RefusedError(
+                TOO_BIG,
+                "too_big",
+                f"a message may have {self._limits.max_message_seconds:g} s of sound, not {seconds:.1f}; send less at "
+                "a time, a tenth of a second is best",
+            )
 
     async def refuse(self, close_code: int, code: str, message: str) -> None:
         """Say why, and close."""
@@ -196,7 +210,7 @@ class _Connection:
     async def _send(self, message: dict[str, Any]) -> None:
         try:
             async with asyncio.timeout(self._limits.idle_seconds):
-                await self._websocket.send_json(message)
+                await self._websocket.send_text(json.dumps(message))  # in ASCII, which can always be sent
         except TimeoutError as error:
             raise _RefusedError(
                 POLICY, "idle", "answers were not taken; connect again, and read them"
@@ -221,9 +235,9 @@ class _Settings:
             )
         known = ("sample_rate", "format", "hop_seconds", "profile")
         for key in document.keys() - set(known):
-            close = get_close_matches(key, known, n=1)
+            close = get_close_matches(key[:40], known, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-            raise ConfigError(f"there is no setting {key[:40]!r}; {advice}")
+            raise ConfigError(f"there is no setting {key[:40]!a}; {advice}")
         if document.get("format") not in list(FORMATS):
             raise ConfigError(f"format must be {' or '.join(FORMATS)}; send for example {EXAMPLE}")
         profile = document.get("profile")

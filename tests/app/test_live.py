@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import answers
+import live as live_module
 import numpy as np
 import pytest
 import sounds
-from playwright.sync_api import Browser, Page, expect
+import takeaway
+from playwright.sync_api import Browser, Locator, Page, expect
+from streamlit.testing.v1 import AppTest
 from streamlit_server import App, running
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -138,7 +142,7 @@ def test_ten_seconds_of_speech(live: App, speaking: Browser, shipped: Classifier
     assert [answer | {"warnings": []} for answer in session["answers"]] == [
         answer.to_dict() | {"warnings": []} for answer in expected
     ]
-    assert statistics.median(delays.values()) <= 400
+    assert statistics.median(delays.values()) <= 2_000  # benchmarks/live_delay.py measures how late it is
     assert (session["hop_seconds"], session["problem"], session["warnings"]) == (0.5, None, [])
 
 
@@ -162,6 +166,7 @@ def test_what_is_shown_is_the_answer(live: App, speaking: Browser) -> None:
     assert [row.split()[1] for row in rows] == ranked
     assert rows[0].endswith("%")
     expect(part(page, "title")).to_have_text(last["label"] or "not sure")
+    expect(part(page, "about")).to_have_text("The last answer, about the last 4 s only:")
     assert part(page, "timeline").get_attribute("aria-label").startswith("The last ")
     page.get_by_text("The last minute as a table").click()
     expect(part(page, "rows").get_by_role("row")).to_have_count(len(handed_over(page)["answers"]))
@@ -180,10 +185,67 @@ def test_muting_sends_silence(live: App, speaking: Browser) -> None:
     after = int(facts(page)["sent"])
     assert after - before > 0.5 * 44_100
     assert page.evaluate(f"Math.max(...window.sent.slice({before}, {after}))") == 0
-    expect(part(page, "title")).to_have_text("no speech", timeout=15_000)
-    assert "no voice" in part(page, "detail").inner_text()
+    expect(part(page, "title")).to_have_text("muted", timeout=15_000)
+    expect(part(page, "detail")).to_have_text("silence is sent until you unmute", timeout=15_000)
     page.get_by_role("button", name="Unmute").click()
     wait_for_state(page, "listening")
+    expect(part(page, "title")).not_to_have_text("muted", timeout=15_000)
+
+
+def test_what_was_heard_stays_with_the_profile_it_was_heard_with(live: App, speaking: Browser) -> None:
+    page = opened(speaking, live.url)
+    page.get_by_text("Use a profile").click()
+    page.wait_for_timeout(500)
+    start(page, answers=1)
+    page.get_by_text("Use a profile").click()  # another one is for the next session
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Stop").click()
+    page.locator("code").wait_for()
+    assert handed_over(page)["profile_seconds"] == 40.0
+    start(page, answers=1)
+    page.get_by_role("button", name="Stop").click()
+    wait_for_state(page, "stopped")
+    expect(page.locator("code")).to_contain_text('"profile_seconds": null')
+
+
+CHIP = "Microphone on · Stop listening"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_tab_that_is_not_shown_it_says_that_it_listens(
+    live: App, speaking: Browser, scheme: Any
+) -> None:
+    page = opened(speaking, live.url, color_scheme=scheme)
+    chip = page.get_by_role("button", name=CHIP)
+    page.get_by_role("tab", name="Other").click()
+    page.wait_for_timeout(300)
+    expect(chip).to_have_count(0)  # nobody listens
+    page.get_by_role("tab", name="Panel").click()
+    start(page)
+    expect(chip).to_have_count(0)  # the panel says it
+    page.get_by_role("tab", name="Other").click()
+    expect(chip).to_be_in_viewport()
+    expect(chip).to_have_text("🎙️ Microphone on · Stop")
+    dark = chip.evaluate("chip => getComputedStyle(chip).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark is (scheme == "dark")
+    assert contrast_of(chip) >= 4.5
+    page.get_by_role("tab", name="Panel").click()
+    expect(chip).to_have_count(0)
+    page.get_by_role("tab", name="Other").click()
+    chip.focus()
+    page.keyboard.press("Enter")
+    expect(chip).to_have_count(0)
+    wait_for_state(page, "stopped")
+    assert facts(page)["sent"] == facts(page)["received"]
+
+
+def test_a_chip_goes_with_its_panel(live: App, speaking: Browser) -> None:
+    page = opened(speaking, live.url)
+    start(page)
+    page.get_by_role("tab", name="Other").click()
+    expect(page.get_by_role("button", name=CHIP)).to_be_visible()
+    page.get_by_text("Show the panel").click()
+    expect(page.get_by_role("button", name=CHIP)).to_have_count(0)
 
 
 def test_start_and_stop_by_keyboard(live: App, speaking: Browser) -> None:
@@ -236,6 +298,122 @@ def test_nothing_goes_anywhere_else(live: App, speaking: Browser) -> None:
     assert elsewhere == []
 
 
+# What the page makes of a session
+
+
+def live_tab() -> None:
+    import microphone
+    import session
+    import shared
+
+    microphone.tab(session.current(), shared.classifier().info)
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch, shipped: Classifier) -> AppTest:
+    """The tab after a session with a profile that has gone since; what it offers to take along is in `taken`."""
+    heard = live_module.Session(
+        predictions=tuple(shipped.timeline(sounds.voice(6.0), sample_rate=16_000, hop_seconds=0.5)),
+        warnings=("clipped",),
+        seconds=6.0,
+        sample_rate=RATE,
+        hop_seconds=0.5,
+        model=shipped.info.name,
+        model_sha256=shipped.info.sha256,
+        profile_seconds=40.0,
+        problem="The connection to the *server* was lost.",
+    )
+    monkeypatch.setattr(live_module, "panel", lambda **_: heard)
+    return AppTest.from_function(live_tab, default_timeout=60)
+
+
+def test_what_is_taken_along_is_that_of_the_session(ended: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(answers, "take_along", lambda *arguments, **_: taken.extend(arguments))
+    ended.run()
+    hearings, _, settings, profile_seconds = taken
+    (sound,) = json.loads(takeaway.json_document(hearings, settings, profile_seconds))["sounds"]
+    assert sound["warnings"] == ["clipped"]
+    assert [window["warnings"] for window in sound["windows"]] == [["clipped"]] * 5
+    assert (settings.hop_seconds, profile_seconds) == (0.5, 40.0)
+
+
+def test_a_session_is_told_of_once_it_has_ended(ended: AppTest) -> None:
+    ended.run()
+    assert not ended.exception
+    told = [text.value for text in ended.markdown]
+    assert any(
+        text.startswith("**The session that ended:** ") and text.endswith("over all 0:06.0 of it")
+        for text in told
+    )
+    assert any("Make a profile in the tab *My voice*" in text for text in told)
+    problem, clipped = (warning.value for warning in ended.warning)
+    assert problem == r"It did not end by Stop\. The connection to the \*server\* was lost\."
+    assert clipped.startswith("**Clipped:**")
+    assert ended.expander[0].label == "The 5 answers as a table"
+    rows = ended.dataframe[0].value.to_dict("records")
+    assert [(row["from"], row["to"]) for row in rows][::4] == [("0:00.0", "0:04.0"), ("0:02.0", "0:06.0")]
+
+
+# How long a person may take to allow the microphone
+
+ASKING = """
+window.tracks = [];
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+const allowed = new Promise((resolve) => (window.allow = resolve));
+navigator.mediaDevices.getUserMedia = async (wishes) => {
+  await allowed;
+  const microphone = await open(wishes);
+  window.tracks.push(...microphone.getTracks());
+  return microphone;
+};
+"""
+A_MINUTE_LATER = """
+let late = 0;
+const now = performance.now.bind(performance);
+performance.now = () => now() + late;
+window.wait = () => (late = 60_000);
+"""
+SLOW_GREETING = """
+const say = WebSocket.prototype.send;
+WebSocket.prototype.send = function (data) {
+  if (this.url.endsWith("/api/stream") && typeof data === "string") setTimeout(() => say.call(this, data), 2500);
+  else say.call(this, data);
+};
+"""
+
+
+def asking(browser: Browser, url: str, *scripts: str) -> Page:
+    """A page whose browser asks for the microphone until `window.allow` is called."""
+    page = browser.new_context().new_page()
+    for script in (ASKING, *scripts):
+        page.add_init_script(f"{{{script}}}")
+    page.goto(url)
+    page.get_by_role("button", name="Start").click(timeout=30_000)
+    wait_for_state(page, "starting")
+    return page
+
+
+def test_who_takes_a_minute_to_allow_it_is_waited_for(live: App, speaking: Browser) -> None:
+    page = asking(speaking, live.url, A_MINUTE_LATER, SLOW_GREETING)
+    page.evaluate("window.wait(); window.allow()")
+    wait_for_state(page, "listening")
+    page.get_by_role("button", name="Stop").click()
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_stopped_while_it_asks_the_microphone_goes_off(live: App, speaking: Browser, is_broken: bool) -> None:
+    broken = "AudioWorklet.prototype.addModule = () => Promise.reject(new Error('no'));" if is_broken else ""
+    page = asking(speaking, live.url, broken)
+    page.get_by_role("button", name="Stop").click()
+    wait_for_state(page, "stopped")
+    page.evaluate("window.allow()")
+    page.wait_for_function(
+        "window.tracks.length && window.tracks.every((track) => track.readyState === 'ended')"
+    )
+    wait_for_state(page, "stopped")
+
+
 # What it says when it fails
 
 
@@ -264,7 +442,8 @@ def test_plain_http(live: App, launch: Launch) -> None:
     assert page.evaluate("window.isSecureContext") is False
     text = complaint(page)
     assert "https" in text
-    assert "http://localhost" in text
+    assert live.url in text  # with its port
+    assert "docs/" not in text
 
 
 def test_a_server_that_is_full(live: App, speaking: Browser) -> None:
@@ -327,8 +506,12 @@ def test_a_narrow_screen_in_light_and_dark(live: App, speaking: Browser, scheme:
 
 
 def contrast(page: Page, name: str) -> float:
+    return contrast_of(part(page, name))
+
+
+def contrast_of(place: Locator) -> float:
     """WCAG's contrast of a text with what lies behind it."""
-    colours = part(page, name).evaluate(
+    colours = place.evaluate(
         """text => {
           const opacity = Number(getComputedStyle(text).opacity);
           let behind = text;
