@@ -10,7 +10,7 @@ import streamlit as st
 from hearing import Hearing
 from session import Session
 
-from speech_emotion import EMOTIONS, Prediction
+from speech_emotion import EMOTIONS
 from speech_emotion.model_info import ModelInfo
 
 ICONS = {label: charts.icon(label) for label in EMOTIONS} | {
@@ -50,24 +50,14 @@ def _show(heard: live.Session, info: ModelInfo) -> None:
     st.html(charts.legend(windows, info.labels))
     with st.expander(f"The {len(windows)} answers as a table"):
         st.dataframe(
-            [_row(window) for window in windows],
+            [answers.segment(window) for window in windows],
             hide_index=True,
             key="live-table",
-            column_config={"confidence": charts.share_column()},
+            column_config={"confidence": answers.share_column()},
             alt=words,
         )
-    for warning in heard.warnings:
-        st.warning(answers.WARNINGS.get(warning, warning), icon="⚠️")
+    for word in heard.warnings:
+        st.warning(answers.warning(word), icon="⚠️")
     hearing = Hearing("live", "", heard.seconds, answer, windows)
     settings = info.with_hop(heard.hop_seconds)
     answers.take_along([hearing], hearing, settings, heard.profile_seconds, stem="speech-emotion-live")
-
-
-def _row(window: Prediction) -> dict[str, str | float | None]:
-    return {
-        "from": charts.clock(window.start_seconds),
-        "to": charts.clock(window.end_seconds),
-        "answer": charts.title(window),
-        "confidence": charts.hundredths(window.confidence),
-        "runner-up": window.runner_up or "",
-    }
