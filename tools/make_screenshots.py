@@ -58,7 +58,7 @@ def wav(times: int = 1) -> dict[str, Any]:
     return {"name": "three voices.wav", "mimeType": "audio/wav", "buffer": file.getvalue()}
 
 
-def opened(browser: Browser, url: str, width: int = WIDTH, height: int = 1500, **options: Any) -> Page:
+def opened(browser: Browser, url: str, width: int = WIDTH, height: int = 1800, **options: Any) -> Page:
     context = browser.new_context(
         viewport={"width": width, "height": height}, permissions=["microphone"], **options
     )
@@ -127,7 +127,7 @@ def my_voice(browser: Browser, url: str) -> None:
     page = begun(browser, url)
     upload(page, wav())
     page.get_by_role("tab", name="My voice").click()
-    page.locator("input[type=file]").nth(1).set_input_files([wav(4)])
+    page.locator("input[type=file]").nth(2).set_input_files([wav(4)])
     page.get_by_role("button", name="Make my profile").click()
     page.get_by_text("What it changes").wait_for()
     keep(page, "my-voice")
