@@ -3,6 +3,8 @@
     pip install -c constraints.txt -e '.[dev]'
     python benchmarks/page.py [--out results/benchmarks/page.json]
 
+Where other work would disturb it: taskset -c 1 chrt -r 1 python benchmarks/page.py, one core at real-time priority.
+
 In: the app as `streamlit run app/app.py` starts it, Chromium, and 4 s of a demo voice at 48 kHz. Out: from the address
 to the page that can be used; from the choice of a file to its answer on the screen, and from the end of its upload;
 the same for ten minutes of sound; the memory of the server over 200 uploads of a visit, each in place of the last. As a
@@ -177,7 +179,7 @@ def provenance() -> dict[str, Any]:
         "command": " ".join(["python", "benchmarks/page.py", *sys.argv[1:]]),
         "commit": commit or None,
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Chromium on the same",
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, for server and Chromium",
         "load_average": round(os.getloadavg()[0], 2),
     }
 
