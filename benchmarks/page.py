@@ -174,12 +174,13 @@ def wait(milliseconds: list[float], goal_ms: float) -> dict[str, Any]:
 def provenance() -> dict[str, Any]:
     """What the numbers were measured on, and how to measure them again."""
     git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    n_cores = len(os.sched_getaffinity(0))
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
     return {
         "command": " ".join(["python", "benchmarks/page.py", *sys.argv[1:]]),
         "commit": commit or None,
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, for server and Chromium",
+        "machine": f"{platform.machine()}, {n_cores} of {os.cpu_count()} cores, for server and Chromium",
         "load_average": round(os.getloadavg()[0], 2),
     }
 
