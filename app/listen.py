@@ -78,8 +78,10 @@ def _heard(state: Session) -> list[tuple[Sound, Hearing]]:
     left = {keys[key].name for key in keys if key in state.cancelled and key not in state.hearings}
     if left:
         with place.container(horizontal=True, vertical_alignment="center"):
-            what = next(iter(left)) if len(left) == 1 else f"{len(left)} sounds"
-            st.text(f"Cancelled: {what}, of {len(state.sounds)}" if len(left) > 1 else f"Cancelled: {what}")
+            st.text(
+                "Cancelled: "
+                + (f"{len(left)} sounds, of {len(state.sounds)}" if len(left) > 1 else left.pop())
+            )
             st.button("Go on", on_click=state.cancelled.clear)
     found = [(sound, state.hearings.get((sound.sha256, mine))) for sound in state.sounds]
     return [(sound, hearing.named(sound.name)) for sound, hearing in found if hearing]

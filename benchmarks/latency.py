@@ -10,7 +10,6 @@ import argparse
 import compileall
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from provenance import provenance
 
 import speech_emotion
 from speech_emotion.classifier import Classifier, load
@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     compileall.compile_dir(Path(speech_emotion.__file__).parent, quiet=2)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # what this process starts stays there too
-    report = measure(arguments.model) | provenance()
+    report = measure(arguments.model) | provenance("one used")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     for name, wait in report["waits"].items():
@@ -118,19 +118,6 @@ def wait(seconds: list[float], goal_ms: float) -> dict[str, Any]:
         "min_ms": round(min(milliseconds), 2),
         "n": len(milliseconds),
         "goal_ms": goal_ms,
-    }
-
-
-def provenance() -> dict[str, Any]:
-    """What the numbers were measured on, and how to measure them again."""
-    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
-    return {
-        "command": " ".join(["python", "benchmarks/latency.py", *sys.argv[1:]]),
-        "commit": commit or None,
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one used",
-        "load_average": round(os.getloadavg()[0], 2),
     }
 
 

@@ -14,8 +14,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +24,7 @@ import numpy as np
 import soundfile
 import soxr
 from playwright.sync_api import sync_playwright
+from provenance import provenance
 from websockets.asyncio.client import connect
 
 from speech_emotion.classifier import load
@@ -47,7 +46,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running("tests/app/live_app.py", Path(folder)) as app:
         cases = {f"route, {n} at once": over_the_route(app.url, app.process.pid, n) for n in SPEAKERS}
         cases["Chromium, 1"] = in_chromium(app.url, Path(folder))
-    report = {"cases": cases, "goal_ms": GOAL_MS} | facts() | provenance()
+    report = (
+        {"cases": cases, "goal_ms": GOAL_MS} | facts() | provenance("shared by server, speakers and browser")
+    )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     for name, case in cases.items():
@@ -155,21 +156,6 @@ def facts() -> dict[str, Any]:
         "hop_seconds": HOP_SECONDS,
         "chunk_seconds": CHUNK_SECONDS,
         "data": f"{DEMO_VOICE.relative_to(ROOT)}, repeated for {SECONDS:g} s at {RATE} Hz",
-    }
-
-
-def provenance() -> dict[str, Any]:
-    """What the numbers were measured on, and how to measure them again."""
-    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
-    is_first = os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO)
-    before = ["chrt", "-r", "1"] if is_first else []
-    return {
-        "command": " ".join([*before, "python", "benchmarks/live_delay.py", *sys.argv[1:]]),
-        "commit": commit or None,
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared by server, speakers and browser",
-        "load_average": round(os.getloadavg()[0], 2),
     }
 
 

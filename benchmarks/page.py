@@ -15,9 +15,7 @@ import argparse
 import io
 import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +26,7 @@ import numpy as np
 import soundfile
 import soxr
 from playwright.sync_api import Browser, Page, sync_playwright
+from provenance import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests" / "app"))
@@ -71,7 +70,8 @@ def main() -> None:
             ),
         }
         memory = uploads(opened(browser, app.url), app.process.pid)
-    report = {"waits": waits, "memory": memory} | provenance()
+    used = f"{len(os.sched_getaffinity(0))} used by server and Chromium"
+    report = {"waits": waits, "memory": memory} | provenance(used)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     for name, one in waits.items():
         company = f"max {one['max_ms']:.0f}, n {one['n']}, goal {one['goal_ms']}"
@@ -168,20 +168,6 @@ def wait(milliseconds: list[float], goal_ms: float) -> dict[str, Any]:
         "max_ms": round(max(milliseconds), 1),
         "n": len(milliseconds),
         "goal_ms": goal_ms,
-    }
-
-
-def provenance() -> dict[str, Any]:
-    """What the numbers were measured on, and how to measure them again."""
-    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    n_cores = len(os.sched_getaffinity(0))
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
-    return {
-        "command": " ".join(["python", "benchmarks/page.py", *sys.argv[1:]]),
-        "commit": commit or None,
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {n_cores} of {os.cpu_count()} cores, for server and Chromium",
-        "load_average": round(os.getloadavg()[0], 2),
     }
 
 

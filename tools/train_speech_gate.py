@@ -78,7 +78,7 @@ def main() -> None:
         "examples": {
             name: sum(e.source == name for e in examples) for name in sorted({e.source for e in examples})
         },
-        "left_out_rejected_percent": left_out(examples, named(arguments.other)),
+        "left_out_rejected_percent": left_out(examples, named(arguments.other), rejected),
         **{name: rounded(values) for name, values in weights._asdict().items()},
     }
     write_whole(arguments.out, (json.dumps(report) + "\n").encode())
@@ -285,8 +285,12 @@ def importance(examples: list[Example]) -> Array:
     return weight.astype(np.float32)
 
 
-def left_out(examples: list[Example], other: dict[str, Path]) -> dict[str, dict[str, Any]]:
-    """Percent of windows of 3 s of each kind rejected by a gate that never heard that kind."""
+def left_out(
+    examples: list[Example],
+    other: dict[str, Path],
+    rejected: Callable[[list[Example], str, Path], dict[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """Percent of windows of 3 s of each kind that `rejected` finds, by what never heard that kind."""
     kinds = [(name, kind) for name, folder in other.items() for kind in kinds_of(folder)]
     with ProcessPoolExecutor() as workers:
         jobs = [workers.submit(rejected, examples, kind, other[name]) for name, kind in kinds]

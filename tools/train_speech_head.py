@@ -13,7 +13,6 @@ import functools
 import json
 import sys
 import zlib
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from train_speech_gate import (
     importance,
     in_windows,
     kind_of,
-    kinds_of,
+    left_out,
     make_examples,
     named,
     paths,
@@ -68,7 +67,7 @@ def main() -> None:
         "examples": {
             name: sum(e.source == name for e in examples) for name in sorted({e.source for e in examples})
         },
-        "left_out_rejected_percent": left_out(examples, other),
+        "left_out_rejected_percent": left_out(examples, other, rejected),
         **{name: rounded(values) for name, values in head._asdict().items()},
     }
     write_whole(arguments.out, (json.dumps(report) + "\n").encode())
@@ -132,17 +131,6 @@ def fitted(examples: list[Example]) -> SpeechHead:
     optimizer.step(objective)
     raw = weight.detach().numpy() / scale
     return SpeechHead(raw, bias.item() - float(raw @ centre), 0.5)
-
-
-def left_out(examples: list[Example], other: dict[str, Path]) -> dict[str, dict[str, Any]]:
-    """Percent of windows of 3 s of each kind rejected by a head that never heard that kind."""
-    kinds = [(name, kind) for name, folder in other.items() for kind in kinds_of(folder)]
-    with ProcessPoolExecutor() as workers:
-        jobs = [workers.submit(rejected, examples, kind, other[name]) for name, kind in kinds]
-        found: dict[str, dict[str, Any]] = {name: {} for name in other}
-        for (name, kind), job in zip(kinds, jobs, strict=True):
-            found[name][kind] = job.result()
-    return found
 
 
 def rejected(examples: list[Example], kind: str, folder: Path) -> dict[str, Any]:
