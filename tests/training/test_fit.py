@@ -75,7 +75,7 @@ def test_the_log_says_what_happened(tmp_path: Path) -> None:
 
 def test_without_validation_speakers_nothing_is_measured(tmp_path: Path) -> None:
     fitted = train(recipe(), tmp_path, Sides(np.arange(16), np.zeros(0, np.int64)))
-    assert fitted == Fitted(1.0, {"scores": [], "confidences": []}, {})
+    assert fitted == Fitted(1.0, {"scores": [], "confidences": []}, ())
     assert {row["validation_uar"] for row in log_of(tmp_path)} == {None}
     assert {row["validation_loss"] for row in log_of(tmp_path)} == {None}
 
@@ -195,7 +195,7 @@ def test_a_run_starts_from_its_trunk(tmp_path: Path) -> None:
     assert started.trunk == {"name": "origin"}
     assert torch.equal(started.network.stem[0].weight, origin.stem[0].weight)
     assert torch.equal(started.network.head[2].weight, build(config).head[2].weight)
-    assert train(config, tmp_path / "run").trunk == {"name": "origin"}
+    assert train(config, tmp_path / "run").trunks == ({"name": "origin"},)
 
 
 # Validation

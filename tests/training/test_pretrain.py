@@ -274,7 +274,7 @@ def test_fine_tuning_starts_from_the_trunk(tmp_path: Path, settings: dict[str, A
     bank = FrameBank(heard, frontend, config.augment.speeds)
     fitted = fit(config, heard, bank, Sides(np.arange(4), np.zeros(0, np.int64)), tmp_path / "fine")
     weights, facts = trunk.load(path)
-    assert fitted.trunk == facts
+    assert fitted.trunks == (facts,)
     tensors, _ = checkpoint.load(tmp_path / "fine")
     for name, weight in weights.items():
         if weight.is_floating_point() and "running" not in name:

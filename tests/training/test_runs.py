@@ -134,7 +134,7 @@ def test_a_run_folder_holds_all_that_went_in_and_came_out(tmp_path: Path, export
     assert (run["seed"], run["device"], run["threads"]) == (0, "cpu", 1)
     assert run["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in log), abs=0.06)
     assert set(run["versions"]) == {"speech-emotion", "torch", "numpy", "onnxruntime", "python"}
-    assert run["trunk"] == {}
+    assert run["trunks"] == []
     assert len(run["validation"]["scores"]) == len(run["validation"]["confidences"]) == 4
     (asked,) = exported
     assert asked["temperature"] == run["temperature"] > 0
@@ -160,7 +160,7 @@ def test_a_fold_learns_from_its_own_speakers_only(
         (out / "log.jsonl").write_text(
             '{"epoch": 1, "loss": 1, "validation_uar": null, "validation_loss": null}'
         )
-        return Fitted(1.0, {"scores": [], "confidences": []}, {})
+        return Fitted(1.0, {"scores": [], "confidences": []}, ())
 
     monkeypatch.setattr(runs, "fit", watch)
     monkeypatch.setattr(runs, "export_run", lambda *_, **__: None)
@@ -246,7 +246,7 @@ def test_a_run_keeps_what_it_began_with(tmp_path: Path, exported: Exported) -> N
     runs.train(trainings, dataset(CLIPS), None)
     run = json.loads((tmp_path / "run" / "seed-0" / "run.json").read_text())
     assert run["corpora"] == ["ravdess", "nemo"]
-    assert run["trunk"] == {"name": "trunk", "began_with": began, "commit": "abc"}
+    assert run["trunks"] == [{"name": "trunk", "began_with": began, "commit": "abc"}]
     provenance = exported[0]["provenance"]
     nemo, ours = corpora.get("nemo"), ravdess.SPEECH
     assert provenance.corpora == ("ravdess", "nemo")

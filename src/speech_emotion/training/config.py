@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from types import UnionType
 from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from speech_emotion.audio import SAMPLE_RATE
@@ -117,9 +118,7 @@ class Recipe:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a recipe; ConfigError where it cannot be read or holds a setting that does not exist."""
-        path = Path(path)
-        settings = read_toml(path, example="a recipe such as recipes/ravdess-cnn.toml")
-        return cls.from_dict({"name": path.stem} | settings, where=str(path))
+        return cls.from_dict(_read_recipe(Path(path)), where=str(path))
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], *, where: str = "recipe") -> Self:
@@ -140,11 +139,35 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TrainConfig(Recipe):
-    """One model of one corpus. `recipes_tried` is the search behind it."""
+    """One model of one corpus. `recipes_tried` is the search behind it.
+
+    `second` is a network of its own recipe, trained on the same clips, whose logits are averaged with the first one's:
+    `second_weight` is its share of 1.
+    """
 
     corpus: str = "ravdess"
     recipes_tried: int = 1
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+    second: "TrainConfig | None" = None
+    second_weight: float = 0.5
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """As any recipe; `second` may name the file of the other recipe, beside this one."""
+        settings = _read_recipe(Path(path))
+        if isinstance(other := settings.get("second"), str):
+            settings["second"] = _read_recipe(Path(path).parent / other)
+        return cls.from_dict(settings, where=str(path))
+
+    @property
+    def parts(self) -> tuple["TrainConfig", ...]:
+        """The recipes of the networks, one or two, each as if it were alone."""
+        alone = dataclasses.replace(self, second=None)
+        return (alone, self.second) if self.second else (alone,)
+
+    def with_seed(self, seed: int) -> Self:
+        mine = super().with_seed(seed)
+        return dataclasses.replace(mine, second=self.second.with_seed(seed)) if self.second else mine
 
 
 @dataclass(frozen=True)
@@ -152,6 +175,10 @@ class PretrainConfig(Recipe):
     """One trunk of several corpora, each with a head of its own."""
 
     corpora: tuple[str, ...] = ()
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    return {"name": path.stem} | read_toml(path, example="a recipe such as recipes/ravdess-cnn.toml")
 
 
 def read_toml(path: Path, *, example: str) -> dict[str, Any]:
@@ -183,6 +210,8 @@ def _build(section: type[Section], settings: Mapping[str, Any], where: str) -> S
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
+    if isinstance(kind, UnionType):  # a section or None
+        return None if value is None else _convert(get_args(kind)[0], value, where)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: must be a section of settings, got {value!r}.")
@@ -262,6 +291,14 @@ def _check(config: Recipe, where: str) -> None:
                 "probe: copies are sound: augment.warp_frequency, mixup_alpha and n_masks must be 0",
             ),
         )
+        if second := config.second:
+            _check(second, f"{where}: second")
+            rules += (
+                (second.second is None, "second: has no second of its own"),
+                (second.window == window, "second: hears the same [window]"),
+                (second.corpus == config.corpus, "second: learns from the same corpus"),
+                (0 < config.second_weight < 1, "0 < second_weight < 1"),
+            )
     for kept, rule in rules:
         if not kept:
             raise ConfigError(f"{where}: {rule}.")

@@ -29,7 +29,8 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.profile import shrunk
 from speech_emotion.training import calibrate, checkpoint
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.fit import Network, Sides, build, frame, kept_weights
+from speech_emotion.training.fit import Sides, assemble, frame, kept_weights
+from speech_emotion.training.networks import EmotionNetwork
 
 FILE: Final = "enrolment.safetensors"
 MIN_SECONDS: Final = 10.0  # of speech in a profile
@@ -121,7 +122,7 @@ class Voices:
 
 
 @torch.inference_mode()
-def hear(network: Network, config: TrainConfig, dataset: PreparedDataset, clips: IntArray) -> Voices:
+def hear(network: EmotionNetwork, config: TrainConfig, dataset: PreparedDataset, clips: IntArray) -> Voices:
     """The features of the windows that a user would get, of `clips` (n,): indices into `dataset`."""
     clip: list[int] = []
     features: list[FloatArray] = []
@@ -195,7 +196,7 @@ def fit_head(
 
 
 def learn(
-    network: Network,
+    network: EmotionNetwork,
     config: TrainConfig,
     dataset: PreparedDataset,
     sides: Sides,
@@ -246,11 +247,13 @@ def population(voices: Voices) -> tuple[FloatArray, FloatArray]:
 
 
 @torch.inference_mode()
-def _plain_head(network: Network, mean: FloatArray, deviation: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _plain_head(
+    network: EmotionNetwork, mean: FloatArray, deviation: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """The network's own head, which is affine, in the units of `voice`; the levels, which it does not know, weigh 0."""
     n = network.n_embedding
-    bias = network.head(torch.zeros(1, n))[0]
-    weight = (network.head(torch.eye(n)) - bias).T.numpy()  # (n_labels, n_embedding)
+    bias = network.logits(torch.zeros(1, n))[0]
+    weight = (network.logits(torch.eye(n)) - bias).T.numpy()  # (n_labels, n_embedding)
     in_voice = np.zeros((len(weight), len(mean)), np.float32)
     in_voice[:, :n] = weight * deviation[:n]
     return in_voice, bias.numpy() + weight @ mean[:n]
@@ -306,7 +309,7 @@ def learn_run(
     """
     tensors, state = checkpoint.load(folder)
     config = TrainConfig.from_dict(state["recipe"], where=str(folder))
-    network = build(config)
+    network = assemble(config)
     network.load_state_dict(kept_weights(tensors))
     heard = heard or hear(network.eval(), config, dataset, np.arange(len(dataset.clips)))
     others = [head for head in map(read, like) if head]

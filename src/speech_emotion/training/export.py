@@ -40,7 +40,7 @@ from speech_emotion.model import (
 from speech_emotion.model_info import Enrolment
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.enrolment import MIN_SECONDS, PRIOR_WINDOWS, EnrolledHead, voice_features
-from speech_emotion.training.fit import Network
+from speech_emotion.training.networks import EmotionNetwork
 from speech_emotion.training.quantize import round_weights, shrink
 from speech_emotion.training.speech_head import SpeechHead, speech_head
 
@@ -71,7 +71,7 @@ class _Shipped(nn.Module):
 
     speech_weight: Tensor
 
-    def __init__(self, network: Network, temperature: float, speech: SpeechHead | None = None) -> None:
+    def __init__(self, network: EmotionNetwork, temperature: float, speech: SpeechHead | None = None) -> None:
         super().__init__()
         self.network, self.temperature, self.speech = network, temperature, speech
         if speech:
@@ -83,14 +83,17 @@ class _Shipped(nn.Module):
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
         embedding, log_mel = self.network.listen(waveform)
-        logits = self.network.head(embedding)
+        logits = self.network.logits(embedding)
         return torch.softmax(logits / self.temperature, dim=1), logits, log_mel, *self._speech(embedding)
 
     def _speech(self, embedding: Tensor) -> tuple[Tensor, ...]:
         """How probably somebody speaks, where there is a head for it."""
         if self.speech is None:
             return ()
-        return (torch.sigmoid(embedding @ self.speech_weight + self.speech.bias),)
+        of_trunk = embedding[
+            :, : len(self.speech_weight)
+        ]  # a second network's embedding would stand behind it
+        return (torch.sigmoid(of_trunk @ self.speech_weight + self.speech.bias),)
 
 
 class _Enrolled(_Shipped):
@@ -105,7 +108,11 @@ class _Enrolled(_Shipped):
     bias: Tensor
 
     def __init__(
-        self, network: Network, temperature: float, head: EnrolledHead, speech: SpeechHead | None = None
+        self,
+        network: EmotionNetwork,
+        temperature: float,
+        head: EnrolledHead,
+        speech: SpeechHead | None = None,
     ) -> None:
         super().__init__(network, temperature, speech)
         cooled = temperature / head.temperature  # one temperature divides the logits of either head
@@ -123,13 +130,13 @@ class _Enrolled(_Shipped):
         voice = (voice_features(embedding, log_mel) - self.mean) / self.deviation
         deviation = torch.where(profile[1] > 0, profile[1], 1.0)
         enrolled = nn.functional.linear((voice - profile[0]) / deviation, self.weight, self.bias)
-        logits = torch.where(profile[1].amax(dim=0) > 0, enrolled, self.network.head(embedding))
+        logits = torch.where(profile[1].amax(dim=0) > 0, enrolled, self.network.logits(embedding))
         probabilities = torch.softmax(logits / self.temperature, dim=1)
         return probabilities, logits, log_mel, voice, *self._speech(embedding)
 
 
 def export(
-    network: Network,
+    network: EmotionNetwork,
     config: TrainConfig,
     temperature: float,
     provenance: Provenance,
@@ -190,7 +197,8 @@ def _enrolment(head: EnrolledHead) -> dict[str, Any]:
 
 
 def _to_onnx(shipped: _Shipped, config: TrainConfig, metadata: Mapping[str, Any]) -> bytes:
-    n_samples = torch.export.Dim("n_samples", min=config.frontend.n_fft)
+    fewest = max(part.frontend.n_fft for part in config.parts)
+    n_samples = torch.export.Dim("n_samples", min=fewest)
     waveform = torch.zeros(2, round(config.window.seconds * SAMPLE_RATE))
     shape: dict[int, Any] = {0: torch.export.Dim("batch"), 1: n_samples}
     profile = torch.zeros(2, len(shipped.mean)) if isinstance(shipped, _Enrolled) else None

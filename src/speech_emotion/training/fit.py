@@ -29,7 +29,7 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import augment, calibrate, checkpoint, trunk
 from speech_emotion.training.config import Recipe, TrainConfig
 from speech_emotion.training.dataset import FrameBank, batches
-from speech_emotion.training.networks import EmotionNet
+from speech_emotion.training.networks import EmotionNet, EmotionNetwork, EmotionPair
 from speech_emotion.training.probe import Copies, fit_head
 from speech_emotion.training.quantize import round_weights
 from speech_emotion.training.trainer import Trainer, derive, keep_freed_memory, part, smooth
@@ -37,6 +37,7 @@ from speech_emotion.training.transformer import EmotionTransformer
 from speech_emotion.training.vgg16 import Vgg16
 from speech_emotion.windows import Framer
 
+PAIR: Final = ("first", "second")  # folders of the two networks of a pair, within that of their run
 _NO_CLIPS: Final = torch.zeros(0, dtype=torch.int64)
 # Of the penalty: what is tried on the test speakers where a protocol peeks.
 PEEKED: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -44,11 +45,14 @@ PEEKED: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of log.jsonl. `validation_uar` (percent) is None where nobody was set aside."""
+    """One line of log.jsonl. `validation_uar` (percent) is None where nobody was set aside.
+
+    `loss` is None where two trained networks were put together, and nothing was learned.
+    """
 
     epoch: int
     n_epochs: int
-    loss: float
+    loss: float | None
     validation_uar: float | None
     validation_loss: float | None
     learning_rate: float
@@ -56,6 +60,8 @@ class Epoch:
 
     def __str__(self) -> str:
         validation = "" if self.validation_uar is None else f", validation UAR {self.validation_uar:.1f} %"
+        if self.loss is None:
+            return f"both networks{validation}, {self.seconds:.1f} s"
         return f"epoch {self.epoch}/{self.n_epochs}: loss {self.loss:.3f}{validation}, {self.seconds:.1f} s"
 
 
@@ -77,20 +83,37 @@ class Sides:
 class Fitted:
     """What is known of a network when its training has ended.
 
-    `validation` is what calibrate.evidence gives, and the temperature without a prior. `trunk` is what the trunk that
-    it began with says of itself.
+    `validation` is what calibrate.evidence gives, and the temperature without a prior. `trunks` are what the trunks
+    that it began with say of themselves.
     """
 
     temperature: float
     validation: dict[str, Any]
-    trunk: dict[str, Any]
+    trunks: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Banks:
+    """What the two networks of a pair learn from."""
+
+    first: FrameBank | Copies
+    second: FrameBank | Copies
 
 
 Network = EmotionNet | EmotionTransformer | Vgg16
 
 
+def assemble(config: TrainConfig) -> Network | EmotionPair:
+    """The network that a run of this recipe ends with, its weights not yet trained."""
+    return _paired(config) if config.second else build(config)
+
+
+def _paired(config: TrainConfig) -> EmotionPair:
+    return EmotionPair(*map(build, config.parts), weight=config.second_weight)
+
+
 def build(config: Recipe) -> Network:
-    """The recipe's network with fresh weights drawn from its seed."""
+    """The recipe's network with fresh weights drawn from its seed; without a second one."""
     torch.manual_seed(derive(config.fit.seed, "weights"))
     network, frontend = config.network, dataclasses.asdict(config.frontend)
     if network.architecture == "transformer":
@@ -103,7 +126,7 @@ def build(config: Recipe) -> Network:
 def fit(
     config: TrainConfig,
     dataset: PreparedDataset,
-    bank: FrameBank | Copies,
+    bank: FrameBank | Copies | Banks,
     sides: Sides,
     out: Path,
     *,
@@ -113,6 +136,8 @@ def fit(
     """Train to the end, or on from the run folder's checkpoint."""
     keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
+    if isinstance(bank, Banks):
+        return _pair(config, dataset, bank, sides, out, device, on_epoch)
     if isinstance(bank, Copies):
         return _probe(config, dataset, bank, sides, out, on_epoch)
     trainer = _FineTuner(
@@ -152,7 +177,36 @@ def fit(
         trainer.average.load_state_dict(best)
     round_weights(trainer.average)  # as its file will hold them
     temperature, evidence = validation.calibration(trainer.average)
-    return Fitted(temperature, evidence, trainer.trunk)
+    return Fitted(temperature, evidence, (trainer.trunk,) if trainer.trunk else ())
+
+
+def _pair(
+    config: TrainConfig,
+    dataset: PreparedDataset,
+    banks: Banks,
+    sides: Sides,
+    out: Path,
+    device: str,
+    on_epoch: Callable[[Epoch], None],
+) -> Fitted:
+    """Both networks, each in a folder of its own as if alone, then put together."""
+    pair = _paired(config)
+    networks, parts = (pair.first, pair.second), (banks.first, banks.second)
+    trunks: list[dict[str, Any]] = []
+    for name, network, recipe, bank in zip(PAIR, networks, config.parts, parts, strict=True):
+        folder = out / name
+        trunks += fit(recipe, dataset, bank, sides, folder, device=device, on_epoch=on_epoch).trunks
+        network.load_state_dict(kept_weights(checkpoint.load(folder)[0]))
+    started = time.perf_counter()
+    pair.eval()
+    round_weights(pair)
+    validation = _validation_set(config, dataset, sides, pair, out)
+    score, validation_loss = validation.score(pair, torch.device("cpu"))
+    line = Epoch(1, 1, None, score, validation_loss, 0.0, round(time.perf_counter() - started, 2))
+    _finish(config, dataset, sides, pair, line, out)
+    on_epoch(line)
+    temperature, evidence = validation.calibration(pair)
+    return Fitted(temperature, evidence, tuple(trunks))
 
 
 def _probe(
@@ -188,13 +242,21 @@ def _probe(
             best = score or 0.0, line, {name: t.clone() for name, t in network.state_dict().items()}
     _, line, weights = best  # type: ignore[misc]  # there is a penalty
     network.load_state_dict(weights)
-    log = [dataclasses.asdict(line)]
-    write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
-    state = {"fingerprint": _fingerprint(config, dataset, sides), "recipe": config.to_dict(), "log": log}
-    checkpoint.save(out, {f"average.{name}": tensor for name, tensor in weights.items()}, state)
+    _finish(config, dataset, sides, network, line, out)
     on_epoch(line)
     temperature, evidence = validation.calibration(network)
-    return Fitted(temperature, evidence, began_with)
+    return Fitted(temperature, evidence, (began_with,) if began_with else ())
+
+
+def _finish(
+    config: TrainConfig, dataset: PreparedDataset, sides: Sides, network: nn.Module, line: Epoch, out: Path
+) -> None:
+    """Log and checkpoint of what was trained in one step."""
+    log = [dataclasses.asdict(line)]
+    write_whole(out / "log.jsonl", (json.dumps(log[0]) + "\n").encode())
+    state = {"fingerprint": _fingerprint(config, dataset, sides), "recipe": config.to_dict(), "log": log}
+    weights = {f"average.{name}": tensor for name, tensor in network.state_dict().items()}
+    checkpoint.save(out, weights, state)
 
 
 def _is_best(log: Sequence[Mapping[str, Any]]) -> bool:
@@ -260,7 +322,11 @@ class _ValidationSet:
     """The validation clips as the windows a user would get, framed once."""
 
     def __init__(
-        self, config: TrainConfig, dataset: PreparedDataset, clips: npt.NDArray[np.int64], network: Network
+        self,
+        config: TrainConfig,
+        dataset: PreparedDataset,
+        clips: npt.NDArray[np.int64],
+        network: EmotionNetwork,
     ) -> None:
         windows = {clip: frame(config, dataset.waveform(clip)) for clip in clips.tolist()}
         scored = [clip for clip in windows if windows[clip]]  # a recording shorter than min_seconds has none
@@ -277,7 +343,7 @@ class _ValidationSet:
             for group in by_length.values()
         ]
 
-    def score(self, network: Network, device: torch.device) -> tuple[float | None, float | None]:
+    def score(self, network: EmotionNetwork, device: torch.device) -> tuple[float | None, float | None]:
         """UAR in percent and mean negative log-likelihood, uncalibrated; None without validation speakers."""
         if not len(self.labels):
             return None, None
@@ -288,7 +354,7 @@ class _ValidationSet:
         score = 100 * uar(self.labels, probabilities.argmax(axis=1))
         return round(score, 3), round(float(-np.log(np.maximum(chosen, 1e-12)).mean()), 5)
 
-    def calibration(self, network: Network) -> tuple[float, dict[str, Any]]:
+    def calibration(self, network: EmotionNetwork) -> tuple[float, dict[str, Any]]:
         """The temperature, and what thresholds and a model of everybody are calibrated with; 1 without clips."""
         if not len(self.labels):
             return 1.0, {"scores": [], "confidences": []}
@@ -299,13 +365,13 @@ class _ValidationSet:
         return temperature, {**found, "likeliest_temperature": fit()}
 
     @torch.inference_mode()
-    def _logits(self, network: Network) -> npt.NDArray[np.float64]:
+    def _logits(self, network: EmotionNetwork) -> npt.NDArray[np.float64]:
         parts = [network(part).float() for group in self.waveforms for part in torch.split(group, 64)]
         return torch.cat(parts).cpu().double().numpy()
 
 
 def _validation_set(
-    config: TrainConfig, dataset: PreparedDataset, sides: Sides, network: Network, out: Path
+    config: TrainConfig, dataset: PreparedDataset, sides: Sides, network: EmotionNetwork, out: Path
 ) -> _ValidationSet:
     validation = _ValidationSet(config, dataset, sides.validation, network)
     if sides.keep_best and not len(validation.labels):

@@ -85,24 +85,27 @@ class AttentiveStatistics(nn.Module):
 
 
 class EmotionNetwork(nn.Module, ABC):
-    """What all networks share: `listen` → `head`."""
+    """What all networks share: `listen` → `logits`, which are affine in the embedding once training has ended."""
 
-    head: nn.Sequential
     n_embedding: int
 
     @abstractmethod
     def listen(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, n_samples) → embedding (batch, n_embedding), log-mel (batch, n_mels, n_frames)."""
 
+    @abstractmethod
+    def logits(self, embedding: Tensor) -> Tensor:
+        """(batch, n_embedding) → logits (batch, n_labels)."""
+
     def forward(self, waveform: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.listen(waveform)[0])
-        return logits
+        return self.logits(self.listen(waveform)[0])
 
 
 class SpectralNetwork(EmotionNetwork):
     """With one front end: `features` | `embed` → `head`. A subclass sets both modules and says how to embed."""
 
     frontend: LogMel
+    head: nn.Sequential
 
     @abstractmethod
     def embed(self, log_mel: Tensor) -> Tensor:
@@ -115,7 +118,10 @@ class SpectralNetwork(EmotionNetwork):
 
     def classify(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → logits (batch, n_labels)."""
-        logits: Tensor = self.head(self.embed(log_mel))
+        return self.logits(self.embed(log_mel))
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        logits: Tensor = self.head(embedding)
         return logits
 
     def listen(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,3 +180,27 @@ class EmotionNet(SpectralNetwork):
         x = self.bands(self.trunk(self.stem(x)))  # (batch, channel, 1, frame)
         embedding: Tensor = self.pool(x.squeeze(2))
         return embedding
+
+
+class EmotionPair(EmotionNetwork):
+    """Two networks, trained apart, that hear the same window: its logits are the weighted mean of theirs.
+
+    A logarithmic opinion pool (Genest & Zidek 1986, Statistical Science 1(1)): up to a constant, the weighted mean of
+    the log-probabilities. `weight` is the second network's share of 1.
+    """
+
+    def __init__(self, first: SpectralNetwork, second: SpectralNetwork, *, weight: float) -> None:
+        super().__init__()
+        self.first, self.second, self.weight = first, second, weight
+        self.n_embedding = first.n_embedding + second.n_embedding
+
+    def listen(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, n_samples) → both embeddings side by side (batch, n_embedding), the first network's log-mel."""
+        embedding, log_mel = self.first.listen(waveform)
+        return torch.cat([embedding, self.second.listen(waveform)[0]], dim=1), log_mel
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        """(batch, n_embedding) → logits (batch, n_labels)."""
+        n = self.first.n_embedding
+        of_first, of_second = self.first.logits(embedding[:, :n]), self.second.logits(embedding[:, n:])
+        return (1 - self.weight) * of_first + self.weight * of_second

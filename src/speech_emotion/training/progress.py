@@ -22,7 +22,7 @@ class EpochLines:
         self._folders = {str(training): training.folder for training in trainings}
         self._names = list(self._folders)
         self._started: float | None = None
-        self._n_done = 0
+        self._n_done = self._n_epochs = 0
         self._writers: dict[str, Any] = {}
         if tensorboard:
             self._module = require(
@@ -35,7 +35,10 @@ class EpochLines:
         self._started = self._started if self._started is not None else now - epoch.seconds
         self._n_done += 1
         later = len(self._names) - 1 - self._names.index(training)
-        n_left = later * epoch.n_epochs + epoch.n_epochs - epoch.epoch
+        self._n_epochs = max(
+            self._n_epochs, epoch.n_epochs
+        )  # a head in one step counts as one epoch of a training
+        n_left = later * self._n_epochs + epoch.n_epochs - epoch.epoch
         seconds_left = (now - self._started) / self._n_done * n_left
         self._write(f"{training}: {epoch}; {_duration(seconds_left)} left")
         if self._tensorboard:
@@ -45,6 +48,8 @@ class EpochLines:
         if training not in self._writers:
             self._writers[training] = self._module.SummaryWriter(str(self._folders[training]))
         writer = self._writers[training]
+        if epoch.loss is None:  # two networks put together: no step of a curve
+            return
         writer.add_scalar("loss/training", epoch.loss, epoch.epoch)
         writer.add_scalar("learning rate", epoch.learning_rate, epoch.epoch)
         if epoch.validation_uar is not None:

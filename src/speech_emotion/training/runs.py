@@ -44,7 +44,17 @@ from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.curves import draw_curves
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.export import Provenance, export
-from speech_emotion.training.fit import Epoch, Sides, build, fit, kept_weights, resumable
+from speech_emotion.training.fit import (
+    PAIR,
+    Banks,
+    Epoch,
+    Sides,
+    assemble,
+    build,
+    fit,
+    kept_weights,
+    resumable,
+)
 from speech_emotion.training.frontend import LogMel
 from speech_emotion.training.probe import Copies, Progress, copies
 
@@ -122,8 +132,14 @@ def train(
 
 def bank(
     config: TrainConfig, dataset: PreparedDataset, on_copy: Progress = lambda *_: None
-) -> FrameBank | Copies:
+) -> FrameBank | Copies | Banks:
     """What trainings that differ in their folds alone learn from."""
+    if config.second:
+        return Banks(*(_bank(part, dataset, on_copy) for part in config.parts))
+    return _bank(config, dataset, on_copy)
+
+
+def _bank(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> FrameBank | Copies:
     if not config.probe.copies:
         return FrameBank(dataset, LogMel(**dataclasses.asdict(config.frontend)), config.augment.speeds)
     network = build(config)
@@ -138,7 +154,7 @@ def _is_finished(folder: Path) -> bool:
 def _train_one(
     training: Training,
     dataset: PreparedDataset,
-    material: FrameBank | Copies,
+    material: FrameBank | Copies | Banks,
     voices: list[enrolment.Voices],
     protocol: Protocol | None,
     like: Path | None,
@@ -160,14 +176,14 @@ def _train_one(
     )
     _, state = checkpoint.load(folder)
     run = {
-        "corpora": [dataset.corpus, *fitted.trunk.get("corpora", [])],
+        "corpora": _corpora(dataset, fitted.trunks),
         "corpus_hash": dataset.corpus_hash,
         "protocol": None if protocol is None or training.fold is None else protocol.describe(training.fold),
         "split_hash": None if protocol is None else protocol.split_hash,
         "seed": config.fit.seed,
         "temperature": fitted.temperature,
         "validation": fitted.validation,
-        "trunk": {key: fitted.trunk[key] for key in TRUNK_FACTS if key in fitted.trunk},
+        "trunks": [{key: trunk[key] for key in TRUNK_FACTS if key in trunk} for trunk in fitted.trunks],
         "commit": code,
         "device": device,
         "threads": torch.get_num_threads(),
@@ -182,13 +198,20 @@ def _train_one(
     }
     _write_json(folder / "recipe.json", config.to_dict())
     _write_json(folder / "run.json", run)
-    draw_curves(folder)
+    for learned in [folder / name for name in PAIR] if config.second else [folder]:
+        draw_curves(learned)
     if len(sides.validation) or like:
         others = sorted(path.parent for path in like.glob("**/run.json")) if like else []
         heard = enrolment.learn_run(folder, dataset, sides, others, next(iter(voices), None))
-        if config.probe.copies:
+        if config.probe.copies and not config.second:
             voices[:] = [heard]
     export_run(folder, folder / "model.onnx")
+
+
+def _corpora(dataset: PreparedDataset, trunks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What was learned from, here and in the trunks before; each once."""
+    before = [name for trunk in trunks for name in trunk.get("corpora", [])]
+    return list(dict.fromkeys([dataset.corpus, *before]))
 
 
 def _sides(training: Training, dataset: PreparedDataset, protocol: Protocol | None) -> Sides:
@@ -230,7 +253,7 @@ def export_run(
         split_hash=run["split_hash"],
         metrics=honest_score(result, config.name) if result else None,
     )
-    network = build(config)
+    network = assemble(config)
     network.load_state_dict(kept_weights(tensors))
     return export(
         network,
@@ -244,11 +267,14 @@ def export_run(
 
 
 def _joined(separator: str, run: Mapping[str, Any], fact: str) -> str:
-    """A fact of every corpus, and of the trunk that knows more than its corpora; each once."""
+    """A fact of every corpus, and of the trunks that know more than their corpora; each once."""
     texts = [getattr(corpora.get(name), fact) for name in run["corpora"]]
     known = separator.join(dict.fromkeys(texts))
     others = [
-        text for text in run.get("trunk", {}).get("began_with", {}).get(fact, "").split(separator) if text
+        text
+        for trunk in run.get("trunks", [])
+        for text in trunk.get("began_with", {}).get(fact, "").split(separator)
+        if text
     ]
     return separator.join([known, *(text for text in others if text not in known)])
 

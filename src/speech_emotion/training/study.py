@@ -39,7 +39,7 @@ from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
 from speech_emotion.training import runs, study_views
 from speech_emotion.training.config import TrainConfig, read_toml
 from speech_emotion.training.dataset import FrameBank
-from speech_emotion.training.fit import Epoch, Sides, fit
+from speech_emotion.training.fit import Banks, Epoch, Sides, fit
 from speech_emotion.training.probe import Copies
 from speech_emotion.training.trainer import derive
 
@@ -301,7 +301,7 @@ class _Bench:
         self.dataset, self.protocol = dataset, protocol
         self.folds = [(fold.index, self._sides(fold)) for fold in folds]
         self.device, self.on_epoch = device, on_epoch
-        self._bank: tuple[Any, FrameBank | Copies] | None = None
+        self._bank: tuple[Any, FrameBank | Copies | Banks] | None = None
 
     def states(self, study: Study, trial: Trial, others: Sequence[Trial], out: Path) -> Iterator[Trial]:
         """The trial as it stands: now, and after each fold that it still lacks."""
@@ -356,10 +356,12 @@ class _Bench:
             )
         return Sides(train, validation)
 
-    def _material(self, config: TrainConfig) -> FrameBank | Copies:
+    def _material(self, config: TrainConfig) -> FrameBank | Copies | Banks:
         key: tuple[Any, ...] = (config.frontend, config.augment.speeds)
         if config.probe.copies:
             key += (config.init, config.window, config.network, config.augment, config.probe)
+        if config.second:
+            key += (config.second.frontend, config.second.augment.speeds)
         if self._bank is None or self._bank[0] != key:
             self._bank = None  # one at a time: a bank takes some hundred MB
             self._bank = key, runs.bank(config, self.dataset)

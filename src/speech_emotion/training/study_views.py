@@ -45,12 +45,18 @@ def shown(value: Any) -> str:
 
 def toml(recipe: Mapping[str, Any], heading: str) -> str:
     """A recipe as the TOML that `train` reads, under a comment. The JSON of numbers, strings and lists is TOML."""
-    lines = [f"# {heading}"]
-    lines += [f"{key} = {shown(value)}" for key, value in recipe.items() if not isinstance(value, dict)]
-    for section, settings in recipe.items():
-        if isinstance(settings, dict):
-            lines += ["", f"[{section}]", *(f"{key} = {shown(value)}" for key, value in settings.items())]
-    return "\n".join(lines) + "\n"
+    return "\n".join([f"# {heading}", *_settings(recipe, "")]) + "\n"
+
+
+def _settings(section: Mapping[str, Any], name: str) -> list[str]:
+    """The lines of a section, those of its own sections last. What is None is left out: TOML has no word for it."""
+    held = {key: value for key, value in section.items() if isinstance(value, dict)}
+    lines = [
+        f"{key} = {shown(value)}" for key, value in section.items() if key not in held and value is not None
+    ]
+    for key, settings in held.items():
+        lines += ["", f"[{name}{key}]", *_settings(settings, f"{name}{key}.")]
+    return lines
 
 
 def page(study: "Study", trials: Sequence["Trial"], best: "Trial") -> str:

@@ -1,0 +1,185 @@
+"""Two networks in one model: trained as if each were alone, heard at once, their logits averaged."""
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import miniature
+import numpy as np
+import pytest
+import torch
+from miniature import clips, dataset, halves, recipe
+
+from speech_emotion.errors import ConfigError
+from speech_emotion.model import EmotionModel
+from speech_emotion.training import checkpoint, enrolment, runs, study_views
+from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.fit import assemble, build, kept_weights
+from speech_emotion.training.networks import EmotionPair
+
+CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
+AS_SOUND = {"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0}
+WEIGHT = 0.3
+
+
+def alone() -> tuple[TrainConfig, TrainConfig]:
+    """A frozen trunk with a linear head, and a smaller network that is trained whole, with its own front end."""
+    first = recipe(name="pair", probe={"copies": 2, "crop_seconds": 0.6}, augment=AS_SOUND)
+    second = recipe(name="second", frontend={"n_mels": 40, "n_fft": 1024}, network={"channels": [8, 8, 8, 8]})
+    return first, second
+
+
+def pair() -> TrainConfig:
+    first, second = alone()
+    return dataclasses.replace(first, second=second, second_weight=WEIGHT)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one fold."""
+    out = tmp_path_factory.mktemp("pair")
+    (trained,) = runs.train(runs.plan(pair(), out, halves(), [0], [0]), dataset(CLIPS), halves())
+    return trained.parent
+
+
+# The recipe
+
+
+def test_the_second_recipe_is_a_file_beside_the_first(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text("[fit]\nepochs = 3\n")
+    (tmp_path / "both.toml").write_text('second = "small.toml"\nsecond_weight = 0.25\n')
+    config = TrainConfig.load(tmp_path / "both.toml")
+    assert config.second is not None
+    assert (config.second.name, config.second.fit.epochs, config.second_weight) == ("small", 3, 0.25)
+    assert config.parts == (TrainConfig("both", second_weight=0.25), config.second)
+    (tmp_path / "torn.toml").write_text('second = "none.toml"\n')
+    with pytest.raises(ConfigError, match=r"none.toml: cannot be read"):
+        TrainConfig.load(tmp_path / "torn.toml")
+
+
+def test_a_pair_survives_json_and_toml() -> None:
+    assert TrainConfig.from_dict(json.loads(json.dumps(pair().to_dict()))) == pair()
+    assert TrainConfig.from_dict(tomllib.loads(study_views.toml(pair().to_dict(), "a pair"))) == pair()
+
+
+def test_a_seed_is_both_networks() -> None:
+    assert [part.fit.seed for part in pair().with_seed(7).parts] == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("second", "weight", "rule"),
+    [
+        ({"second": {"name": "third"}}, 0.5, "second: has no second of its own"),
+        ({"window": {"seconds": 2.0}}, 0.5, r"second: hears the same \[window\]"),
+        ({"corpus": "savee"}, 0.5, "second: learns from the same corpus"),
+        ({"fit": {"epochs": 0}}, 0.5, "second: fit: epochs ≥ 1"),
+        ({"fit": {"epoch": 1}}, 0.5, r"second: fit: there is no setting 'epoch'. Did you mean epochs\?"),
+        ("other.toml", 0.5, "second: must be a section of settings"),
+        ({}, 0.0, "0 < second_weight < 1"),
+        ({}, 1.0, "0 < second_weight < 1"),
+    ],
+)
+def test_what_cannot_be_a_pair_is_refused(second: Any, weight: float, rule: str) -> None:
+    named = {"name": "other"} | second if isinstance(second, dict) else second
+    with pytest.raises(ConfigError, match=rule):
+        TrainConfig.from_dict({"name": "x", "second": named, "second_weight": weight})
+
+
+# The network
+
+
+@torch.inference_mode()
+def test_its_logits_are_the_weighted_mean_of_both() -> None:
+    first, second = miniature.lively_network(), build(alone()[1]).eval()
+    both = EmotionPair(first, second, weight=WEIGHT).eval()
+    waveform = torch.from_numpy(np.stack([miniature.sound(clip) for clip in CLIPS[:3]]))
+    of_first, of_second = first(waveform), second(waveform)
+    assert (of_first - of_second).abs().max() > 0.1
+    torch.testing.assert_close(both(waveform), 0.7 * of_first + 0.3 * of_second)
+    embedding, log_mel = both.listen(waveform)
+    assert embedding.shape == (3, both.n_embedding) == (3, first.n_embedding + second.n_embedding)
+    torch.testing.assert_close(embedding[:, : first.n_embedding], first.listen(waveform)[0], rtol=0, atol=0)
+    torch.testing.assert_close(log_mel, first.listen(waveform)[1], rtol=0, atol=0)
+
+
+# The training
+
+
+def test_each_learns_as_if_it_were_alone(run: Path, tmp_path: Path) -> None:
+    pair_weights = kept_weights(checkpoint.load(run)[0])
+    for name, config in zip(("first", "second"), alone(), strict=True):
+        runs.train(runs.plan(config, tmp_path / name, halves(), [0], [0]), dataset(CLIPS), halves())
+        trained = kept_weights(checkpoint.load(tmp_path / name / "seed-0" / "fold-0")[0])
+        assert trained.keys() == kept_weights(checkpoint.load(run / name)[0]).keys()
+        for key, tensor in kept_weights(checkpoint.load(run / name)[0]).items():
+            assert torch.equal(tensor, trained[key]), key
+        assert {key for key in pair_weights if key.startswith(f"{name}.")} == {f"{name}.{k}" for k in trained}
+
+
+def test_the_model_answers_with_both(run: Path) -> None:
+    model = EmotionModel.load(run / "model.onnx")
+    sounds = np.stack([miniature.sound(clip) for clip in CLIPS[:4]])
+    networks = []
+    for name, config in zip(("first", "second"), alone(), strict=True):
+        network = build(config).eval()
+        network.load_state_dict(kept_weights(checkpoint.load(run / name)[0]))
+        networks.append(network)
+    with torch.inference_mode():
+        of_first, of_second = (network(torch.from_numpy(sounds)).numpy() for network in networks)
+    scores = model.score(sounds)
+    np.testing.assert_allclose(
+        scores.logits, 0.7 * of_first + 0.3 * of_second, atol=0.02
+    )  # rounded to 8 bits
+    assert np.abs(of_first - of_second).max() > 0.2
+    assert model.info.n_parameters == sum(p.numel() for network in networks for p in network.parameters())
+    assert model.info.recipe["second"]["name"] == "second"
+
+
+def test_a_profile_is_of_both_embeddings(run: Path) -> None:
+    info = EmotionModel.load(run / "model.onnx").info
+    both = assemble(pair())
+    assert info.enrolment is not None
+    assert info.enrolment.n_features == both.n_embedding + 2 * 32
+    head = enrolment.read(run)
+    assert head is not None
+    assert head.weight.shape == (8, both.n_embedding + 2 * 32)
+
+
+def test_the_run_folder_shows_the_curves_of_both(run: Path) -> None:
+    for name, n_epochs in (("first", 1), ("second", 2)):
+        assert (run / name / "curves.png").read_bytes().startswith(b"\x89PNG")
+        assert len((run / name / "log.jsonl").read_text().splitlines()) == n_epochs
+    (line,) = (json.loads(line) for line in (run / "log.jsonl").read_text().splitlines())
+    assert (line["loss"], line["n_epochs"]) == (None, 1)
+    assert 0 <= line["validation_uar"] <= 100
+    assert not (run / "curves.png").exists()
+
+
+def test_another_fold_hears_its_own_second_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first network's trunk stays as it is, so other folds could hear with the same ears; the second's learns."""
+    heard: list[Any] = []
+    learn = enrolment.learn_run
+    monkeypatch.setattr(
+        runs.enrolment, "learn_run", lambda *given: (heard.append(given[-1]), learn(*given))[1]
+    )
+    runs.train(runs.plan(pair(), tmp_path, halves(), [0], None), dataset(CLIPS), halves())
+    assert heard == [None, None]
+
+
+def test_it_shows_that_both_are_together(tmp_path: Path) -> None:
+    told: list[str] = []
+    config = dataclasses.replace(pair(), name="together")
+    runs.train(
+        runs.plan(config, tmp_path, halves(), [0], [0]),
+        dataset(CLIPS),
+        halves(),
+        on_epoch=lambda _, epoch: told.append(str(epoch).split(",", maxsplit=1)[0]),
+    )
+    assert [line.partition(":")[0] for line in told] == [
+        "epoch 1/1",
+        "epoch 1/2",
+        "epoch 2/2",
+        "both networks",
+    ]
