@@ -84,12 +84,12 @@ def encoder() -> EmotionTransformer:
 
 @torch.inference_mode()
 def embed(samples: FloatArray) -> FloatArray | None:
-    """What the encoder hears in `samples` (n_samples,): (n_embedding,), or None where nothing is audible."""
+    """What the encoder hears in `samples` (n_samples,): (n_levels,), or None where nothing is audible."""
     if not is_audible(samples):
         return None
     waveform = torch.from_numpy(np.array(samples))[None]
-    embedding: FloatArray = encoder().embed(encoder().features(waveform))[0].numpy()
-    return embedding
+    levels: FloatArray = encoder().embed(encoder().features(waveform))[0, : encoder().n_levels].numpy()
+    return levels
 
 
 def train(examples: list[Example]) -> SpeechHead:

@@ -164,6 +164,27 @@ def test_not_sure_is_a_wrong_answer_that_keeps_its_probabilities(
         assert getattr(unsure, name) == getattr(result, name)
 
 
+def test_a_corpus_without_some_emotions(evaluation: Evaluation, tmp_path: Path) -> None:
+    """Without neutral clips, "neutral" is wrong: the likeliest of the seven others is right where it is sad."""
+    probabilities = tuple({"neutral": 0.5, "sad": 0.3}.get(emotion, 0.2 / 6) for emotion in EMOTIONS)
+    answers = tuple(
+        dataclasses.replace(row, probabilities=probabilities)
+        if row.answer == "neutral"
+        else dataclasses.replace(row, answer="", abstained="not_sure", emotions=())
+        if row.speaker == "02"
+        else row
+        for row in evaluation.answers
+        if row.label != "neutral"
+    )
+    result = summarise(dataclasses.replace(evaluation, answers=answers), command="x")
+    assert result.uar.mean == close((5 * 23 / 24 + 22 / 24 + 12 / 24) / 7)
+    assert result.uar_among_spoken is not None
+    assert result.uar_among_spoken.mean == close((6 + CALM) / 7)  # who was not sure has its likeliest, too
+    path = result.write(tmp_path)
+    assert read_result(path) == result
+    assert summarise(evaluation, command="x").uar_among_spoken is None
+
+
 def test_intervals_draw_speakers(result: Result) -> None:
     """A resample with w women and the abstaining man drawn c times has UAR (8 - w/24 - c/24) / 8."""
     draws = np.random.default_rng(1).multinomial(24, np.full(24, 1 / 24), 10_000)

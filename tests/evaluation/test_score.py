@@ -11,10 +11,18 @@ import pytest
 import soundfile
 import standin
 
+import speech_emotion
 from speech_emotion.corpora import savee
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation.result import summarise
-from speech_emotion.evaluation.score import Answer, Evaluation, read_answers, score_protocol, write_answers
+from speech_emotion.evaluation.score import (
+    Answer,
+    Evaluation,
+    check_never_heard,
+    read_answers,
+    score_protocol,
+    write_answers,
+)
 from speech_emotion.evaluation.splits import protocol
 
 LUNA5 = protocol("luna5")
@@ -162,6 +170,17 @@ def test_a_model_that_never_heard_the_corpus_may_answer_all_of_it(
 ) -> None:
     model = fakes.make_model(tmp_path / "polish.onnx", corpora=["nemo"])
     assert len(score_protocol([model], "ravdess", corpus, "luna5").answers) == 192
+
+
+def test_a_corpus_that_was_learned_from_is_not_unheard(heard: list[Path], tmp_path: Path) -> None:
+    split = protocol("nemo-unheard")
+    english = fakes.make_model(tmp_path / "english.onnx")
+    polish = fakes.make_model(tmp_path / "polish.onnx", corpora=["ravdess", "nemo"])
+    check_never_heard(speech_emotion.load(english).info, split, split.folds[0])
+    with pytest.raises(
+        SpeakerLeakError, match="names nobody who was left out, so nobody of nemo can test it"
+    ):
+        check_never_heard(speech_emotion.load(polish).info, split, split.folds[0])
 
 
 def test_a_single_model_may_answer_a_protocol_of_one_fold(

@@ -27,7 +27,7 @@ SIDES = fit.Sides(train=np.arange(10), validation=np.arange(10, 15))
 
 
 def train(folder: Path) -> fit.Fitted:
-    bank = FrameBank(DATASET, LogMel(n_mels=CONFIG.frontend.n_mels), CONFIG.augment.speeds)
+    bank = FrameBank(DATASET, LogMel(n_mels=CONFIG.frontend.n_mels), CONFIG.augment)
     return fit.fit(CONFIG, DATASET, bank, SIDES, folder)
 
 

@@ -8,8 +8,10 @@ from torch import Generator
 
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
+from speech_emotion.training.config import AugmentConfig
 from speech_emotion.training.dataset import FrameBank, batches
 from speech_emotion.training.frontend import LogMel
+from speech_emotion.training.vary import at_speed, in_a_room, over_the_telephone
 
 CLIPS = clips([1, 2], ["calm", "angry"])
 FRONTEND = LogMel(n_mels=32)
@@ -24,7 +26,7 @@ def log_mel(index: int) -> torch.Tensor:
 
 
 def test_windows_are_cut_from_the_clip_s_own_frames() -> None:
-    bank = FrameBank(dataset(CLIPS), FRONTEND, (1.0,))
+    bank = FrameBank(dataset(CLIPS), FRONTEND, AugmentConfig(speeds=(1.0,)))
     windows = bank.windows(torch.tensor([3, 0, 3]), 20, generator())
     assert windows.shape == (3, 32, 20)
     for window, index in zip(windows, (3, 0, 3), strict=True):
@@ -37,7 +39,7 @@ def test_windows_are_cut_from_the_clip_s_own_frames() -> None:
 
 def test_a_window_begins_anywhere() -> None:
     n_frames = log_mel(0).shape[1]
-    bank = FrameBank(dataset(CLIPS), FRONTEND, (1.0,))
+    bank = FrameBank(dataset(CLIPS), FRONTEND, AugmentConfig(speeds=(1.0,)))
     whole = bank.windows(torch.tensor([0]), n_frames, generator())[0]
     windows = bank.windows(torch.zeros(60, dtype=torch.int64), n_frames - 2, generator())
     starts = {s for w in windows for s in range(3) if torch.equal(w, whole[:, s : s + n_frames - 2])}
@@ -45,7 +47,7 @@ def test_a_window_begins_anywhere() -> None:
 
 
 def test_a_short_clip_starts_again_at_its_beginning() -> None:
-    bank = FrameBank(dataset(CLIPS), FRONTEND, (1.0,))
+    bank = FrameBank(dataset(CLIPS), FRONTEND, AugmentConfig(speeds=(1.0,)))
     n_frames = log_mel(1).shape[1]
     window = bank.windows(torch.tensor([1]), 2 * n_frames + 5, generator())[0]
     assert torch.equal(window[:, :n_frames], window[:, n_frames : 2 * n_frames])
@@ -58,8 +60,8 @@ def test_speed_moves_tempo_and_pitch_together() -> None:
     tone = (0.3 * np.sin(2 * np.pi * 1000 * seconds)).astype(np.float32)
     frontend = LogMel(n_mels=64, n_fft=1024)
     speeds = (0.8, 1.0, 1.2)
-    bank = FrameBank(dataset(CLIPS[:1], waveforms=[tone]), frontend, speeds)
-    for speed, frames in zip(speeds, bank._clips[0], strict=True):  # (n_frames, n_mels)
+    bank = FrameBank(dataset(CLIPS[:1], waveforms=[tone]), frontend, AugmentConfig(speeds=speeds))
+    for speed, frames in zip(speeds, bank._clips[0][0], strict=True):  # (n_frames, n_mels)
         faster = np.sin(2 * np.pi * 1000 * speed * np.arange(round(32_000 / speed)) / 16_000)
         expected = frontend(torch.from_numpy(faster.astype(np.float32)).unsqueeze(0))[0]
         assert len(frames) == expected.shape[1]
@@ -67,7 +69,7 @@ def test_speed_moves_tempo_and_pitch_together() -> None:
 
 
 def test_speeds_are_all_drawn() -> None:
-    bank = FrameBank(dataset(CLIPS), FRONTEND, (0.9, 1.0, 1.1))
+    bank = FrameBank(dataset(CLIPS), FRONTEND, AugmentConfig(speeds=(0.9, 1.0, 1.1)))
     windows = bank.windows(torch.zeros(40, dtype=torch.int64), 20, generator())
     rows = {window.sum().item() for window in windows}
     assert len(rows) > 20
@@ -75,11 +77,37 @@ def test_speeds_are_all_drawn() -> None:
     assert not torch.equal(bank.windows(torch.zeros(40, dtype=torch.int64), 20, generator(1)), windows)
 
 
+def test_each_line_is_drawn_as_often_as_the_recipe_says() -> None:
+    augment = AugmentConfig(speeds=(0.9, 1.0), telephone_probability=0.5, room_probability=0.2)
+    bank = FrameBank(dataset(CLIPS[:1]), FRONTEND, augment)
+    as_recorded = FrameBank(dataset(CLIPS[:1]), FRONTEND, AugmentConfig(speeds=(0.9, 1.0)))._clips[0]
+    (recorded, telephone, room) = bank._clips[0]
+    for mine, theirs in zip(recorded, as_recorded[0], strict=True):
+        assert torch.equal(mine, theirs)
+    spoken, chance = dataset(CLIPS[:1]).waveform(0), np.random.default_rng(0)
+    for line, spoil in ((telephone, over_the_telephone), (room, in_a_room)):
+        for frames, speed in zip(line, augment.speeds, strict=True):
+            spoiled = torch.from_numpy(spoil(at_speed(spoken, speed), chance))
+            assert torch.equal(frames.T, FRONTEND(spoiled[None])[0])
+        assert not torch.equal(line[0], recorded[0])
+    whole = min(len(frames) for frames in recorded)
+    windows = bank.windows(torch.zeros(600, dtype=torch.int64), whole, generator())
+    drawn = [
+        number
+        for window in windows
+        for number, line in enumerate(bank._clips[0])
+        if any(torch.equal(window.T, f[s : s + whole]) for f in line for s in range(len(f) - whole + 1))
+    ]
+    assert len(drawn) == 600
+    np.testing.assert_allclose(np.bincount(drawn) / 600, [0.3, 0.5, 0.2], atol=0.06)
+
+
 def test_a_clip_too_short_for_one_frame_is_refused_by_name() -> None:
     tiny = dataset(CLIPS[:2], waveforms=[sound(CLIPS[0]), np.zeros(512, np.float32)])
-    assert FrameBank(tiny, FRONTEND, (1.0,)).windows(torch.tensor([1]), 3, generator()).shape == (1, 32, 3)
+    bank = FrameBank(tiny, FRONTEND, AugmentConfig(speeds=(1.0,)))
+    assert bank.windows(torch.tensor([1]), 3, generator()).shape == (1, 32, 3)
     with pytest.raises(CorpusError, match=rf"{CLIPS[1].path} is 0.032 s short"):
-        FrameBank(tiny, FRONTEND, (1.0, 1.1))
+        FrameBank(tiny, FRONTEND, AugmentConfig(speeds=(1.0, 1.1)))
 
 
 def test_batches_are_a_shuffle_in_equal_parts() -> None:

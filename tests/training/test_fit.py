@@ -31,12 +31,12 @@ SIDES = Sides(train=np.arange(12), validation=np.arange(12, 16))
 
 def train(config: TrainConfig, out: Path, sides: Sides = SIDES, **options: Any) -> Fitted:
     made = options.pop("dataset", dataset(CLIPS))
-    bank = FrameBank(made, LogMel(n_mels=config.frontend.n_mels), config.augment.speeds)
+    bank = FrameBank(made, LogMel(n_mels=config.frontend.n_mels), config.augment)
     return fit.fit(config, made, bank, sides, out, **options)
 
 
 def trainer(config: TrainConfig) -> fit._FineTuner:
-    bank = FrameBank(dataset(CLIPS), LogMel(n_mels=config.frontend.n_mels), config.augment.speeds)
+    bank = FrameBank(dataset(CLIPS), LogMel(n_mels=config.frontend.n_mels), config.augment)
     return fit._FineTuner(config, bank, torch.from_numpy(SIDES.train), torch.device("cpu"))
 
 

@@ -271,7 +271,7 @@ def test_fine_tuning_starts_from_the_trunk(tmp_path: Path, settings: dict[str, A
     config = miniature.recipe(**options, init=str(path), name="fine")
     heard = miniature.dataset(miniature.clips([1, 2], ["calm", "angry"]))
     frontend = LogMel(**dataclasses.asdict(config.frontend))
-    bank = FrameBank(heard, frontend, config.augment.speeds)
+    bank = FrameBank(heard, frontend, config.augment)
     fitted = fit(config, heard, bank, Sides(np.arange(4), np.zeros(0, np.int64)), tmp_path / "fine")
     weights, facts = trunk.load(path)
     assert fitted.trunks == (facts,)

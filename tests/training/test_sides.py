@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.training import checkpoint, fit, runs
+from speech_emotion.training.config import AugmentConfig
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.fit import Epoch, Fitted, Sides, kept_weights
 from speech_emotion.training.frontend import LogMel
@@ -31,7 +32,7 @@ class Killed(BaseException):
 
 def train(out: Path, sides: Sides = PEEKING, **options: Any) -> Fitted:
     made = dataset(CLIPS)
-    bank = FrameBank(made, LogMel(n_mels=CONFIG.frontend.n_mels), CONFIG.augment.speeds)
+    bank = FrameBank(made, LogMel(n_mels=CONFIG.frontend.n_mels), CONFIG.augment)
     return fit.fit(CONFIG, made, bank, sides, out, **options)
 
 
@@ -105,14 +106,14 @@ def test_an_epoch_is_not_picked_by_nobody(tmp_path: Path) -> None:
 
 def test_of_altered_clips_the_original_speed_is_never_drawn() -> None:
     speeds = (0.9, 1.0, 1.1)
-    bank = FrameBank(dataset(CLIPS), LogMel(n_mels=32), speeds)
+    bank = FrameBank(dataset(CLIPS), LogMel(n_mels=32), AugmentConfig(speeds=speeds))
     rows = torch.tensor([0] * 60)
     altered = torch.tensor([True] * 30 + [False] * 30)
-    n_frames = min(len(frames) for frames in bank._clips[0]) - 5
+    n_frames = min(len(frames) for frames in bank._clips[0][0]) - 5
 
     def drawn(windows: Tensor) -> set[int]:
         """The speeds whose frames the windows are cut from."""
-        places = [frames.unfold(0, n_frames, 1) for frames in bank._clips[0]]
+        places = [frames.unfold(0, n_frames, 1) for frames in bank._clips[0][0]]
         return {k for window in windows for k in range(3) if (places[k] == window).all(dim=(1, 2)).any()}
 
     windows = bank.windows(rows, n_frames, Generator().manual_seed(0), altered)

@@ -34,7 +34,7 @@ SOUNDS = np.stack([miniature.sound(clip) for clip in miniature.clips((1, 2, 3))]
 def test_it_fits_the_encoder_in_the_package() -> None:
     head = speech_head(TrainConfig.load(COMPACT))
     assert head is not None
-    assert head.weight.shape == (EmotionTransformer().n_embedding,)
+    assert head.weight.shape == (EmotionTransformer().n_levels,)
     assert np.isfinite([*head.weight, head.bias]).all()
     assert 0 < head.threshold < 1
 

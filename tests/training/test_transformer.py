@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from miniature import recipe
+from scipy.stats import skew
 from sounds import voice
 from torch import Tensor, nn
 from torch.nn import functional
@@ -76,7 +77,7 @@ def test_windows_of_any_length(seconds: float) -> None:
     assert log_mel.shape == (2, 80, n_frames)
     (frames,) = network.encoder(normalise(log_mel))
     assert frames.shape == (2, -(-n_frames // 2), WIDTH)
-    assert network.embed(log_mel).shape == (2, 2 * WIDTH)
+    assert network.embed(log_mel).shape == (2, 4 * WIDTH)
     logits = network(rows)
     assert logits.shape == (2, 8)
     assert logits.isfinite().all()
@@ -101,7 +102,7 @@ def test_the_network_of_the_recipe() -> None:
     assert isinstance(network, EmotionTransformer)
     assert network.encoder.convolutions[0].weight.shape == (384, 40, 3)
     assert network.stages == [network.encoder.convolutions, network.encoder.layers[0]]
-    assert (network.n_embedding, network.head[2].out_features) == (768, 8)
+    assert (network.n_embedding, network.head[2].out_features) == (1536, 8)
     again, other = build(config), build(config.with_seed(1))
     name = "encoder.layers.0.query.weight"
     assert torch.equal(network.state_dict()[name], again.state_dict()[name])
@@ -206,15 +207,27 @@ def test_the_encoder_is_two_convolutions_positions_and_layers() -> None:
 
 
 @torch.inference_mode()
-def test_an_embedding_is_the_mean_and_the_deviation_over_time_of_every_layer() -> None:
+def test_an_embedding_is_mean_and_deviation_then_skewness_and_trend_of_every_layer() -> None:
     network = tiny(2)
     log_mel = network.features(voices(120, 260))
-    statistics = [
+    layers = [frames.numpy() for frames in network.encoder(normalise(log_mel))]
+    levels = [pooled for frames in layers for pooled in (frames.mean(1), frames.std(1))]
+    seconds = np.arange(layers[0].shape[1])
+    shapes = [
         pooled
-        for frames in network.encoder(normalise(log_mel))
-        for pooled in (frames.mean(dim=1), frames.std(dim=1, correction=0))
+        for frames in layers
+        for pooled in (
+            skew(frames, axis=1),
+            np.polynomial.polynomial.polyfit(
+                (seconds - seconds.mean()) / seconds.std(),
+                frames.transpose(1, 0, 2).reshape(len(seconds), -1),
+                1,
+            )[1].reshape(2, WIDTH),
+        )
     ]
     embedding = network.embed(log_mel)
-    assert embedding.shape == (2, network.n_embedding) == (2, 2 * WIDTH * 2)
-    torch.testing.assert_close(embedding, torch.cat(statistics, dim=1), rtol=0, atol=1e-3)
+    assert embedding.shape == (2, network.n_embedding) == (2, 4 * WIDTH * 2)
+    half = network.n_embedding // 2
+    np.testing.assert_allclose(embedding[:, :half], np.concatenate(levels, axis=1), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(embedding[:, half:], np.concatenate(shapes, axis=1), rtol=0, atol=1e-2)
     torch.testing.assert_close(network.classify(log_mel), network.head(embedding), rtol=0, atol=0)

@@ -108,6 +108,7 @@ class Result:
     commit: str | None
     aurc: Score | None = None
     sets: EmotionSets | None = None
+    uar_among_spoken: Score | None = None  # of a corpus that lacks some emotions: the likeliest of its own
 
     @property
     def stem(self) -> str:
@@ -188,6 +189,9 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
         commit=evaluation.commit,
         aurc=answers.aurc,
         sets=_emotion_sets(answers),
+        uar_among_spoken=_score(answers.terms_among_spoken, speakers, metrics.uar_of)
+        if len(per_class) < len(EMOTIONS)
+        else None,
     )
 
 
@@ -249,6 +253,9 @@ def _from_dict(data: Mapping[str, Any]) -> Result:
         "reliability": tuple(Bin(**entry) for entry in data["reliability"]),
         "aurc": _read_score(Score, data["aurc"]) if data.get("aurc") else None,
         "sets": _read_sets(data["sets"]) if data.get("sets") else None,
+        "uar_among_spoken": _read_score(Score, data["uar_among_spoken"])
+        if data.get("uar_among_spoken")
+        else None,
     }
     return Result(**{**data, **scores, **groups, **others})
 
@@ -373,6 +380,15 @@ class _Answers:
     def terms(self) -> FloatArray:
         """(n, n_seeds, 3k), see `metrics.answer_terms`."""
         columns = [metrics.answer_terms(self.y_true, y_pred, len(EMOTIONS)) for y_pred in self.y_pred.T]
+        return np.stack(columns, axis=1)
+
+    @property
+    def terms_among_spoken(self) -> FloatArray:
+        """As `terms`, of the likeliest of the emotions that were spoken at all; sure or not."""
+        spoken = np.isin(np.arange(len(EMOTIONS)), self.y_true)
+        likeliest = np.where(spoken, self.probabilities, -1.0).argmax(axis=2)
+        answered = np.where(self.has_probabilities, likeliest, ABSTAINED)
+        columns = [metrics.answer_terms(self.y_true, y_pred, len(EMOTIONS)) for y_pred in answered.T]
         return np.stack(columns, axis=1)
 
     def scored_terms(self, terms_of: Callable[[IntArray, FloatArray], FloatArray]) -> FloatArray:

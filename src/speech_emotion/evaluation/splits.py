@@ -6,6 +6,8 @@ order, and take the first speaker of each sex who is not tested in this fold.** 
 and one man a fold, SAVEE (four men) gives one man, and every choice is known before anything is trained.
 Validation speakers choose epochs, recipes and temperatures; test speakers are read once, at the end.
 
+The protocols named CORPUS-unheard divide nothing: all of a corpus tests a model that learned from none of it.
+
 Three protocols are dishonest, because the literature is: each has one habit of it, so that `ladder` can say what
 the habit adds. `luna5-peeked` keeps the epoch that did best on the test speakers. `random10` divides *clips*, the
 same voices on both sides; its folds hold clip names instead of speakers. `random10-copies` learns from altered
@@ -17,7 +19,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import product
 from typing import Final
 
@@ -83,6 +85,7 @@ class Protocol:
     corpus: str
     folds: tuple[Fold, ...]
     divides_clips: bool = False
+    divides_nothing: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} (LEAKY: {', '.join(self.leaks)})" if self.leaky else self.name
@@ -117,7 +120,9 @@ class Protocol:
         return np.flatnonzero(inside)
 
     def member(self, clip: Clip) -> str:
-        """What a clip is divided by: its speaker, or its own name."""
+        """What a clip is divided by: its speaker, or its own name, or nothing."""
+        if self.divides_nothing:
+            return EVERYBODY
         return clip.name if self.divides_clips else clip.speaker
 
 
@@ -140,6 +145,7 @@ def _ids(*numbers: int) -> tuple[str, ...]:
     return tuple(f"{number:02d}" for number in numbers)
 
 
+EVERYBODY: Final = "everybody"  # of a corpus that is not divided
 _RAVDESS: Final = _ids(*range(1, 25))
 _CREMA_D: Final = _ids(*range(1001, 1092))
 _LUNA5: Final = (
@@ -246,6 +252,13 @@ def _ravdess_speech() -> list[str]:
     ]
 
 
+def _unheard(corpus: str) -> Protocol:
+    """Everybody is tested, by a model of other corpora."""
+    fold = Fold(0, frozenset({EVERYBODY}), frozenset(), frozenset())
+    return Protocol(f"{corpus}-unheard", corpus, (fold,), divides_nothing=True)
+
+
+_UNHEARD: Final = ("nemo", "emotiontts-ko", "emospeech-in", "tess", "emodb", "cremad")
 _PROTOCOLS: Final[dict[str, Callable[[], Protocol]]] = {
     "luna5": _luna5,
     "emobox6": _emobox6,
@@ -253,6 +266,7 @@ _PROTOCOLS: Final[dict[str, Callable[[], Protocol]]] = {
     "serab": _serab,
     "savee4": _savee4,
     "tfds": _tfds,
+    **{f"{corpus}-unheard": partial(_unheard, corpus) for corpus in _UNHEARD},
     "luna5-peeked": _luna5_peeked,
     "random10": _random10,
     "random10-copies": _random10_copies,

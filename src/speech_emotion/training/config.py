@@ -51,10 +51,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Zero (or one single speed) switches a part off.
-
-    Telephone and room are of the copies of [probe] alone, which have no warp, mixup or masks.
-    """
+    """Zero (or one single speed) switches a part off. The copies of [probe] have no warp, mixup or masks."""
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     warp_frequency: float = 0.12

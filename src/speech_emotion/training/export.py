@@ -90,10 +90,8 @@ class _Shipped(nn.Module):
         """How probably somebody speaks, where there is a head for it."""
         if self.speech is None:
             return ()
-        of_trunk = embedding[
-            :, : len(self.speech_weight)
-        ]  # a second network's embedding would stand behind it
-        return (torch.sigmoid(of_trunk @ self.speech_weight + self.speech.bias),)
+        levels = embedding[:, : len(self.speech_weight)]
+        return (torch.sigmoid(levels @ self.speech_weight + self.speech.bias),)
 
 
 class _Enrolled(_Shipped):

@@ -112,7 +112,7 @@ class _PreTrainer(Trainer):
         super().__init__(_Ears(network, categories, config.network.dropout), config, device)
         frontend = LogMel(**dataclasses.asdict(config.frontend))
         self.names = list(datasets)
-        self.banks = [FrameBank(datasets[name], frontend, config.augment.speeds) for name in self.names]
+        self.banks = [FrameBank(datasets[name], frontend, config.augment) for name in self.names]
         self.n_frames = n_frames(config)
         rows = [
             (corpus, clip, _is_set_aside(name, speaker))

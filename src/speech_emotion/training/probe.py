@@ -26,6 +26,7 @@ from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.trainer import derive, keep_freed_memory, smooth
 from speech_emotion.training.vary import at_speed, varied
 
+SCHEMA: Final = 2  # of the kept copies: raise it whenever the code makes others of the same settings
 BATCH: Final = 16
 MAX_ITERATIONS: Final = 100
 EPSILON: Final = 1e-5  # of the batch normalisation that standardises
@@ -68,6 +69,7 @@ def _key(config: TrainConfig, network: Any, dataset: PreparedDataset) -> str:
     settings = config.to_dict()
     facts = [settings[key] for key in ("window", "frontend", "augment")]
     facts += [
+        SCHEMA,
         config.probe.copies,
         config.probe.crop_seconds,
         config.fit.seed,

@@ -141,7 +141,7 @@ def bank(
 
 def _bank(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> FrameBank | Copies:
     if not config.probe.copies:
-        return FrameBank(dataset, LogMel(**dataclasses.asdict(config.frontend)), config.augment.speeds)
+        return FrameBank(dataset, LogMel(**dataclasses.asdict(config.frontend)), config.augment)
     network = build(config)
     trunk.start(network, config.init)
     return copies(config, network, dataset, dataset.folder.parent, on_copy)

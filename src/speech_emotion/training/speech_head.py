@@ -1,4 +1,4 @@
-"""Is anybody speaking, as the encoder in the package hears it? In: its embedding. Out: a probability a window.
+"""Is anybody speaking, as the encoder in the package hears it? In: its levels. Out: a probability a window.
 
 A linear head on the trunk that stays as it is, so it fits every model with that trunk, whatever its emotion head.
 tools/train_speech_head.py made its weights, assets/speech_head.json, which name their data.
@@ -18,16 +18,20 @@ SHIPPED: Final = Path(__file__).parent.parent / "assets" / "speech_head.json"
 
 
 class SpeechHead(NamedTuple):
-    """P(speech) = sigmoid(embedding · weight + bias), weight (n,); from `threshold` on somebody speaks."""
+    """P(speech) = sigmoid(levels · weight + bias), from `threshold` on somebody speaks.
+
+    The levels are the first n values of an embedding: mean and deviation of every layer. weight: (n,).
+    """
 
     weight: npt.NDArray[np.float32]
     bias: float
     threshold: float
 
     def score(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits above the threshold (…,) of embeddings (…, n)."""
+        """Logits above the threshold (…,) of embeddings (…, n or more)."""
+        levels = embeddings[..., : len(self.weight)]
         margin: npt.NDArray[np.float32] = (
-            embeddings @ self.weight + self.bias - np.log(self.threshold / (1 - self.threshold))
+            levels @ self.weight + self.bias - np.log(self.threshold / (1 - self.threshold))
         )
         return margin
 

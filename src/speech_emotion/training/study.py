@@ -37,7 +37,7 @@ from speech_emotion.corpora.sealed import locked, write_whole
 from speech_emotion.errors import ConfigError, SpeechEmotionError
 from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
 from speech_emotion.training import runs, study_views
-from speech_emotion.training.config import TrainConfig, read_toml
+from speech_emotion.training.config import AugmentConfig, TrainConfig, read_toml
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.fit import Banks, Epoch, Sides, fit
 from speech_emotion.training.probe import Copies
@@ -357,11 +357,9 @@ class _Bench:
         return Sides(train, validation)
 
     def _material(self, config: TrainConfig) -> FrameBank | Copies | Banks:
-        key: tuple[Any, ...] = (config.frontend, config.augment.speeds)
+        key: tuple[Any, ...] = tuple((part.frontend, *_heard(part.augment)) for part in config.parts)
         if config.probe.copies:
             key += (config.init, config.window, config.network, config.augment, config.probe)
-        if config.second:
-            key += (config.second.frontend, config.second.augment.speeds)
         if self._bank is None or self._bank[0] != key:
             self._bank = None  # one at a time: a bank takes some hundred MB
             self._bank = key, runs.bank(config, self.dataset)
@@ -399,6 +397,11 @@ class _Record:
 def _trial(row: Mapping[str, Any]) -> Trial:
     folds = tuple(FoldScore(**fold) for fold in row["folds"])
     return Trial(row["number"], row["settings"], row["state"], folds, row["error"], row["commit"])
+
+
+def _heard(augment: AugmentConfig) -> tuple[Any, ...]:
+    """What of it is in the frames that are kept."""
+    return augment.speeds, augment.telephone_probability, augment.room_probability
 
 
 def _facts(

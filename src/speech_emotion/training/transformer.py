@@ -92,7 +92,10 @@ def sinusoids(position: Tensor, width: int) -> Tensor:
 
 
 class EmotionTransformer(SpectralNetwork):
-    """Log-mel → speech encoder → mean and deviation over time of every layer → linear head."""
+    """Log-mel → speech encoder → moments over time of every layer → linear head.
+
+    The embedding holds mean and deviation of every layer, `n_levels` values, then skewness and trend of every layer.
+    """
 
     def __init__(
         self,
@@ -107,7 +110,8 @@ class EmotionTransformer(SpectralNetwork):
         fmin_hz: float = 0.0,
     ) -> None:
         super().__init__()
-        self.n_embedding = 2 * width * layers
+        self.n_levels = 2 * width * layers
+        self.n_embedding = 2 * self.n_levels
         self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop, fmin_hz=fmin_hz)
         self.encoder = SpeechEncoder(n_mels, width, layers)
         self.head = nn.Sequential(
@@ -120,12 +124,24 @@ class EmotionTransformer(SpectralNetwork):
         return [self.encoder.convolutions, *self.encoder.layers]
 
     def embed(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) → embedding (batch, 2 · width · layers)."""
-        return torch.cat([_statistics(frames.float()) for frames in self.encoder(normalise(log_mel))], dim=1)
+        """(batch, n_mels, n_frames) → embedding (batch, 4 · width · layers)."""
+        levels, shapes = zip(
+            *(_moments(frames.float()) for frames in self.encoder(normalise(log_mel))), strict=True
+        )
+        return torch.cat([*levels, *shapes], dim=1)
 
 
-def _statistics(frames: Tensor) -> Tensor:
-    """(batch, frame, width) → mean and deviation over time (batch, 2 · width)."""
+def _moments(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """(batch, frame, width) → mean and deviation, skewness and trend over time: (batch, 2 · width) each.
+
+    The trend is the covariance with time, which has mean 0 and deviation 1 over the frames: what rises, what falls.
+    """
     mean = frames.mean(dim=1)
-    variance = (frames - mean.unsqueeze(1)).square().mean(dim=1)
-    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
+    centred = frames - mean.unsqueeze(1)
+    deviation = (centred.square().mean(dim=1) + 1e-5).sqrt()
+    skewness = (centred.square() * centred).mean(dim=1) / (deviation.square() * deviation)
+    n_frames = frames.shape[1]
+    time = torch.arange(n_frames, device=frames.device, dtype=frames.dtype) - (n_frames - 1) / 2
+    time = time / (time.square().mean() + 1e-5).sqrt()
+    trend = (centred * time[:, None]).mean(dim=1)
+    return torch.cat([mean, deviation], dim=1), torch.cat([skewness, trend], dim=1)
