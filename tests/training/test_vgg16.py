@@ -157,7 +157,7 @@ def test_the_trunk_is_the_convolutions_then_the_bands() -> None:
 
 
 def test_the_lowest_frequency_is_the_frontends() -> None:
-    assert torch.equal(Vgg16(fmin_hz=0.0).frontend.filters, LogMel(fmin_hz=0.0).filters)
+    assert torch.equal(Vgg16(fmin_hz=0.0).frontend.edges_hz, LogMel(fmin_hz=0.0).edges_hz)
 
 
 def test_bands_are_averaged_before_training() -> None:

@@ -32,9 +32,20 @@ def mel_to_hz(mel: Tensor) -> Tensor:
 
 def mel_filterbank(n_mels: int, n_fft: int, fmin_hz: float, fmax_hz: float) -> Tensor:
     """Triangular filters of unit area, (n_mels, 1 + n_fft // 2); equal to librosa.filters.mel(norm="slaney")."""
+    return triangles(mel_edges(n_mels, fmin_hz, fmax_hz), n_fft)
+
+
+def mel_edges(n_mels: int, fmin_hz: float, fmax_hz: float) -> Tensor:
+    """Where the filters begin, peak and end, in hertz, as float64: filter i has edges i, i + 1 and i + 2."""
     limits = hz_to_mel(torch.tensor([fmin_hz, fmax_hz], dtype=torch.float64))
-    edges_hz = mel_to_hz(torch.linspace(limits[0].item(), limits[1].item(), n_mels + 2, dtype=torch.float64))
-    bins_hz = torch.linspace(0, SAMPLE_RATE / 2, 1 + n_fft // 2, dtype=torch.float64)
+    return mel_to_hz(torch.linspace(limits[0].item(), limits[1].item(), n_mels + 2, dtype=torch.float64))
+
+
+def triangles(edges_hz: Tensor, n_fft: int) -> Tensor:
+    """Edges (n_mels + 2,) → filters of unit area (n_mels, 1 + n_fft // 2)."""
+    bins_hz = torch.arange(1 + n_fft // 2, dtype=torch.float64, device=edges_hz.device) * (
+        SAMPLE_RATE / n_fft
+    )
     widths = edges_hz.diff()
     ramps = edges_hz[:, None] - bins_hz[None, :]
     rising = -ramps[:-2] / widths[:-1, None]
@@ -95,10 +106,11 @@ class PowerSpectrum(nn.Module):
 class LogMel(nn.Module):
     """Waveform (batch, n_samples) → natural log of mel power (batch, n_mels, n_frames), floored at 1e-10.
 
-    Parameters are in samples and hertz; n_samples must be at least `n_fft`.
+    Parameters are in samples and hertz; n_samples must be at least `n_fft`. The filters are computed in the graph: in
+    the file they would be 200 kB.
     """
 
-    filters: Tensor
+    edges_hz: Tensor
 
     def __init__(
         self,
@@ -111,12 +123,13 @@ class LogMel(nn.Module):
     ) -> None:
         super().__init__()
         self.spectrum = PowerSpectrum(n_fft, hop)
-        self.register_buffer("filters", mel_filterbank(n_mels, n_fft, fmin_hz, fmax_hz), persistent=False)
+        self.register_buffer("edges_hz", mel_edges(n_mels, fmin_hz, fmax_hz), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
             power = self.spectrum(waveform.float())
-            return torch.log(torch.matmul(self.filters, power).clamp(min=POWER_FLOOR))
+            filters = triangles(self.edges_hz, self.spectrum.n_fft)
+            return torch.log(torch.matmul(filters, power).clamp(min=POWER_FLOOR))
 
 
 class Mfcc(nn.Module):
