@@ -96,6 +96,9 @@ def test_what_is_not_known_is_not_claimed() -> None:
 )
 def test_what_it_begins_with(recipe: dict[str, Any], said: str) -> None:
     assert row(card(recipe=recipe), "begins with") == said
+    pair = recipe | {"second": {"name": "small"}, "second_weight": 0.3}
+    said_of_second = ". Beside it small, 30 % of the logits: nothing: random weights"
+    assert row(card(recipe=pair), "begins with") == said + said_of_second
 
 
 def test_thresholds() -> None:

@@ -66,7 +66,11 @@ def _first_weights(recipe: Mapping[str, Any]) -> str:
     stays = (
         ". It stays as it is, only a linear head was learned" if recipe.get("probe", {}).get("copies") else ""
     )
-    return known.get(init, f"`{Path(init).name}`") + stays
+    mine = known.get(init, f"`{Path(init).name}`") + stays
+    if not (second := recipe.get("second")):
+        return mine
+    share = f"{100 * recipe['second_weight']:.0f} % of the logits"
+    return f"{mine}. Beside it {second['name']}, {share}: {_first_weights(second)}"
 
 
 def _thresholds(thresholds: Mapping[str, float]) -> str:
