@@ -49,12 +49,26 @@ def test_our_pre_training_loads_and_does_not_hear_the_corpus_that_is_tested(path
     assert "ravdess" not in config.corpora
 
 
-def test_the_compact_recipe_fits_the_trunk_that_it_starts_from() -> None:
+@pytest.mark.parametrize(
+    ("recipe", "pretraining", "init"),
+    [
+        ("ravdess-compact", "pretrain", "pretrained"),
+        ("ravdess-cnn", "pretrain-cnn", "fresh"),
+        ("ravdess-vgg16", "pretrain-vgg16", "runs/pretrain-vgg16/trunk.safetensors"),
+    ],
+)
+def test_a_recipe_fits_the_trunk_that_it_may_start_from(recipe: str, pretraining: str, init: str) -> None:
+    trained = TrainConfig.load(FOLDER / f"{recipe}.toml")
+    before = PretrainConfig.load(FOLDER / f"{pretraining}.toml")
+    assert trained.init == init
+    assert trained.frontend == before.frontend
+    for setting in ("architecture", "channels", "layers"):
+        assert getattr(trained.network, setting) == getattr(before.network, setting)
+
+
+def test_the_compact_recipe_is_the_encoder_and_the_cnn() -> None:
     compact = TrainConfig.load(FOLDER / "ravdess-compact.toml")
-    pretraining = PretrainConfig.load(FOLDER / "pretrain.toml")
-    assert compact.init == "pretrained"
-    assert compact.frontend == pretraining.frontend
-    assert compact.network == pretraining.network
+    assert compact.second == TrainConfig.load(FOLDER / "ravdess-cnn.toml")
 
 
 def test_a_pre_training_has_corpora_and_no_corpus() -> None:
