@@ -68,7 +68,12 @@ def test_a_recipe_fits_the_trunk_that_it_may_start_from(recipe: str, pretraining
 
 def test_the_compact_recipe_is_the_encoder_and_the_cnn() -> None:
     compact = TrainConfig.load(FOLDER / "ravdess-compact.toml")
-    assert compact.second == TrainConfig.load(FOLDER / "ravdess-cnn.toml")
+    encoder = TrainConfig.load(FOLDER / "ravdess-encoder.toml")
+    own = {"name": compact.name, "recipes_tried": compact.recipes_tried}
+    assert compact.parts == (
+        dataclasses.replace(encoder, **own),
+        TrainConfig.load(FOLDER / "ravdess-cnn.toml"),
+    )
 
 
 def test_a_pre_training_has_corpora_and_no_corpus() -> None:

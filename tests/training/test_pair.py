@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import pytest
 import torch
 from miniature import clips, dataset, halves, recipe
 
-from speech_emotion.errors import ConfigError
+from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.errors import ConfigError, SpeakerLeakError
+from speech_emotion.evaluation import score
+from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.model import EmotionModel
-from speech_emotion.training import checkpoint, enrolment, runs, study_views
+from speech_emotion.training import checkpoint, enrolment, runs, study_views, trunk
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.fit import assemble, build, kept_weights
 from speech_emotion.training.networks import EmotionPair
@@ -36,11 +40,16 @@ def pair() -> TrainConfig:
     return dataclasses.replace(first, second=second, second_weight=WEIGHT)
 
 
+def heard(folder: Path) -> PreparedDataset:
+    """The clips, as if prepared in `folder`, where their copies are kept as well."""
+    return dataclasses.replace(dataset(CLIPS), folder=folder / "prepared" / "ravdess")
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one fold."""
     out = tmp_path_factory.mktemp("pair")
-    (trained,) = runs.train(runs.plan(pair(), out, halves(), [0], [0]), dataset(CLIPS), halves())
+    (trained,) = runs.train(runs.plan(pair(), out, halves(), [0], [0]), heard(out), halves())
     return trained.parent
 
 
@@ -53,7 +62,7 @@ def test_the_second_recipe_is_a_file_beside_the_first(tmp_path: Path) -> None:
     config = TrainConfig.load(tmp_path / "both.toml")
     assert config.second is not None
     assert (config.second.name, config.second.fit.epochs, config.second_weight) == ("small", 3, 0.25)
-    assert config.parts == (TrainConfig("both", second_weight=0.25), config.second)
+    assert config.parts == (TrainConfig("both"), config.second)
     (tmp_path / "torn.toml").write_text('second = "none.toml"\n')
     with pytest.raises(ConfigError, match=r"none.toml: cannot be read"):
         TrainConfig.load(tmp_path / "torn.toml")
@@ -110,7 +119,7 @@ def test_its_logits_are_the_weighted_mean_of_both() -> None:
 def test_each_learns_as_if_it_were_alone(run: Path, tmp_path: Path) -> None:
     pair_weights = kept_weights(checkpoint.load(run)[0])
     for name, config in zip(("first", "second"), alone(), strict=True):
-        runs.train(runs.plan(config, tmp_path / name, halves(), [0], [0]), dataset(CLIPS), halves())
+        runs.train(runs.plan(config, tmp_path / name, halves(), [0], [0]), heard(tmp_path), halves())
         trained = kept_weights(checkpoint.load(tmp_path / name / "seed-0" / "fold-0")[0])
         assert trained.keys() == kept_weights(checkpoint.load(run / name)[0]).keys()
         for key, tensor in kept_weights(checkpoint.load(run / name)[0]).items():
@@ -159,13 +168,13 @@ def test_the_run_folder_shows_the_curves_of_both(run: Path) -> None:
 
 def test_another_fold_hears_its_own_second_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first network's trunk stays as it is, so other folds could hear with the same ears; the second's learns."""
-    heard: list[Any] = []
+    given: list[Any] = []
     learn = enrolment.learn_run
     monkeypatch.setattr(
-        runs.enrolment, "learn_run", lambda *given: (heard.append(given[-1]), learn(*given))[1]
+        runs.enrolment, "learn_run", lambda *asked: (given.append(asked[-1]), learn(*asked))[1]
     )
-    runs.train(runs.plan(pair(), tmp_path, halves(), [0], None), dataset(CLIPS), halves())
-    assert heard == [None, None]
+    runs.train(runs.plan(pair(), tmp_path, halves(), [0], None), heard(tmp_path), halves())
+    assert given == [None, None]
 
 
 def test_it_shows_that_both_are_together(tmp_path: Path) -> None:
@@ -173,7 +182,7 @@ def test_it_shows_that_both_are_together(tmp_path: Path) -> None:
     config = dataclasses.replace(pair(), name="together")
     runs.train(
         runs.plan(config, tmp_path, halves(), [0], [0]),
-        dataset(CLIPS),
+        heard(tmp_path),
         halves(),
         on_epoch=lambda _, epoch: told.append(str(epoch).split(",", maxsplit=1)[0]),
     )
@@ -183,3 +192,73 @@ def test_it_shows_that_both_are_together(tmp_path: Path) -> None:
         "epoch 2/2",
         "both networks",
     ]
+
+
+def test_a_killed_pair_goes_on_and_ends_alike(run: Path, tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(_: str, epoch: Any) -> None:
+        if (epoch.epoch, epoch.n_epochs) == (1, 2):
+            raise Killed
+
+    plan = runs.plan(pair(), tmp_path, halves(), [0], [0])
+    with pytest.raises(Killed):
+        runs.train(plan, heard(tmp_path), halves(), on_epoch=kill)
+    told: list[int] = []
+    runs.train(plan, heard(tmp_path), halves(), on_epoch=lambda _, epoch: told.append(epoch.epoch))
+    assert told == [1, 2, 1]  # the head again, what was left of the second network, both
+    for name, tensor in kept_weights(checkpoint.load(run)[0]).items():
+        assert torch.equal(tensor, kept_weights(checkpoint.load(plan[0].folder)[0])[name]), name
+
+
+def test_another_second_network_in_the_folder_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    plan = runs.plan(pair(), tmp_path, halves(), [0], [0])
+    runs.train(plan, heard(tmp_path), halves())
+    for path in plan[0].folder.glob("checkpoint*"):  # killed before both were put together
+        path.unlink()
+    _, second = alone()
+    longer = dataclasses.replace(second, fit=dataclasses.replace(second.fit, epochs=3))
+    other = runs.plan(dataclasses.replace(pair(), second=longer), tmp_path, halves(), [0], [0])
+    with pytest.raises(ConfigError, match="second: holds a run of another recipe"):
+        runs.train(other, heard(tmp_path), halves(), on_epoch=lambda *_: pytest.fail("trained"))
+
+
+def test_a_trunk_that_heard_who_is_tested_is_refused(tmp_path: Path) -> None:
+    """Whichever of the two networks starts from it."""
+    _, second = alone()
+    path = tmp_path / "trunk.safetensors"
+    trunk.save(build(second), {"corpora": ["nemo", "ravdess-song"]}, path)
+    config = dataclasses.replace(pair(), second=second.with_init(str(path)))
+    plan = runs.plan(config, tmp_path / "run", halves(), [0], [0])
+    with pytest.raises(SpeakerLeakError, match="learned from ravdess-song, whose speakers halves tests"):
+        runs.train(plan, heard(tmp_path), halves())
+    everybody = runs.plan(config, tmp_path / "all", None, [0], None)
+    runs.train(everybody, heard(tmp_path), None)  # nobody is tested
+
+
+def test_seeds_of_a_pair_are_one_recipe(run: Path) -> None:
+    info = EmotionModel.load(run / "model.onnx").info
+    infos = [[dataclasses.replace(info, recipe=pair().with_seed(seed).to_dict())] for seed in (0, 1)]
+    assert infos[1][0].recipe["second"]["fit"]["seed"] == 1
+    assert score._seeds(infos) == [0, 1]
+    other = dataclasses.replace(info, recipe=alone()[0].with_seed(1).to_dict())
+    with pytest.raises(ConfigError, match="different recipes"):
+        score._seeds([infos[0], [other]])
+
+
+def test_what_leaks_leaks_into_both(tmp_path: Path) -> None:
+    """Peeked at and learned from in altered copies: each network does with its copies what it would do alone."""
+    fold = Fold(
+        0, frozenset({"01"}), frozenset({"01"}), frozenset({"02", "03", "04"}), frozenset({"01"}), peeked=True
+    )
+    leaky = Protocol("leaky", "ravdess", (fold,))
+    first, second = alone()
+    (trained,) = runs.train(runs.plan(pair(), tmp_path, leaky, [0], None), heard(tmp_path), leaky)
+    state = {name: checkpoint.load(trained.parent / name) for name in ("first", "second")}
+    assert any(key.startswith("best.") for key in state["second"][0])
+    assert math.isfinite(state["first"][1]["log"][0]["loss"])
+    still = dataclasses.replace(second, augment=dataclasses.replace(second.augment, speeds=(1.0,)))
+    config = dataclasses.replace(first, second=still)
+    with pytest.raises(ConfigError, match="no copies at speed 1 alone"):
+        runs.train(runs.plan(config, tmp_path / "other", leaky, [0], None), heard(tmp_path), leaky)

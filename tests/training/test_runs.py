@@ -158,7 +158,7 @@ def test_a_fold_learns_from_its_own_speakers_only(
         seen.append((out.name, *speakers))
         checkpoint.save(out, {}, {"log": [], "recipe": config.to_dict(), "fingerprint": ""})
         (out / "log.jsonl").write_text(
-            '{"epoch": 1, "loss": 1, "validation_uar": null, "validation_loss": null}'
+            '{"epoch": 1, "loss": 1, "validation_uar": null, "validation_loss": null, "seconds": 1}'
         )
         return Fitted(1.0, {"scores": [], "confidences": []}, ())
 

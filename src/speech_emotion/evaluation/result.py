@@ -6,9 +6,9 @@ trainings, `sd` their standard deviation (n - 1; null for one seed), never the b
 interval of 10 000 bootstrap draws of speakers (null for one speaker; that of the ECE leans upwards, because a
 draw repeats clips and so makes its bins noisier). An abstention is an error everywhere but in
 `uar_answered`, which leaves it out, and in what needs probabilities (`ece`, `nll`, `brier`, `reliability`,
-`accuracy_at_coverage`, `aurc`, `sets`), which takes the clips that have some: those of which the model was not
-sure, too. Fields with a default may be missing in a file: older results have no `aurc`, and models without
-thresholds give no sets.
+`accuracy_at_coverage`, `aurc`, `sets`, `uar_among_spoken`), which takes the clips that have some: those of which the
+model was not sure, too. Fields with a default may be missing in a file: older results have no `aurc`, and models
+without thresholds give no sets.
 """
 
 import dataclasses

@@ -146,11 +146,12 @@ def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
 
     A peeked fold was validated on them: its protocol is LEAKY, and such a model is refused by every other.
     """
-    same_voices = next((group for group in SAME_VOICES if split.corpus in group), {split.corpus})
-    if not same_voices.intersection(info.corpora):
+    if not same_voices(split.corpus).intersection(info.corpora):
         return
     where = f"{info.name} under {split.name}, fold {fold.index}"
     advice = f"Train and evaluate a run folder with: --protocol {split.name}."
+    if split.divides_nothing:
+        advice = f"Give a model that learned from other corpora than {split.corpus}."
     if info.protocol is None or not {"train", "validation"} <= info.protocol.keys():
         raise SpeakerLeakError(
             f"{where}: the model learned from {', '.join(info.corpora)} and names nobody who was left out, "
@@ -167,6 +168,11 @@ def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
             f"{where}: trained for {trained[0]}, fold {trained[1]} of split {str(trained[2])[:12]}, "
             f"not for fold {fold.index} of split {split.split_hash[:12]}. {advice}"
         )
+
+
+def same_voices(corpus: str) -> frozenset[str]:
+    """The corpora in which the people of `corpus` speak: itself, and maybe others."""
+    return next((group for group in SAME_VOICES if corpus in group), frozenset({corpus}))
 
 
 def write_answers(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None:
@@ -260,7 +266,9 @@ def _seed(recipe: Mapping[str, Any]) -> int:
 
 
 def _without_seed(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {**recipe, "fit": {**recipe.get("fit", {}), "seed": None}}
+    second = recipe.get("second")
+    fit = {**recipe.get("fit", {}), "seed": None}
+    return {**recipe, "fit": fit, "second": _without_seed(second) if second else None}
 
 
 def _one(values: set[T], what: str) -> T:

@@ -6,7 +6,9 @@ order, and take the first speaker of each sex who is not tested in this fold.** 
 and one man a fold, SAVEE (four men) gives one man, and every choice is known before anything is trained.
 Validation speakers choose epochs, recipes and temperatures; test speakers are read once, at the end.
 
-The protocols named CORPUS-unheard divide nothing: all of a corpus tests a model that learned from none of it.
+The protocols named CORPUS-unheard divide nothing: all of a corpus tests a model that learned no emotion from it.
+Whether somebody speaks at all was learned with half of the speakers of nEMO, EmoSpeech-IN and EmotionTTS
+(docs/limits.md).
 
 Three protocols are dishonest, because the literature is: each has one habit of it, so that `ladder` can say what
 the habit adds. `luna5-peeked` keeps the epoch that did best on the test speakers. `random10` divides *clips*, the
@@ -51,7 +53,7 @@ def require_emotions(corpus: str, categories: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Fold:
-    """Three disjoint sets of speakers (of clip names, where a protocol divides clips).
+    """Three disjoint sets of speakers; of clip names, or EVERYBODY, where a protocol divides clips, or nothing.
 
     Dishonest, and never by accident: a `peeked` fold validates on whom it tests, and keeps the epoch that did best
     on them; `copies` are tested clips of which altered copies, not the clips themselves, are learned from.
@@ -106,7 +108,7 @@ class Protocol:
 
     @cached_property
     def split_hash(self) -> str:
-        """sha256 of the folds as canonical JSON: equal hashes, equal splits."""
+        """sha256 of the folds as canonical JSON: of one corpus, equal hashes are equal splits."""
         folds = [fold.to_dict() for fold in self.folds]
         return hashlib.sha256(json.dumps(folds, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -1,7 +1,7 @@
 """Augmentation of log-mel windows, in training only. In and out: (batch, n_mels, n_frames), natural-log power.
 
 Every function takes its randomness from the generator it is handed, works on the whole batch at once, and draws
-separately for each row. Speed perturbation stands in dataset.py: it needs the waveform.
+separately for each row. Speeds, telephone and room stand in dataset.py: they need the waveform.
 """
 
 import numpy as np

@@ -139,7 +139,7 @@ class TrainConfig(Recipe):
     """One model of one corpus. `recipes_tried` is the search behind it.
 
     `second` is a network of its own recipe, trained on the same clips, whose logits are averaged with the first one's:
-    `second_weight` is its share of 1.
+    `second_weight` is its share of 1. Of an encoder with a speech head and another network, the encoder is the first.
     """
 
     corpus: str = "ravdess"
@@ -159,7 +159,7 @@ class TrainConfig(Recipe):
     @property
     def parts(self) -> tuple["TrainConfig", ...]:
         """The recipes of the networks, one or two, each as if it were alone."""
-        alone = dataclasses.replace(self, second=None)
+        alone = dataclasses.replace(self, second=None, second_weight=TrainConfig.second_weight)
         return (alone, self.second) if self.second else (alone,)
 
     def with_seed(self, seed: int) -> Self:

@@ -31,6 +31,7 @@ from speech_emotion.training import calibrate, checkpoint
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.fit import Sides, assemble, frame, kept_weights
 from speech_emotion.training.networks import EmotionNetwork
+from speech_emotion.training.quantize import rounded
 
 FILE: Final = "enrolment.safetensors"
 MIN_SECONDS: Final = 10.0  # of speech in a profile
@@ -177,7 +178,7 @@ def fit_head(
     """Multinomial logistic regression that is drawn towards `start`, the head for any voice.
 
     rows (n, n_features), labels (n,) → weight (n_labels, n_features), bias (n_labels,). Minimises the mean
-    cross-entropy plus penalty · ‖weight - start‖², by L-BFGS.
+    cross-entropy plus penalty · ‖weight - start‖², by L-BFGS, and is rounded as its file will hold it.
     """
     x, y = torch.from_numpy(rows), torch.from_numpy(labels)
     first = torch.from_numpy(start[0])
@@ -192,7 +193,7 @@ def fit_head(
         return value.item()
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return weight.detach().numpy(), bias.detach().numpy()
+    return rounded(weight.detach()).numpy(), bias.detach().numpy()
 
 
 def learn(

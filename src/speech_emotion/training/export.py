@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from speech_emotion.model_info import Enrolment
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.enrolment import MIN_SECONDS, PRIOR_WINDOWS, EnrolledHead, voice_features
 from speech_emotion.training.networks import EmotionNetwork
-from speech_emotion.training.quantize import round_weights, rounded, shrink
+from speech_emotion.training.quantize import round_weights, shrink
 from speech_emotion.training.speech_head import SpeechHead, speech_head
 
 TOLERANCE = 1e-5  # in probability
@@ -150,8 +150,6 @@ def export(
     """
     network = network.cpu().eval()
     round_weights(network)
-    if head:
-        head = replace(head, weight=rounded(torch.from_numpy(head.weight)).numpy())
     speech = speech_head(config)
     shipped = (
         _Enrolled(network, temperature, head, speech) if head else _Shipped(network, temperature, speech)

@@ -1,8 +1,9 @@
 """Fine-tuning. In: a recipe, a prepared dataset, who to learn from. Out: a run folder with a checkpoint.
 
 Validated and exported is an exponential moving average of the weights. The first weights are those of the recipe's
-`init`, all others are drawn from the seed, and all else from (seed, epoch): a run that was killed and resumed ends,
-on one machine, with the weights of one that was not.
+`init`, all others are drawn from the seed, and all else from (seed, epoch), but for telephone lines and rooms, of
+which a clip has one at each speed: a run that was killed and resumed ends, on one machine, with the weights of one
+that was not.
 """
 
 import dataclasses

@@ -3,8 +3,9 @@
     OUT/seed-0/fold-0/      one training: everything it took and everything it made
         recipe.json         the resolved recipe
         run.json            who was learned from, seed, commit, versions, temperature, times
+        first/ second/      of two networks: each with its own log.jsonl, curves.png and checkpoint
         log.jsonl           one line an epoch
-        curves.png          loss and validation UAR
+        curves.png          loss and validation UAR; not where two networks were put together
         checkpoint.json     and its .safetensors: resume goes on from here, export reads it
         model.onnx          sealed; what is scored
 
@@ -33,8 +34,9 @@ import speech_emotion
 from speech_emotion import corpora
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.corpora.sealed import write_whole
-from speech_emotion.errors import ConfigError, ModelFormatError
+from speech_emotion.errors import ConfigError, ModelFormatError, SpeakerLeakError
 from speech_emotion.evaluation.result import Result, read_result
+from speech_emotion.evaluation.score import same_voices
 from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
 from speech_emotion.model import EmotionModel, ModelInfo
 from speech_emotion.training import checkpoint, enrolment, trunk
@@ -89,6 +91,10 @@ def plan(
         return [Training(out / f"seed-{seed}", config.with_seed(seed), None) for seed in seeds]
     if protocol.corpus != config.corpus:
         raise ConfigError(f"{protocol.name} divides {protocol.corpus}; the recipe trains on {config.corpus}.")
+    if protocol.divides_nothing:
+        raise ConfigError(
+            f"{protocol.name}: nobody is learned from, everybody is tested. Evaluate a model file of other corpora."
+        )
     chosen = [fold for fold in protocol.folds if folds is None or fold.index in folds]
     if folds is not None and len(chosen) != len(set(folds)):
         raise ConfigError(
@@ -117,7 +123,11 @@ def train(
     """
     require_emotions(dataset.corpus, dataset.categories)
     for training in trainings:  # before hours of work
-        resumable(training.config, dataset, _sides(training, dataset, protocol), training.folder)
+        check_trunks(training.config, protocol)
+        sides = _sides(training, dataset, protocol)
+        resumable(training.config, dataset, sides, training.folder)
+        for name, part in zip(PAIR, training.config.parts if training.config.second else (), strict=False):
+            resumable(part, dataset, sides, training.folder / name)
     todo = [training for training in trainings if not _is_finished(training.folder)]
     for _, group in groupby(todo, lambda training: training.config):
         same = list(group)  # but for their folds
@@ -147,6 +157,25 @@ def _bank(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> F
     return copies(config, network, dataset, dataset.folder.parent, on_copy)
 
 
+def check_trunks(config: TrainConfig, protocol: Protocol | None) -> None:
+    """Raise SpeakerLeakError where a trunk that `config` starts from has heard the corpus that `protocol` tests."""
+    if protocol is None:
+        return
+    for part in config.parts:
+        if both := sorted(same_voices(protocol.corpus) & set(trunk.corpora_of(part.init))):
+            raise SpeakerLeakError(
+                f"{part.init}: this trunk learned from {', '.join(both)}, whose speakers {protocol.name} tests. "
+                "Start from another one, or with --init fresh."
+            )
+
+
+def seconds_of(folder: Path) -> float:
+    """What a training took, by its logs; that of two networks by theirs as well."""
+    logs = [path / "log.jsonl" for path in (folder, *(folder / name for name in PAIR))]
+    lines = [line for log in logs if log.exists() for line in log.read_text(encoding="utf-8").splitlines()]
+    return float(round(sum(json.loads(line)["seconds"] for line in lines), 1))
+
+
 def _is_finished(folder: Path) -> bool:
     return checkpoint.exists(folder) and (folder / "model.onnx").exists()
 
@@ -174,7 +203,6 @@ def _train_one(
         device=device,
         on_epoch=lambda epoch: on_epoch(str(training), epoch),
     )
-    _, state = checkpoint.load(folder)
     run = {
         "corpora": _corpora(dataset, fitted.trunks),
         "corpus_hash": dataset.corpus_hash,
@@ -187,7 +215,7 @@ def _train_one(
         "commit": code,
         "device": device,
         "threads": torch.get_num_threads(),
-        "seconds": round(sum(epoch["seconds"] for epoch in state["log"]), 1),
+        "seconds": seconds_of(folder),
         "versions": {
             "speech-emotion": speech_emotion.__version__,
             "torch": torch.__version__,
@@ -227,7 +255,7 @@ def _sides(training: Training, dataset: PreparedDataset, protocol: Protocol | No
         raise ConfigError(
             f"{dataset.folder}: holds too few clips of the speakers that {training} learns from."
         )
-    if len(sides.copies) and set(training.config.augment.speeds) == {1.0}:
+    if len(sides.copies) and any(set(part.augment.speeds) == {1.0} for part in training.config.parts):
         raise ConfigError(f"{training}: there are no copies at speed 1 alone. Add others to augment.speeds.")
     return sides
 
@@ -254,7 +282,12 @@ def export_run(
         metrics=honest_score(result, config.name) if result else None,
     )
     network = assemble(config)
-    network.load_state_dict(kept_weights(tensors))
+    try:
+        network.load_state_dict(kept_weights(tensors))
+    except RuntimeError as error:  # other shapes or names
+        raise ModelFormatError(
+            f"{folder}: trained by another version of speech-emotion, with another network. Train it again."
+        ) from error
     return export(
         network,
         config,

@@ -37,7 +37,7 @@ from speech_emotion.corpora.sealed import locked, write_whole
 from speech_emotion.errors import ConfigError, SpeechEmotionError
 from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
 from speech_emotion.training import runs, study_views
-from speech_emotion.training.config import AugmentConfig, TrainConfig, read_toml
+from speech_emotion.training.config import TrainConfig, read_toml
 from speech_emotion.training.dataset import FrameBank
 from speech_emotion.training.fit import Banks, Epoch, Sides, fit
 from speech_emotion.training.probe import Copies
@@ -288,7 +288,7 @@ def best_recipe(study: Study, trials: Sequence[Trial], best: Trial) -> TrainConf
 
 
 class _Bench:
-    """Trains trials. The log-mel frames are kept from one trial to the next where front end and speeds allow it."""
+    """Trains trials. What is learned from is kept from one trial to the next where the recipes allow it."""
 
     def __init__(
         self,
@@ -317,7 +317,7 @@ class _Bench:
                 elif is_hopeless(trial, others):
                     trial = dataclasses.replace(trial, state=PRUNED)
                 yield trial
-                for path in folder.glob("checkpoint*"):  # the score is kept: nobody goes on from there
+                for path in folder.rglob("checkpoint*"):  # the score is kept: nobody goes on from there
                     path.unlink()
                 if trial.state == PRUNED:
                     return
@@ -341,8 +341,7 @@ class _Bench:
         )
         log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         last = log[-1]  # never the best one: that would reward luck
-        seconds = round(sum(epoch["seconds"] for epoch in log), 1)
-        return last["validation_uar"], last["validation_loss"], seconds
+        return last["validation_uar"], last["validation_loss"], runs.seconds_of(folder)
 
     def _sides(self, fold: Fold) -> Sides:
         """Who is learned from and who is scored; the fold's test speakers are neither."""
@@ -357,9 +356,7 @@ class _Bench:
         return Sides(train, validation)
 
     def _material(self, config: TrainConfig) -> FrameBank | Copies | Banks:
-        key: tuple[Any, ...] = tuple((part.frontend, *_heard(part.augment)) for part in config.parts)
-        if config.probe.copies:
-            key += (config.init, config.window, config.network, config.augment, config.probe)
+        key = tuple(_heard(part) for part in config.parts)
         if self._bank is None or self._bank[0] != key:
             self._bank = None  # one at a time: a bank takes some hundred MB
             self._bank = key, runs.bank(config, self.dataset)
@@ -399,9 +396,14 @@ def _trial(row: Mapping[str, Any]) -> Trial:
     return Trial(row["number"], row["settings"], row["state"], folds, row["error"], row["commit"])
 
 
-def _heard(augment: AugmentConfig) -> tuple[Any, ...]:
-    """What of it is in the frames that are kept."""
-    return augment.speeds, augment.telephone_probability, augment.room_probability
+def _heard(config: TrainConfig) -> tuple[Any, ...]:
+    """What of a recipe is in the frames, or in the copies, that are kept."""
+    augment = config.augment
+    frames = (config.frontend, augment.speeds, augment.telephone_probability, augment.room_probability)
+    copies = (
+        (config.init, config.window, config.network, augment, config.probe) if config.probe.copies else ()
+    )
+    return (*frames, *copies)
 
 
 def _facts(
@@ -447,7 +449,7 @@ def _report(study: Study, trials: Sequence[Trial], best: Trial, out: Path) -> No
 
 def _varied(base: TrainConfig, name: str, entry: Any, where: str) -> Choices | Range:
     """What `entry` of [space] says; ConfigError unless every value in it gives a recipe, and `base` is within it."""
-    if name in NOT_FOR_SEARCH:
+    if name.removeprefix("second.") in NOT_FOR_SEARCH:
         raise ConfigError(
             f"{where}: must stay as the recipe has it: trials are compared on the same clips and the same seed. "
             "Take it out of [space]."

@@ -69,6 +69,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
+def corpora_of(source: str) -> list[str]:
+    """The corpora of ours that the weights of `source` (see `start`) learned from."""
+    if source in ("fresh", "imagenet") or Path(source).suffix in (".pth", ".onnx"):
+        return []
+    return list(load(SHIPPED if source == "pretrained" else Path(source))[1].get("corpora", []))
+
+
 def start(network: nn.Module, source: str) -> dict[str, Any]:
     """Give `network` the weights of `source` and return its facts.
 

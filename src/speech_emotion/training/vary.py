@@ -1,7 +1,7 @@
 """Copies of a recording that sound unlike it. In and out: (n,) float32 at 16 kHz; randomness by a numpy generator.
 
-For a trunk that stays as it is (probe.py): what a copy sounds like is settled before any front end hears it.
-`augment.py` does the like on log-mel, for networks that are trained whole.
+For a trunk that stays as it is (probe.py): what a copy sounds like is settled before any front end hears it. Networks
+that are trained whole take speeds, telephone and room from here (dataset.py), and the rest on log-mel (augment.py).
 """
 
 from collections.abc import Sequence
