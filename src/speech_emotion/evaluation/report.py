@@ -59,7 +59,8 @@ def renew_page(results_folder: str | os.PathLike[str], page: str | os.PathLike[s
 
 def results_text(results: Sequence[Result], *, results_link: str, sections: Sequence[str] = ()) -> str:
     """Markdown: for each corpus its tables, the further `sections`, then each result by itself."""
-    ordered = sorted(results, key=lambda result: (result.corpus, result.leaky, -result.uar.mean))
+    first = "ravdess"  # what the models learned from; then the corpora that they never heard
+    ordered = sorted(results, key=lambda r: (r.corpus != first, r.corpus, r.leaky, -r.uar.mean))
     parts = [
         _corpus_text(name, list(group)) for name, group in groupby(ordered, lambda result: result.corpus)
     ]
