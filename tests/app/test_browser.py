@@ -264,13 +264,14 @@ def test_it_can_be_used_without_a_mouse(app_url: str, browser: Browser) -> None:
     press_until(page, "A lively voice")
     page.keyboard.press("Enter")
     answered(page)
+    page.get_by_text("The same answer in Python").wait_for(timeout=30 * SECONDS)  # the last of the page
     press_until(page, "Answers, CSV")
     with page.expect_download():
         page.keyboard.press("Enter")
 
 
 def press_until(page: Page, text: str) -> None:
-    for _ in range(60):
+    for _ in range(120):  # once around the page and more: what is drawn again may take the focus away
         page.keyboard.press("Tab")
         if text in page.evaluate("document.activeElement?.closest('button')?.innerText ?? ''"):
             return

@@ -114,6 +114,22 @@ def test_what_was_not_stated_is_said(result: Result) -> None:
     assert "No abstention in 192 answers." in text
 
 
+def test_a_corpus_without_some_emotions_has_both_scores_and_comes_after_the_ravdess(result: Result) -> None:
+    four = {label: result.per_class[label] for label in ("neutral", "happy", "sad", "angry")}
+    polish = replace(
+        result,
+        corpus="nemo",
+        protocol="nemo-unheard",
+        per_class=four,
+        uar_among_spoken=Score(0.3387, None, (0.2957, 0.3789)),
+    )
+    text = report.results_text([polish, result], results_link=".")
+    assert "has 4 of the 8 emotions" in text
+    assert "gives UAR **33.9 [29.6, 37.9]** (chance 25.0)" in text
+    assert text.count("of the 8 emotions") == 1
+    assert text.index("## RAVDESS speech") < text.index("## nEMO")
+
+
 def test_the_best_system_is_compared_speaker_by_speaker(result: Result) -> None:
     worse = {speaker: replace(group, mean=group.mean - 0.1) for speaker, group in result.per_actor.items()}
     other = replace(result, model="baseline", uar=Score(0.8, None, None), per_actor=worse)
