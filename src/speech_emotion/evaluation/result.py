@@ -379,16 +379,18 @@ class _Answers:
     @property
     def terms(self) -> FloatArray:
         """(n, n_seeds, 3k), see `metrics.answer_terms`."""
-        columns = [metrics.answer_terms(self.y_true, y_pred, len(EMOTIONS)) for y_pred in self.y_pred.T]
-        return np.stack(columns, axis=1)
+        return self._terms_of(self.y_pred)
 
     @property
     def terms_among_spoken(self) -> FloatArray:
         """As `terms`, of the likeliest of the emotions that were spoken at all; sure or not."""
         spoken = np.isin(np.arange(len(EMOTIONS)), self.y_true)
         likeliest = np.where(spoken, self.probabilities, -1.0).argmax(axis=2)
-        answered = np.where(self.has_probabilities, likeliest, ABSTAINED)
-        columns = [metrics.answer_terms(self.y_true, y_pred, len(EMOTIONS)) for y_pred in answered.T]
+        return self._terms_of(np.where(self.has_probabilities, likeliest, ABSTAINED))
+
+    def _terms_of(self, answers: IntArray) -> FloatArray:
+        """Answers (n, n_seeds) → (n, n_seeds, 3k)."""
+        columns = [metrics.answer_terms(self.y_true, y_pred, len(EMOTIONS)) for y_pred in answers.T]
         return np.stack(columns, axis=1)
 
     def scored_terms(self, terms_of: Callable[[IntArray, FloatArray], FloatArray]) -> FloatArray:

@@ -33,9 +33,8 @@ class FrameBank:
             in_a_room: augment.room_probability,
         }
         lines = [line for line, probability in worse.items() if probability]
-        self._up_to = np.cumsum(
-            [worse[line] for line in lines]
-        ).tolist()  # below which a draw means the n-th line
+        # Below the n-th number a draw means the n-th line.
+        self._up_to = np.cumsum([worse[line] for line in lines]).tolist()
         self._clips: list[list[list[Tensor]]] = []  # [clip][as recorded, line, …][speed] → (n_frames, n_mels)
 
         def frames(clip: int) -> list[list[Tensor]]:

@@ -19,9 +19,8 @@ def normalise(log_mel: Tensor) -> Tensor:
 
     (batch, n_mels, n_frames) → the same shape. Cells more than 80 dB below the window's loudest are raised to that.
     """
-    below_peak = log_mel - log_mel.amax(
-        dim=(1, 2), keepdim=True
-    )  # exactly 0 in silence, which then stays silent
+    # Below the peak: exactly 0 in silence, which then stays silent.
+    below_peak = log_mel - log_mel.amax(dim=(1, 2), keepdim=True)
     log_mel = below_peak.clamp(min=-DYNAMIC_RANGE)
     centred = log_mel - _mean(log_mel)
     return centred / (_mean(centred.square()) + 1e-5).sqrt()

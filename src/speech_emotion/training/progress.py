@@ -35,9 +35,8 @@ class EpochLines:
         self._started = self._started if self._started is not None else now - epoch.seconds
         self._n_done += 1
         later = len(self._names) - 1 - self._names.index(training)
-        self._n_epochs = max(
-            self._n_epochs, epoch.n_epochs
-        )  # a head in one step counts as one epoch of a training
+        # A head that is learned in one step counts as one epoch of its training.
+        self._n_epochs = max(self._n_epochs, epoch.n_epochs)
         n_left = later * self._n_epochs + epoch.n_epochs - epoch.epoch
         seconds_left = (now - self._started) / self._n_done * n_left
         self._write(f"{training}: {epoch}; {_duration(seconds_left)} left")

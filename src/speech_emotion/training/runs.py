@@ -122,12 +122,12 @@ def train(
     like: the run folder of a protocol, after whose enrolled heads that of a model of everybody is fitted.
     """
     require_emotions(dataset.corpus, dataset.categories)
+    check_trunks({part.init for training in trainings for part in training.config.parts}, protocol)
     for training in trainings:  # before hours of work
-        check_trunks(training.config, protocol)
         sides = _sides(training, dataset, protocol)
         resumable(training.config, dataset, sides, training.folder)
-        for name, part in zip(PAIR, training.config.parts if training.config.second else (), strict=False):
-            resumable(part, dataset, sides, training.folder / name)
+        for part, folder in zip(training.config.parts, _learned_in(training), strict=True):
+            resumable(part, dataset, sides, folder)
     todo = [training for training in trainings if not _is_finished(training.folder)]
     for _, group in groupby(todo, lambda training: training.config):
         same = list(group)  # but for their folds
@@ -157,16 +157,21 @@ def _bank(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> F
     return copies(config, network, dataset, dataset.folder.parent, on_copy)
 
 
-def check_trunks(config: TrainConfig, protocol: Protocol | None) -> None:
-    """Raise SpeakerLeakError where a trunk that `config` starts from has heard the corpus that `protocol` tests."""
+def check_trunks(inits: Iterable[str], protocol: Protocol | None) -> None:
+    """Raise SpeakerLeakError where one of the trunks `inits` has heard the corpus that `protocol` tests."""
     if protocol is None:
         return
-    for part in config.parts:
-        if both := sorted(same_voices(protocol.corpus) & set(trunk.corpora_of(part.init))):
+    for init in sorted(inits):
+        if both := sorted(same_voices(protocol.corpus) & set(trunk.corpora_of(init))):
             raise SpeakerLeakError(
-                f"{part.init}: this trunk learned from {', '.join(both)}, whose speakers {protocol.name} tests. "
+                f"{init}: this trunk learned from {', '.join(both)}, whose speakers {protocol.name} tests. "
                 "Start from another one, or with --init fresh."
             )
+
+
+def _learned_in(training: Training) -> list[Path]:
+    """The folder of each network that learns: that of the training, or the two of a pair."""
+    return [training.folder / name for name in PAIR] if training.config.second else [training.folder]
 
 
 def seconds_of(folder: Path) -> float:
@@ -226,7 +231,7 @@ def _train_one(
     }
     _write_json(folder / "recipe.json", config.to_dict())
     _write_json(folder / "run.json", run)
-    for learned in [folder / name for name in PAIR] if config.second else [folder]:
+    for learned in _learned_in(training):
         draw_curves(learned)
     if len(sides.validation) or like:
         others = sorted(path.parent for path in like.glob("**/run.json")) if like else []
