@@ -3,6 +3,8 @@
 A decoder reads forward until nothing comes; what a header promises only serves to notice a cut file.
 """
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -103,13 +105,13 @@ class SoundFileDecoder:
 
     def __init__(self, file: _CallableFromC, container: Container) -> None:
         self._file, self._container = file, container
-        with self._reporting_damage():
+        with self._reporting_damage(), _ctrl_c_afterwards():
             self._sound = _ForwardSoundFile(file)
         self.sample_rate, self.n_channels = self._sound.samplerate, self._sound.channels
 
     def chunks(self) -> Iterator[Chunk]:
         with self._reporting_damage():
-            while len(chunk := self._sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
+            while len(chunk := self._next_block()):
                 yield chunk
 
     def is_cut_short(self, n_samples: int) -> bool:
@@ -119,6 +121,11 @@ class SoundFileDecoder:
 
     def close(self) -> None:
         self._sound.close()
+
+    def _next_block(self) -> Chunk:
+        with _ctrl_c_afterwards():
+            block: Chunk = self._sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)
+        return block
 
     def _reporting_damage(self) -> AbstractContextManager[None]:
         return _reporting_damage(self._file, self._container, soundfile.LibsndfileError)
@@ -174,6 +181,23 @@ class MediaDecoder:
 
     def _reporting_damage(self) -> AbstractContextManager[None]:
         return _reporting_damage(self._file, self._container, self._av.FFmpegError)
+
+
+@contextmanager
+def _ctrl_c_afterwards() -> Iterator[None]:
+    """Hold Ctrl-C back: libsndfile reads through functions of soundfile, and cffi drops what is raised in them."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield  # nothing is raised here
+        return
+    came: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *what: came.append(what))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -293,7 +294,32 @@ class _Failing(io.BytesIO):
         return super().read(n_bytes)
 
 
+class _Interrupted(io.BytesIO):
+    """A file during whose n-th read somebody presses Ctrl-C."""
+
+    def __init__(self, data: bytes, n_reads: int) -> None:
+        super().__init__(data)
+        self.n_reads = n_reads
+
+    def read(self, n_bytes: int | None = -1, /) -> bytes:
+        self.n_reads -= 1
+        if self.n_reads == 0:
+            signal.raise_signal(signal.SIGINT)
+        return super().read(n_bytes)
+
+
 class TestFileObjects:
+    @pytest.mark.parametrize("n_reads", [1, 4, 8])
+    @pytest.mark.parametrize("name", ["wav", "mp3", "flac", "mp4"])
+    def test_ctrl_c_is_not_lost_in_a_decoder(
+        self, name: str, n_reads: int, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            load(_Interrupted(RECORDINGS[name], n_reads))
+        assert signal.getsignal(signal.SIGINT) is handler
+        assert capfd.readouterr().err == ""
+
     @pytest.mark.parametrize("n_good_reads", [0, 1, 3])
     @pytest.mark.parametrize("name", ["wav", "mp3", "flac", "mp4"])
     def test_an_error_of_the_callers_file_becomes_ours(
