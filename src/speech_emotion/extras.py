@@ -15,7 +15,7 @@ def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"{needed_for} needs {module.partition('.')[0]}, which is not installed. "
+            f"{needed_for} needs {(error.name or module).partition('.')[0]}, which is not installed. "
             f"In a copy of the project, install it with: {_python()} -m pip install '.[{extra}]'"
         ) from error
 

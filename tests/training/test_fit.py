@@ -61,7 +61,7 @@ def test_the_log_says_what_happened(tmp_path: Path) -> None:
     config, told = recipe(fit={"epochs": 3}), []
     fitted = train(config, tmp_path, on_epoch=told.append)
     log = log_of(tmp_path)
-    assert [dataclasses.asdict(epoch) for epoch in told] == log
+    assert [epoch.row() for epoch in told] == log
     assert [row["epoch"] for row in log] == [1, 2, 3]
     assert {row["n_epochs"] for row in log} == {3}
     assert all(0 <= row["validation_uar"] <= 100 and row["seconds"] >= 0 for row in log)

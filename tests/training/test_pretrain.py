@@ -73,7 +73,7 @@ def test_it_learns_from_corpora_that_share_no_category(tmp_path: Path) -> None:
     path = pretrain(config, DATASETS, tmp_path, commit="abc", on_epoch=told.append)
     log = log_of(tmp_path)
     assert path == tmp_path / "trunk.safetensors"
-    assert [dataclasses.asdict(epoch) for epoch in told] == log
+    assert [epoch.row() for epoch in told] == log
     assert [row["epoch"] for row in log] == list(range(1, 17))
     assert log[0]["loss"] > 0.8  # chance is 0.4 · log 2 + 0.6 · log 3 = 0.94
     assert np.mean([row["loss"] for row in log[-4:]]) < 0.65

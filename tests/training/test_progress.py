@@ -1,5 +1,6 @@
 """What a training shows: one line an epoch with the time that is left, and TensorBoard where asked for."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,7 @@ def epoch(number: int, *, uar: float | None = 25.0, seconds: float = 10.0) -> Ep
 
 
 def trainings() -> list[runs.Training]:
-    return runs.plan(recipe(), Path("out"), halves(), [0], None)
+    return runs.plan(recipe(fit={"epochs": 3}), Path("out"), halves(), [0], None)
 
 
 def test_a_line_an_epoch_with_what_is_left_of_all_trainings(clock: SimpleNamespace) -> None:
@@ -44,13 +45,44 @@ def test_a_line_an_epoch_with_what_is_left_of_all_trainings(clock: SimpleNamespa
     ]
 
 
+def of_a_pair() -> list[runs.Training]:
+    head = recipe(
+        probe={"copies": 2, "crop_seconds": 0.6},
+        augment={"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0},
+    )
+    return runs.plan(
+        dataclasses.replace(head, second=recipe(), second_weight=0.3), Path("out"), halves(), [0], None
+    )
+
+
+def test_both_networks_of_a_pair_are_left_and_named(clock: SimpleNamespace) -> None:
+    """Two epochs of the second network, one step for the head and one to put them together: in both folds."""
+    assert recipe().fit.epochs == 2
+    lines: list[str] = []
+    show = EpochLines(of_a_pair(), lines.append, tensorboard=False)
+    head = dataclasses.replace(epoch(1), n_epochs=1, network="first")
+    cnn = dataclasses.replace(epoch(1), n_epochs=2, network="second")
+    together = dataclasses.replace(epoch(1), n_epochs=1, loss=None)
+    for fold in (0, 1):
+        for one in (head, cnn, dataclasses.replace(cnn, epoch=2), together):
+            clock.seconds += 10
+            show(f"tiny, seed 0, fold {fold}", one)
+    assert lines[1].startswith("tiny, seed 0, fold 0: second network, epoch 1/2: loss 2.000, ")
+    assert lines[3].startswith("tiny, seed 0, fold 0: both networks, validation UAR 25.0 %")
+    assert [line.rpartition("; ")[2] for line in lines] == [
+        f"{seconds // 60} min {seconds % 60:02d} s left" for seconds in range(70, -1, -10)
+    ]
+
+
 def test_a_resumed_training_counts_its_own_pace(clock: SimpleNamespace) -> None:
     lines: list[str] = []
     EpochLines(trainings(), lines.append, tensorboard=False)("tiny, seed 0, fold 1", epoch(2, seconds=4000))
     assert lines[0].endswith("; 1 h 06 min left")
 
 
-def test_tensorboard_gets_what_the_log_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What a SummaryWriter is told, with its folder."""
     written: list[tuple[Any, ...]] = []
 
     class SummaryWriter:
@@ -64,11 +96,15 @@ def test_tensorboard_gets_what_the_log_gets(monkeypatch: pytest.MonkeyPatch) -> 
             written.append((self.folder, "flushed"))
 
     monkeypatch.setattr(progress, "require", lambda *_, **__: SimpleNamespace(SummaryWriter=SummaryWriter))
+    return written
+
+
+def test_tensorboard_gets_what_the_log_gets(events: list[tuple[Any, ...]]) -> None:
     show = EpochLines(trainings(), lambda _: None, tensorboard=True)
     show("tiny, seed 0, fold 0", epoch(1))
     show("tiny, seed 0, fold 0", epoch(2, uar=None))
     folder = "out/seed-0/fold-0"
-    assert written == [
+    assert events == [
         (folder, "loss/training", 2.0, 1),
         (folder, "learning rate", 1e-3, 1),
         (folder, "loss/validation", 1.9, 1),
@@ -77,6 +113,20 @@ def test_tensorboard_gets_what_the_log_gets(monkeypatch: pytest.MonkeyPatch) -> 
         (folder, "loss/training", 2.0, 2),
         (folder, "learning rate", 1e-3, 2),
         (folder, "flushed"),
+    ]
+
+
+def test_tensorboard_shows_the_networks_of_a_pair_as_two_runs(events: list[tuple[Any, ...]]) -> None:
+    show = EpochLines(of_a_pair(), lambda _: None, tensorboard=True)
+    for one in (
+        dataclasses.replace(epoch(1), n_epochs=1, network="first"),
+        dataclasses.replace(epoch(1), n_epochs=2, network="second"),
+        dataclasses.replace(epoch(1), n_epochs=1, loss=None),
+    ):
+        show("tiny, seed 0, fold 0", one)
+    assert [event[0] for event in events if event[1:] == ("loss/training", 2.0, 1)] == [
+        "out/seed-0/fold-0/first",
+        "out/seed-0/fold-0/second",
     ]
 
 

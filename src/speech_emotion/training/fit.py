@@ -48,7 +48,8 @@ PEEKED: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 class Epoch:
     """One line of log.jsonl. `validation_uar` (percent) is None where nobody was set aside.
 
-    `loss` is None where two trained networks were put together, and nothing was learned.
+    `loss` is None where two trained networks were put together, and nothing was learned. `network`: the folder of the
+    one of them that learned, which says so itself; empty where there is one.
     """
 
     epoch: int
@@ -58,12 +59,18 @@ class Epoch:
     validation_loss: float | None
     learning_rate: float
     seconds: float
+    network: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """For log.jsonl."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "network"}
 
     def __str__(self) -> str:
         validation = "" if self.validation_uar is None else f", validation UAR {self.validation_uar:.1f} %"
         if self.loss is None:
             return f"both networks{validation}, {self.seconds:.1f} s"
-        return f"epoch {self.epoch}/{self.n_epochs}: loss {self.loss:.3f}{validation}, {self.seconds:.1f} s"
+        network = f"{self.network} network, " if self.network else ""
+        return f"{network}epoch {self.epoch}/{self.n_epochs}: loss {self.loss:.3f}{validation}, {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,7 @@ def fit(
             trainer.learning_rate,
             round(seconds, 2),
         )
-        log.append(dataclasses.asdict(line))
+        log.append(line.row())
         if sides.keep_best and _is_best(log):
             best = {name: tensor.cpu().clone() for name, tensor in trainer.average.state_dict().items()}
         write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
@@ -196,7 +203,11 @@ def _pair(
     trunks: list[dict[str, Any]] = []
     for name, network, recipe, bank in zip(PAIR, networks, config.parts, parts, strict=True):
         folder = out / name
-        trunks += fit(recipe, dataset, bank, sides, folder, device=device, on_epoch=on_epoch).trunks
+
+        def tell(epoch: Epoch, name: str = name) -> None:
+            on_epoch(dataclasses.replace(epoch, network=name))
+
+        trunks += fit(recipe, dataset, bank, sides, folder, device=device, on_epoch=tell).trunks
         network.load_state_dict(kept_weights(checkpoint.load(folder)[0]))
     started = time.perf_counter()
     pair.eval()
@@ -253,7 +264,7 @@ def _finish(
     config: TrainConfig, dataset: PreparedDataset, sides: Sides, network: nn.Module, line: Epoch, out: Path
 ) -> None:
     """Log and checkpoint of what was trained in one step."""
-    log = [dataclasses.asdict(line)]
+    log = [line.row()]
     write_whole(out / "log.jsonl", (json.dumps(log[0]) + "\n").encode())
     state = {"fingerprint": _fingerprint(config, dataset, sides), "recipe": config.to_dict(), "log": log}
     weights = {f"average.{name}": tensor for name, tensor in network.state_dict().items()}

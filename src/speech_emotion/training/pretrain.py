@@ -61,7 +61,7 @@ def pretrain(
     state = {"fingerprint": fingerprint, "recipe": config.to_dict(), "log": log}
     for epoch in range(len(log), config.fit.epochs):
         line = _run(trainer, epoch)
-        log.append(dataclasses.asdict(line))
+        log.append(line.row())
         write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
         checkpoint.save(out, trainer.tensors(), state)
         on_epoch(line)

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from speech_emotion.errors import ConfigError
 from speech_emotion.extras import require
-from speech_emotion.training.fit import Epoch
+from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.fit import PAIR, Epoch
 from speech_emotion.training.runs import Training
 
 
@@ -20,10 +22,14 @@ class EpochLines:
     ) -> None:
         self._write = write
         self._folders = {str(training): training.folder for training in trainings}
-        self._names = list(self._folders)
+        self._to_come = [
+            (str(training), network, n_epochs)
+            for training in trainings
+            for network, n_epochs in _n_epochs(training.config).items()
+        ]
         self._started: float | None = None
-        self._n_done = self._n_epochs = 0
-        self._writers: dict[str, Any] = {}
+        self._n_done = 0
+        self._writers: dict[Path, Any] = {}
         if tensorboard:
             self._module = require(
                 "torch.utils.tensorboard", extra="tensorboard", needed_for="Writing TensorBoard events"
@@ -34,27 +40,33 @@ class EpochLines:
         now = time.monotonic()
         self._started = self._started if self._started is not None else now - epoch.seconds
         self._n_done += 1
-        later = len(self._names) - 1 - self._names.index(training)
-        # A head that is learned in one step counts as one epoch of its training.
-        self._n_epochs = max(self._n_epochs, epoch.n_epochs)
-        n_left = later * self._n_epochs + epoch.n_epochs - epoch.epoch
+        while self._to_come[0][:2] != (training, epoch.network):  # finished before
+            del self._to_come[0]
+        n_left = sum(n_epochs for *_, n_epochs in self._to_come) - epoch.epoch
         seconds_left = (now - self._started) / self._n_done * n_left
         self._write(f"{training}: {epoch}; {_duration(seconds_left)} left")
         if self._tensorboard:
             self._log_event(training, epoch)
 
     def _log_event(self, training: str, epoch: Epoch) -> None:
-        if training not in self._writers:
-            self._writers[training] = self._module.SummaryWriter(str(self._folders[training]))
-        writer = self._writers[training]
         if epoch.loss is None:  # two networks put together: no step of a curve
             return
+        folder = self._folders[training] / epoch.network
+        if folder not in self._writers:
+            self._writers[folder] = self._module.SummaryWriter(str(folder))
+        writer = self._writers[folder]
         writer.add_scalar("loss/training", epoch.loss, epoch.epoch)
         writer.add_scalar("learning rate", epoch.learning_rate, epoch.epoch)
         if epoch.validation_uar is not None:
             writer.add_scalar("loss/validation", epoch.validation_loss, epoch.epoch)
             writer.add_scalar("UAR/validation", epoch.validation_uar, epoch.epoch)
         writer.flush()
+
+
+def _n_epochs(config: TrainConfig) -> dict[str, int]:
+    """Of each network of a training; a head that is learned in one step has one, and so has putting two together."""
+    each = [1 if part.probe.copies else part.fit.epochs for part in config.parts]
+    return {**dict(zip(PAIR, each, strict=True)), "": 1} if config.second else {"": each[0]}
 
 
 def choose_device(name: str) -> str:
