@@ -2,8 +2,9 @@
 
 Every tested speaker enrols with recordings of their own, without their labels, and each training's model answers
 all their clips through the public API: without a profile, and with profiles of a minute, of 20 s, and of neutral
-and calm speech alone. Such scores use sound of the test speakers, so they stand in files of their own and never in
-a table with scores of models that do not. Scores are fractions, as in result.py.
+and calm speech alone. And with one of other people of the corpus: what of it is the place and not the voice. Such
+scores use sound of the test speakers, so they stand in files of their own and never in a table with scores of models
+that do not. Scores are fractions, as in result.py.
 """
 
 import json
@@ -37,12 +38,16 @@ Progress = Callable[[int, int], None]  # clips answered in every way so far, cli
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a speaker enrols: with so many seconds of clips in a random order, of these emotions (empty: of all)."""
+    """How a speaker enrols: with so many seconds of clips in a random order, of these emotions (empty: of all).
+
+    of_others: with clips of everybody else whom the same model is tested on.
+    """
 
     name: str
     title: str
     seconds: float
     labels: tuple[str, ...] = ()
+    of_others: bool = False
 
 
 PLAIN: Final = Way("plain", "without a profile", 0.0)
@@ -51,6 +56,7 @@ WAYS: Final = (
     Way("60s", "60 s of any speech", 60.0),
     Way("20s", "20 s of any speech", 20.0),
     Way("neutral", "up to 60 s of neutral and calm speech", 60.0, ("neutral", "calm")),
+    Way("place", "5 min of other people of the corpus", 300.0, of_others=True),
 )
 
 
@@ -59,13 +65,15 @@ class Outcome:
     """How well the models do after one way of enrolling.
 
     difference: the speakers' own UAR minus their own without a profile; None for that itself.
-    uar_unheard, plain_unheard: the UAR over the clips that no profile was made of, and that of plain over the same;
-    None where there are none.
+    uar_among_spoken: that of the likeliest of the emotions that the corpus has; None where it has all.
+    uar_unheard, plain_unheard: the UAR over the clips that the speaker's profile was not made of, and that of plain
+    over the same; None where there are none.
     """
 
     title: str
     n_profiles: int  # over all seeds; speakers with too little speech answer without one
     uar: Score
+    uar_among_spoken: Score | None
     accuracy: Score
     ece: Score
     difference: PairedDifference | None
@@ -126,36 +134,54 @@ def measure(
     answers: dict[str, list[Answer]] = {way.name: [] for way in WAYS}
     heard: dict[str, set[tuple[int, str]]] = {way.name: set() for way in WAYS}  # (seed, clip) in a profile
     n_profiles = dict.fromkeys(answers, 0)
-    for (model, _), group in groupby(
+    for (model, speaker), group in groupby(
         sorted(trials, key=lambda trial: (trial.seed, trial.fold, trial.clip.speaker, trial.clip.path)),
         lambda trial: (trial.model, trial.clip.speaker),
     ):
-        of_speaker, classifier = list(group), speech_emotion.load(model)
-        sounds = [load(Path(folder) / trial.clip.path).samples for trial in of_speaker]
+        own, classifier = list(group), speech_emotion.load(model)
+        others = [trial for trial in trials if trial.model == model and trial.clip.speaker != speaker]
+        hear = _Ears(Path(folder))
         for way in WAYS:
-            chosen = _chosen(way, of_speaker, sounds)
-            profile = _enrol(classifier, [sounds[index] for index in chosen]) if chosen else None
+            chosen = _chosen(way, speaker, others if way.of_others else own, hear)
+            profile = _enrol(classifier, [hear(trial) for trial in chosen]) if chosen else None
             n_profiles[way.name] += profile is not None
-            if profile:
-                heard[way.name] |= {(of_speaker[index].seed, of_speaker[index].clip.path) for index in chosen}
-            for trial, samples in zip(of_speaker, sounds, strict=True):
-                said = classifier.predict(samples, sample_rate=SAMPLE_RATE, profile=profile)
+            if profile and not way.of_others:
+                heard[way.name] |= {(trial.seed, trial.clip.path) for trial in chosen}
+            for trial in own:
+                said = classifier.predict(hear(trial), sample_rate=SAMPLE_RATE, profile=profile)
                 answers[way.name].append(answer_of(trial, said))
         if progress:
             progress(len(answers[PLAIN.name]), len(trials))
     return _summarised(facts, answers, heard, n_profiles, command)
 
 
-def _chosen(way: Way, trials: Sequence[Trial], sounds: Sequence[FloatArray]) -> list[int]:
-    """Which of a speaker's clips they enrol with: always the same, whatever the seed of the training."""
-    speaker = trials[0].clip.speaker
+class _Ears:
+    """The sounds of clips in `folder`, each decoded once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sounds: dict[str, FloatArray] = {}
+
+    def __call__(self, trial: Trial) -> FloatArray:
+        path = trial.clip.path
+        if path not in self._sounds:
+            self._sounds[path] = load(self._folder / path).samples
+        return self._sounds[path]
+
+
+def _chosen(
+    way: Way, speaker: str, trials: Sequence[Trial], hear: Callable[[Trial], FloatArray]
+) -> list[Trial]:
+    """Which of `trials` `speaker` enrols with: always the same, whatever the seed of the training."""
     random = np.random.default_rng([*way.name.encode(), *speaker.encode()])
-    chosen: list[int] = []
+    chosen: list[Trial] = []
     seconds = 0.0
     for index in random.permutation(len(trials)).tolist():
-        if seconds < way.seconds and (not way.labels or trials[index].clip.label in way.labels):
-            chosen.append(index)
-            seconds += len(sounds[index]) / SAMPLE_RATE
+        if seconds >= way.seconds:
+            break
+        if not way.labels or trials[index].clip.label in way.labels:
+            chosen.append(trials[index])
+            seconds += len(hear(trials[index])) / SAMPLE_RATE
     return chosen
 
 
@@ -181,12 +207,15 @@ def _summarised(
     plain = results[PLAIN.name]
     ways = {}
     for way in WAYS:
+        if way is not PLAIN and not n_profiles[way.name]:
+            continue  # nobody to enrol with
         result, seen = results[way.name], heard[way.name]
         unheard = [number for number, row in enumerate(ordered[way.name]) if (row.seed, row.file) not in seen]
         ways[way.name] = Outcome(
             title=way.title,
             n_profiles=n_profiles[way.name],
             uar=result.uar,
+            uar_among_spoken=result.uar_among_spoken,
             accuracy=result.accuracy,
             ece=result.ece,
             difference=None if way is PLAIN else _difference(result, plain),
@@ -240,12 +269,13 @@ def section(folder: Path) -> str:
         return ""
     lines = ["## Enrolled voices", "", _EXPLANATION, ""]
     for data in files:
-        rows = [_row(outcome) for outcome in data["ways"].values()]
+        outcomes = list(data["ways"].values())
+        among_spoken = (_AMONG_SPOKEN,) if outcomes[0].get("uar_among_spoken") else ()
         company = f"{data['n_clips']} clips, {data['n_speakers']} speakers, seeds {', '.join(map(str, data['seeds']))}"
         lines += [
             f"### {data['corpus']}, {data['protocol']}: {data['model']}, enrolled",
             "",
-            *table(_HEADER, rows),
+            *table((*_HEADER, *among_spoken), [_row(outcome) for outcome in outcomes]),
             "",
         ]
         lines += [f"Measured on {company}. Commit {data['commit'] or 'unknown'}.", ""]
@@ -256,7 +286,8 @@ def section(folder: Path) -> str:
 _EXPLANATION: Final = (
     "With a profile of the tested speaker, made of recordings of theirs without labels: a track of its own, **not to "
     "be compared** with the tables above. Percent, and points for the speakers' own UAR with a profile minus without. "
-    "The last two columns are over the clips that no profile was made of."
+    "'UAR, other clips' and 'without profile' are over the clips that the speaker's profile was not made of. The "
+    "profile of other people, who are tested by the same model, is one of the place: its people, microphones and rooms."
 )
 _HEADER: Final = (
     "profile",
@@ -267,10 +298,10 @@ _HEADER: Final = (
     "UAR, other clips",
     "without profile",
 )
+_AMONG_SPOKEN: Final = "UAR, likeliest of the corpus's own emotions"
 
 
 def _row(outcome: Mapping[str, Any]) -> tuple[str, ...]:
-    uar, ece = (Score(**{**outcome[name], "ci95": tuple(outcome[name]["ci95"])}) for name in ("uar", "ece"))
     others = (
         f"{100 * outcome[name]:.1f}" if outcome[name] else "–" for name in ("uar_unheard", "plain_unheard")
     )
@@ -279,4 +310,10 @@ def _row(outcome: Mapping[str, Any]) -> tuple[str, ...]:
         mean, low, high = (f"{100 * value:+.1f}" for value in (found["mean"], *found["interval"]))
         gain = f"{mean} [{low}, {high}]"
         counts = f"{found['n_better']}, {found['n_worse']} of {found['n_speakers']}"
-    return (outcome["title"], str(uar), str(ece), gain, counts, *others)
+    among_spoken = [_score(outcome["uar_among_spoken"])] if outcome.get("uar_among_spoken") else []
+    row = (outcome["title"], _score(outcome["uar"]), _score(outcome["ece"]), gain, counts, *others)
+    return (*row, *among_spoken)
+
+
+def _score(data: Mapping[str, Any]) -> str:
+    return str(Score(**{**data, "ci95": tuple(data["ci95"])}))
