@@ -17,7 +17,7 @@ from speech_emotion import classifier as classifier_module
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.errors import AudioTooShortError, ModelError
 from speech_emotion.model import EmotionModel, seal
-from speech_emotion.profile import WARNINGS, SpeakerProfile, shrunk
+from speech_emotion.profile import WARNINGS, SpeakerProfile, prior_windows, shrunk, summarise
 
 RATE = 16_000
 VOICE = sounds.voice(24, f0=150)
@@ -48,8 +48,10 @@ def test_it_is_mean_and_deviation_of_what_was_heard(path: Path, profile: Speaker
     windows = np.stack([VOICE[start : start + 3 * RATE] for start in range(0, 22 * RATE, RATE)])
     voices = EmotionModel.load(path).score(windows).voice  # (22, n_features)
     assert (profile.n_windows, profile.seconds, profile.warnings) == (22, 24.0, ())
-    np.testing.assert_allclose(profile.mean, 22 / 32 * voices.mean(axis=0), atol=1e-4)
-    expected = np.sqrt(22 / 32 * voices.var(axis=0) + 10 / 32)
+    share = 22 / (22 + prior_windows(voices))
+    assert 0.99 < share < 1  # a stand-in hears a voice that is far from 0
+    np.testing.assert_allclose(profile.mean, share * voices.mean(axis=0), atol=1e-4)
+    expected = np.sqrt(share * voices.var(axis=0) + 1 - share)
     np.testing.assert_allclose(profile.deviation, expected, atol=1e-4)
     assert repr(profile) == "SpeakerProfile(24.0 s of speech)"
     assert profile.created_by == f"speech-emotion {ser.__version__}"
@@ -59,6 +61,27 @@ def test_much_speech_is_believed_and_little_hardly() -> None:
     voices = np.random.default_rng(0).normal(3, 0.5, (4000, 2)).astype(np.float32)
     np.testing.assert_allclose(shrunk(voices, 10), [[3, 3], [0.5, 0.5]], atol=0.05)
     np.testing.assert_allclose(shrunk(voices[:1], 99), [voices[0] / 100, [np.sqrt(0.99)] * 2], rtol=1e-5)
+
+
+def test_the_farther_a_voice_is_from_the_population_the_less_that_is_worth() -> None:
+    """A voice of a population whose means spread by a tenth of the variance within a voice; one two units off."""
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 1, (20, 5000)).astype(np.float32)
+    between = random.normal(0, np.sqrt(0.1), 5000).astype(np.float32)
+    assert prior_windows(noise + between) == pytest.approx(10, rel=0.1)
+    assert prior_windows(noise + 2) == pytest.approx(0.25, rel=0.1)
+    assert prior_windows(noise[:1] * 0.9) == np.inf  # less than chance
+
+
+def test_a_far_voice_is_believed_after_few_windows(path: Path) -> None:
+    info = EmotionModel.load(path).info
+    voices = [np.full(16, 2.0, np.float32) + step for step in (-1, 0, 1)]
+    profile = summarise(info, voices, 20.0)
+    share = 3 / (3 + 1 / (4 - 1 / 3))
+    assert profile.mean == pytest.approx([2 * share] * 16)
+    assert profile.deviation == pytest.approx([np.sqrt(share * 2 / 3 + 1 - share)] * 16)
+    near = summarise(info, [voice - 2 for voice in voices], 20.0)
+    assert near.deviation == pytest.approx([np.sqrt(3 / 13 * 2 / 3 + 10 / 13)] * 16)
 
 
 def test_silence_takes_no_part(tuned: Classifier, profile: SpeakerProfile) -> None:

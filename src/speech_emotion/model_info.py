@@ -46,7 +46,7 @@ class Enrolment:
     """How a model takes to a voice. Its output `voice` has mean 0 and deviation 1 over the people it learned from.
 
     n_features: columns of `voice`. min_seconds: speech that a profile needs. prior_windows: as how many windows
-    that population weighs in the deviation of a profile. gain: UAR with a profile minus UAR without, on validation
+    that population weighs in a profile, at most. gain: UAR with a profile minus UAR without, on validation
     speakers.
     """
 

@@ -6,6 +6,7 @@ IEEE Transactions on Affective Computing 4(4)). It holds no sound and no labels.
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +31,7 @@ NEXT_STEP: Final = "Make it again with: speech-emotion enrol VOICE.wav --out ME.
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SpeakerProfile:
-    """What one model heard of one voice. `mean` and `deviation`: (n_features,) of its output `voice`; see `shrunk`.
+    """What one model heard of one voice. `mean` and `deviation`: (n_features,) of its output `voice`; see `summarise`.
 
     seconds: speech heard, n_windows: in so many windows.
     warnings: "short_enrolment" where more speech would help, and what the audio gate noticed.
@@ -181,6 +182,8 @@ def summarise(
 ) -> SpeakerProfile:
     """The profile of `voices`, (n_features,) a window with speech, heard in `seconds` of speech.
 
+    Mean and deviation are `shrunk` by the model's `prior_windows`, or by fewer where the voice is far from all that
+    the model learned from.
     AudioTooShortError below the model's minimum; below twice that a warning "short_enrolment".
     """
     enrolment = require_enrolment(info)
@@ -189,7 +192,8 @@ def summarise(
             f"an enrolment needs {enrolment.min_seconds:g} s of speech or more, this has {seconds:.1f} s. "
             "Record 30 to 60 s of ordinary speech, or pass further recordings of the same person"
         )
-    mean, deviation = shrunk(np.stack(voices), enrolment.prior_windows)
+    heard = np.stack(voices)
+    mean, deviation = shrunk(heard, min(enrolment.prior_windows, prior_windows(heard)))
     is_short = seconds < SHORT * enrolment.min_seconds
     return SpeakerProfile(
         model_sha256=info.sha256,
@@ -200,6 +204,17 @@ def summarise(
         created_by=f"speech-emotion {__version__}",
         warnings=(*((SHORT_ENROLMENT,) if is_short else ()), *dict.fromkeys(warnings)),
     )
+
+
+def prior_windows(voices: FloatArray) -> float:
+    """As many windows as the population is worth for a voice that is as far from it as `voices` (n, n_features) are.
+
+    The variance of the mean of n windows over the variance between voices, times n, which is estimated from these
+    alone (empirical Bayes; Efron & Morris 1973, JASA 68(341)): the square of the mean, over all features, less what
+    chance gives it. Where everybody speaks another language, through another microphone, the population says little.
+    """
+    between = float(np.square(voices.mean(axis=0)).mean()) - 1 / len(voices)
+    return 1 / between if between > 0 else math.inf
 
 
 def shrunk(voices: FloatArray, prior_windows: float) -> FloatArray:
