@@ -17,7 +17,7 @@ from speech_emotion import classifier as classifier_module
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.errors import AudioTooShortError, ModelError
 from speech_emotion.model import EmotionModel, seal
-from speech_emotion.profile import WARNINGS, SpeakerProfile, prior_windows, shrunk, summarise
+from speech_emotion.profile import WARNINGS, SpeakerProfile, shrunk, summarise, worth_of_population
 
 RATE = 16_000
 VOICE = sounds.voice(24, f0=150)
@@ -48,7 +48,7 @@ def test_it_is_mean_and_deviation_of_what_was_heard(path: Path, profile: Speaker
     windows = np.stack([VOICE[start : start + 3 * RATE] for start in range(0, 22 * RATE, RATE)])
     voices = EmotionModel.load(path).score(windows).voice  # (22, n_features)
     assert (profile.n_windows, profile.seconds, profile.warnings) == (22, 24.0, ())
-    share = 22 / (22 + prior_windows(voices))
+    share = 22 / (22 + worth_of_population(voices, 10))
     assert 0.99 < share < 1  # a stand-in hears a voice that is far from 0
     np.testing.assert_allclose(profile.mean, share * voices.mean(axis=0), atol=1e-4)
     expected = np.sqrt(share * voices.var(axis=0) + 1 - share)
@@ -63,14 +63,14 @@ def test_much_speech_is_believed_and_little_hardly() -> None:
     np.testing.assert_allclose(shrunk(voices[:1], 99), [voices[0] / 100, [np.sqrt(0.99)] * 2], rtol=1e-5)
 
 
-def test_the_farther_a_voice_is_from_the_population_the_less_that_is_worth() -> None:
-    """A voice of a population whose means spread by a tenth of the variance within a voice; one two units off."""
+def test_the_population_is_worth_less_to_a_voice_that_is_not_of_it() -> None:
     random = np.random.default_rng(0)
     noise = random.normal(0, 1, (20, 5000)).astype(np.float32)
-    between = random.normal(0, np.sqrt(0.1), 5000).astype(np.float32)
-    assert prior_windows(noise + between) == pytest.approx(10, rel=0.1)
-    assert prior_windows(noise + 2) == pytest.approx(0.25, rel=0.1)
-    assert prior_windows(noise[:1] * 0.9) == np.inf  # less than chance
+    assert worth_of_population(noise, 10) == 10
+    assert worth_of_population(noise + 1.2, 10) == 10  # at a distance of 1.44
+    assert worth_of_population(noise + 1.3, 10) == pytest.approx(1 / 1.69, rel=0.05)
+    assert worth_of_population(noise + 2, 10) == pytest.approx(1 / 4, rel=0.05)
+    assert worth_of_population(noise + 2, 0.1) == 0.1  # never more than a voice of the population needs
 
 
 def test_a_far_voice_is_believed_after_few_windows(path: Path) -> None:
@@ -80,7 +80,8 @@ def test_a_far_voice_is_believed_after_few_windows(path: Path) -> None:
     share = 3 / (3 + 1 / (4 - 1 / 3))
     assert profile.mean == pytest.approx([2 * share] * 16)
     assert profile.deviation == pytest.approx([np.sqrt(share * 2 / 3 + 1 - share)] * 16)
-    near = summarise(info, [voice - 2 for voice in voices], 20.0)
+    near = summarise(info, [voice - 1 for voice in voices], 20.0)
+    assert near.mean == pytest.approx([3 / 13] * 16)
     assert near.deviation == pytest.approx([np.sqrt(3 / 13 * 2 / 3 + 10 / 13)] * 16)
 
 
