@@ -22,8 +22,8 @@ from speech_emotion.model_info import Enrolment, ModelInfo
 FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 2**20
 SHORT: Final = 2  # times the least: less than that is enough, but more is better
-# Farther than every profile of a RAVDESS actor whom the model did not hear: of one mood alone 1.2, over the telephone 1.4
-# at most. In other corpora it is 1.7 to 4.
+# Farther than every profile of a RAVDESS actor whom the model did not hear: at most 1.2 of one mood alone, and 1.4 over
+# the telephone. In other corpora it is 1.7 to 4.
 FAR: Final = 1.5
 SHORT_ENROLMENT: Final = "short_enrolment"
 WARNINGS: Final = (SHORT_ENROLMENT, "clipped", "quiet", "noisy", "phase_cancelled", "truncated")
@@ -211,9 +211,10 @@ def worth_of_population(voices: FloatArray, prior_windows: float) -> float:
     """As how many windows the population weighs against `voices` (n, n_features).
 
     `prior_windows`, because the mood of a few seconds is not how somebody always sounds; but only so long as the mean
-    of `voices` is no farther than FAR from the population's: the mean of its square over the features, less what chance
-    gives it. Beyond that they speak another language, or through another microphone, of which the population knows
-    little: it weighs the variance of one window over that distance (empirical Bayes; Efron & Morris 1973, JASA 68(341)).
+    of `voices` is no farther than FAR from the population's: the mean of its square over the features, less what
+    chance gives it. Beyond that they speak another language, or through another microphone, of which the population
+    knows little: it weighs the variance of one window over that distance, as empirical Bayes has it (Efron & Morris
+    1973, JASA 68(341)).
     """
     distance = float(np.square(voices.mean(axis=0)).mean()) - 1 / len(voices)
     return prior_windows if distance <= FAR else min(prior_windows, 1 / distance)
