@@ -272,7 +272,7 @@ def test_a_head_is_one_line_of_the_log_and_a_run_that_can_be_read_again(tmp_path
     told: list[Epoch] = []
     first = fitted(tmp_path, drawn(), on_epoch=told.append)
     (line,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
-    assert [dataclasses.asdict(epoch) for epoch in told] == [line]
+    assert [epoch.row() for epoch in told] == [line]
     assert (line["epoch"], line["n_epochs"]) == (1, 1)
     assert line["loss"] > 0
     assert 0 <= line["validation_uar"] <= 100
