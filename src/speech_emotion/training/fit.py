@@ -48,8 +48,8 @@ PEEKED: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 class Epoch:
     """One line of log.jsonl. `validation_uar` (percent) is None where nobody was set aside.
 
-    `loss` is None where two trained networks were put together, and nothing was learned. `network`: the folder of the
-    one of them that learned, which says so itself; empty where there is one.
+    `loss` is None where two trained networks were put together, and nothing was learned. `network`: which of the
+    two learned, "first" or "second"; its log does not say so, because it lies in the folder of that name.
     """
 
     epoch: int
