@@ -181,7 +181,7 @@ def _player(sound: Sound, chosen: Hearing, state: Session) -> None:
     seconds, count = state.seek or (0.0, 0)
     part = int(seconds // MOST_PLAYED)
     if state.played[:2] != (sound.sha256, part):
-        wav = hearings.as_wav(sound.file, part * MOST_PLAYED, MOST_PLAYED)
+        wav = hearings.as_wav(sound.data, part * MOST_PLAYED, MOST_PLAYED)
         state.played = sound.sha256, part, wav
     place = f", from {charts.clock(seconds)}, asked for {count} times" if count else ""
     st.audio(

@@ -2,14 +2,18 @@
 
 A slice is a moment of work: between two of them the page draws its progress, and whoever presses Cancel
 is heard. Memory stays flat however long the sound is: of the samples only an outline is kept.
+
+The page runs in threads: a new run starts while the one before it still works at its slice. So a sound is bytes, which
+everybody reads with a place of his own, and a slice is worked at by one thread only.
 """
 
 import hashlib
 import io
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +31,16 @@ MOST_COLUMNS: Final = 1200  # of a picture; where there are more, neighbours are
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """What somebody gave: `file` is open and stays in memory. `id`: of this gift; `sha256`: of its content."""
+    """What somebody gave, as it came. `id`: of this gift; `sha256`: of its content."""
 
     id: str
     name: str
-    file: BinaryIO
-    n_bytes: int
+    data: bytes
     sha256: str
 
     @classmethod
-    def of(cls, name: str, file: io.BytesIO, sound_id: str) -> Self:
-        with file.getbuffer() as data:
-            return cls(sound_id, name, file, len(data), hashlib.sha256(data).hexdigest())
+    def of(cls, name: str, data: bytes, sound_id: str) -> Self:
+        return cls(sound_id, name, data, hashlib.sha256(data).hexdigest())
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,29 +75,34 @@ class Analysis:
         self._outline = _Outline(classifier)
         self._windows: list[Prediction] = []
         self._resources = ExitStack()
+        self._working = threading.Lock()
+        self._file = io.BytesIO(sound.data)
         try:
-            sound.file.seek(0)
-            self._audio = self._resources.enter_context(open_audio(sound.file))
+            self._audio = self._resources.enter_context(open_audio(self._file))
         except SpeechEmotionError as error:
             self._fail(error)
 
     @property
     def share_done(self) -> float:
         """How far the file has been read, 0 to 1."""
-        return 1.0 if self.hearing else min(self.sound.file.tell() / max(self.sound.n_bytes, 1), 1.0)
+        return 1.0 if self.hearing else min(self._file.tell() / max(len(self.sound.data), 1), 1.0)
 
     @property
     def seconds_done(self) -> float:
         return self._outline.n_samples / RATE
 
     def step(self) -> None:
-        """One slice. Errors of the sound become its hearing."""
-        enough = time.monotonic() + SLICE_SECONDS
+        """One slice, after the one that another thread works at. Errors of the sound become its hearing."""
+        with self._working:
+            if self.hearing is None:
+                self._work(until=time.monotonic() + SLICE_SECONDS)
+
+    def _work(self, until: float) -> None:
         try:
             for block in self._audio:
                 self._windows += self._stream.push(block)
                 self._outline.push(block)
-                if time.monotonic() > enough:
+                if time.monotonic() > until:
                     return
             self._windows += self._stream.finish()
         except SpeechEmotionError as error:
@@ -211,15 +218,14 @@ class _Columns:
             self._rest, self._n_rest = None, 0
 
 
-def as_wav(file: BinaryIO, start_seconds: float, seconds: float) -> bytes:
-    """What the model hears of a stretch of a sound, mono at 16 kHz: a WAV that every browser plays.
+def as_wav(data: bytes, start_seconds: float, seconds: float) -> bytes:
+    """What the model hears of a stretch of the sound in `data`, mono at 16 kHz: a WAV that every browser plays.
 
     Only what we wrote ourselves is given to a browser: what somebody uploaded may be a page in disguise.
     """
     start, end = round(start_seconds * RATE), round((start_seconds + seconds) * RATE)
     pieces, n_samples = [np.zeros(0, np.float32)], 0
-    file.seek(0)
-    with open_audio(file) as audio:
+    with open_audio(data) as audio:
         for block in audio:
             pieces.append(block[max(start - n_samples, 0) : max(end - n_samples, 0)])
             n_samples += len(block)

@@ -168,7 +168,7 @@ def _take_along(
         )
         if profile:
             st.caption("Over HTTP there are no profiles.")
-        elif not takeaway.fits_rest(sound.n_bytes, chosen.seconds):
+        elif not takeaway.fits_rest(len(sound.data), chosen.seconds):
             st.caption("Over HTTP a sound may have 25 MB and 600 s; this one is larger.")
         else:
             st.code(takeaway.curl_snippet(path, st.context.url or "", is_long=is_long), language="bash")

@@ -5,7 +5,6 @@ themselves live in the uploader, or here until they are removed.
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -92,13 +91,13 @@ class Session:
         elif recording.file_id != self.recording:
             self.recording = recording.file_id
             self.n_recordings += 1
-            self.keep(Sound.of(f"recording {self.n_recordings}.wav", recording, recording.file_id))
+            self.keep(Sound.of(f"recording {self.n_recordings}.wav", recording.getvalue(), recording.file_id))
 
     def take(self, uploads: Sequence[UploadedFile]) -> None:
         """The sounds in the uploaders; each is looked at once, however often the page runs, and a new one is shown."""
         known = self.uploaded
         self.uploaded = {
-            file.file_id: known.get(file.file_id) or Sound.of(file.name, file, file.file_id)
+            file.file_id: known.get(file.file_id) or Sound.of(file.name, file.getvalue(), file.file_id)
             for file in uploads
         }
         if new := [sound_id for sound_id in self.uploaded if sound_id not in known]:
@@ -155,7 +154,7 @@ def sample_path(file_name: str) -> str:
 
 def sample(file_name: str) -> Sound:
     """A synthetic voice of the package."""
-    return Sound.of(file_name, io.BytesIO(Path(sample_path(file_name)).read_bytes()), file_name)
+    return Sound.of(file_name, Path(sample_path(file_name)).read_bytes(), file_name)
 
 
 def profile_key(profile: SpeakerProfile | None) -> str:

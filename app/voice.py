@@ -69,11 +69,11 @@ def _enrol(state: Session, sources: Sequence[UploadedFile]) -> None:
     readable = []
     with st.spinner("Listening to your voice …"):
         for source in sources:
-            source.seek(0)
+            data = source.getvalue()
             try:
-                with open_audio(source) as audio:
+                with open_audio(data) as audio:
                     collections.deque(audio, maxlen=0)
-                readable.append(source)
+                readable.append(data)
             except SpeechEmotionError as error:
                 st.warning(
                     f"Left out: {answers.plain(source.name)}. {answers.in_plain_words(error)}", icon="⚠️"

@@ -1,7 +1,7 @@
 """From a sound to its hearing, slice by slice: the numbers of the classifier, an outline, errors, flat memory."""
 
-import io
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import hearing as hearing_module
 import numpy as np
@@ -14,7 +14,7 @@ from speech_emotion.audio import load
 
 
 def sound(data: bytes, name: str = "voice.wav") -> Sound:
-    return Sound.of(name, io.BytesIO(data), name)
+    return Sound.of(name, data, name)
 
 
 def heard(classifier: Classifier, data: bytes) -> Hearing:
@@ -75,6 +75,37 @@ def test_a_long_sound_is_worked_out_in_slices_and_keeps_a_small_outline(
     assert len(analysis.hearing.windows) == len(classifier.timeline(long, sample_rate=16_000))
 
 
+def test_what_was_cancelled_and_works_on_does_not_disturb_its_successor(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run of the page that Cancel ends is at its slice still when Go on begins anew."""
+    monkeypatch.setattr(hearing_module, "SLICE_SECONDS", 0)
+    given = sound(sounds.wav(np.tile(sounds.voice(10.0), 3)))
+    cancelled, successor = Analysis(classifier, given, None), Analysis(classifier, given, None)
+    while successor.hearing is None:
+        cancelled.step()
+        successor.step()
+    assert successor.hearing.answer == classifier.predict(given.data)
+
+
+def test_two_runs_of_the_page_work_at_one_sound_one_after_the_other(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any press starts a new run, which goes on with the same analysis while the old one is at its slice."""
+    monkeypatch.setattr(hearing_module, "SLICE_SECONDS", 0.001)
+    data = sounds.wav(np.tile(sounds.voice(10.0), 6))
+    analysis = Analysis(classifier, sound(data), None)
+
+    def run(_: int) -> None:
+        while analysis.hearing is None:
+            analysis.step()
+
+    with ThreadPoolExecutor(4) as runs:
+        list(runs.map(run, range(4)))
+    assert analysis.hearing is not None
+    assert list(analysis.hearing.windows) == classifier.timeline(data)
+
+
 def test_memory_does_not_grow_with_the_length(classifier: Classifier) -> None:
     def peak(seconds: int) -> int:
         data = sound(sounds.wav(np.tile(sounds.voice(20.0), seconds // 20)))
@@ -123,8 +154,8 @@ def test_a_sound_is_known_by_its_content(classifier: Classifier) -> None:
 
 def test_for_playing_it_is_what_the_model_heard() -> None:
     heard_samples = load(VOICE).samples
-    wav = as_wav(io.BytesIO(VOICE), 0, 600)
+    wav = as_wav(VOICE, 0, 600)
     np.testing.assert_allclose(load(wav).samples, heard_samples, atol=2**-15)
-    part = as_wav(io.BytesIO(VOICE), 2.5, 3.0)
+    part = as_wav(VOICE, 2.5, 3.0)
     np.testing.assert_allclose(load(part).samples, heard_samples[40_000:88_000], atol=2**-15)
-    assert load(as_wav(io.BytesIO(VOICE), 9.0, 600)).seconds == pytest.approx(0.3, abs=0.01)
+    assert load(as_wav(VOICE, 9.0, 600)).seconds == pytest.approx(0.3, abs=0.01)

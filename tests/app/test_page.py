@@ -295,7 +295,7 @@ def test_cancel_stops_and_go_on_goes_on(hears: Classifier) -> None:
 
 def test_a_rerun_goes_on_where_the_last_one_was(hears: Classifier) -> None:
     state = session.Session()
-    sound = session.Sound.of("voice.wav", io.BytesIO(VOICE), "1")
+    sound = session.Sound.of("voice.wav", VOICE, "1")
     state.keep(sound)
     analysis = state.work_on((sound.sha256, ""), sound)
     assert state.work_on((sound.sha256, ""), sound) is analysis
@@ -423,7 +423,7 @@ def test_what_is_kept_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MOST_KEPT", 2)
     state = session.Session()
     for number in range(6):
-        sound = session.Sound.of(f"{number}.wav", io.BytesIO(VOICE + bytes([number])), str(number))
+        sound = session.Sound.of(f"{number}.wav", VOICE + bytes([number]), str(number))
         state.keep(sound)
         state.hearings[sound.sha256, ""] = session.Hearing(sound.name, sound.sha256)
     assert [sound.name for sound in state.kept.values()] == ["4.wav", "5.wav"]

@@ -21,7 +21,7 @@ VOICE = sounds.wav(sounds.voice(6.0))
 
 
 def hearing(classifier: Classifier, name: str, data: bytes) -> Hearing:
-    analysis = Analysis(classifier, Sound.of(name, io.BytesIO(data), name), None)
+    analysis = Analysis(classifier, Sound.of(name, data, name), None)
     while analysis.hearing is None:
         analysis.step()
     return analysis.hearing
