@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 
+import about
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -72,6 +73,18 @@ def test_the_readme_states_the_headline_and_the_gap_between_the_sexes() -> None:
     assert f"**{result.uar} %**" in README
     assert f"women's voices ({women} %) than on men's ({men} %)" in " ".join(README.split())
     assert f"UAR {women} against {men} %" in (ROOT / "docs/limits.md").read_text(encoding="utf-8")
+
+
+def test_the_app_states_what_is_found_in_recordings_from_elsewhere() -> None:
+    found = [
+        json.loads((ROOT / f"results/enrolled/{name}-{name}-unheard-compact.json").read_text())["ways"]
+        for name in ("nemo", "emotiontts-ko", "emospeech-in")
+    ]
+    plain, enrolled = (
+        sorted(round(100 * ways[way]["uar"]["mean"]) for ways in found) for way in ("plain", "60s")
+    )
+    assert f"right {plain[0]} to {plain[-1]} times in 100" in about.ELSEWHERE
+    assert f"profile of the voice {enrolled[0]} to {enrolled[-1]} times" in about.ELSEWHERE
 
 
 def test_the_page_on_live_sound_states_the_delays_that_were_measured() -> None:

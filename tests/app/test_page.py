@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import about
 import numpy as np
 import pytest
 import session
@@ -400,7 +401,9 @@ def test_the_score_stands_beside_the_name(monkeypatch: pytest.MonkeyPatch, tmp_p
     use(monkeypatch, tmp_path, metrics=metrics)
     page = visit()
     expected = "finds the acted emotion 70 times in 100 (95 % interval 66 to 75) in voices of 24 actors it never heard"
-    assert page.caption[0].value == f"Model **stand-in**: {expected}; guessing, 12.5 times."
+    assert (
+        page.caption[0].value == f"Model **stand-in**: {expected}; guessing, 12.5 times. {about.ELSEWHERE}."
+    )
     recalls = {row["emotion"]: row["found, %"] for row in table(page)}
     assert recalls == {"😢 sad": 53.6, "😠 angry": 81.9}
 
