@@ -368,7 +368,10 @@ def evaluate(
     ] = None,
     enrolled: Annotated[
         bool,
-        typer.Option("--enrolled", help="With profiles of the tested speakers' own voices: OUT/enrolled."),
+        typer.Option(
+            "--enrolled",
+            help="With profiles of the tested voices, and of others of the corpus: OUT/enrolled.",
+        ),
     ] = False,
     ensemble: Annotated[
         list[Path] | None,
