@@ -130,13 +130,17 @@ def test_a_corpus_without_some_emotions_has_both_scores_and_comes_after_the_ravd
     assert text.index("## RAVDESS speech") < text.index("## nEMO")
 
 
-def test_the_best_system_is_compared_speaker_by_speaker(result: Result) -> None:
-    worse = {speaker: replace(group, mean=group.mean - 0.1) for speaker, group in result.per_actor.items()}
-    other = replace(result, model="baseline", uar=Score(0.8, None, None), per_actor=worse)
-    text = report.results_text([other, result], results_link=".")
-    assert (
-        "- luna5, fake-cnn minus baseline: +10.0 [+10.0, +10.0], better for 24 and worse for 0 of 24 speakers"
-    ) in text
+def test_each_system_is_compared_with_the_next_best_speaker_by_speaker(result: Result) -> None:
+    def worse(model: str, by: float) -> Result:
+        actors = {name: replace(group, mean=group.mean - by) for name, group in result.per_actor.items()}
+        return replace(result, model=model, uar=Score(0.9 - by, None, None), per_actor=actors)
+
+    text = report.results_text([worse("last", 0.3), worse("middle", 0.1), result], results_link=".")
+    company = "better for 24 and worse for 0 of 24 speakers"
+    assert [line for line in text.splitlines() if "minus" in line] == [
+        f"- luna5, fake-cnn minus middle: +10.0 [+10.0, +10.0], {company}",
+        f"- luna5, middle minus last: +20.0 [+20.0, +20.0], {company}",
+    ]
     assert "minus" not in report.results_text([result], results_link=".")
 
 

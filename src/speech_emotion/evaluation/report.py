@@ -7,7 +7,7 @@ a bootstrap over speakers. Leaky protocols have a table of their own and say LEA
 import os
 import re
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -180,11 +180,11 @@ def _their_row(anchor: anchors.Anchor) -> tuple[str, ...]:
 
 
 def _paired(results: Sequence[Result]) -> list[str]:
-    """The best system of each protocol against the others, speaker by speaker: sharper than two intervals."""
+    """The systems of each protocol, each against the next best, speaker by speaker: sharper than two intervals."""
     by_protocol: dict[str, list[Result]] = {}
     for result in results:
         by_protocol.setdefault(result.protocol, []).append(result)
-    lines = [_paired_line(best, other) for best, *others in by_protocol.values() for other in others]
+    lines = [_paired_line(*pair) for ranked in by_protocol.values() for pair in pairwise(ranked)]
     return [_PAIRED_EXPLANATION, "", *lines, ""] if lines else []
 
 
