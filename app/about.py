@@ -18,8 +18,8 @@ LAW = (
 )
 # UAR of the shipped model on three corpora that it never learned from, without a profile and with one of a minute.
 ELSEWHERE = (
-    "On recordings from Poland, Korea and India it was right 7 to 21 times in 100, and nearly as sure of itself; with "
-    "a profile of the voice 14 to 29 times"
+    "On recordings from Poland, Korea and India it was right 7 to 21 times in 100, and far too sure of itself; with a "
+    "profile of the voice 14 to 29 times"
 )
 NOT_FOR = (
     "It does not read what a person feels. Do not use it to decide about people: in hiring, at work, in education, "
@@ -35,8 +35,8 @@ def score(info: ModelInfo) -> str:
     low, high = uar.get("ci95") or (uar["mean"], uar["mean"])
     return (
         f"finds the acted emotion {100 * uar['mean']:.0f} times in 100 (95 % interval {100 * low:.0f} to "
-        f"{100 * high:.0f}) in voices of {info.metrics.get('n_speakers')} actors it never heard; guessing, "
-        f"{100 / len(info.labels):.1f} times"
+        f"{100 * high:.0f}) in voices of {info.metrics.get('n_speakers')} actors, trained without those it is tested "
+        f"on; guessing finds {100 / len(info.labels):.1f}"
     )
 
 
@@ -127,5 +127,5 @@ def _recalls(info: ModelInfo) -> None:
                 format="%.1f", min_value=0, max_value=100, width="medium"
             )
         },
-        alt="How often the model finds each emotion, in percent, on speakers it never heard.",
+        alt="How often each emotion is found, in percent, in voices that were not learned from.",
     )

@@ -181,7 +181,7 @@ def test_it_is_written_apart_and_says_what_it_used(found: Enrolled, tmp_path: Pa
 def test_lines_for_a_terminal(found: Enrolled) -> None:
     plain, minute, *_ = found.lines()
     assert plain == f"without a profile: UAR {found.ways['plain'].uar}, ECE {found.ways['plain'].ece}"
-    assert minute.startswith("60 s of any speech: UAR ")
+    assert minute.startswith("up to 60 s of any speech: UAR ")
     assert minute.endswith(" a speaker")
 
 

@@ -79,8 +79,8 @@ def test_what_is_not_known_is_not_claimed() -> None:
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [
-        ({}, "nothing: random weights"),
-        ({"init": "fresh"}, "nothing: random weights"),
+        ({}, "random weights"),
+        ({"init": "fresh"}, "random weights"),
         ({"init": "imagenet"}, "torchvision's ImageNet weights"),
         ({"init": "/somebody/runs/trunk.safetensors"}, "`trunk.safetensors`"),
         (
@@ -97,7 +97,7 @@ def test_what_is_not_known_is_not_claimed() -> None:
 def test_what_it_begins_with(recipe: dict[str, Any], said: str) -> None:
     assert row(card(recipe=recipe), "begins with") == said
     pair = recipe | {"second": {"name": "small"}, "second_weight": 0.3}
-    said_of_second = ". Beside it small, 30 % of the logits: nothing: random weights"
+    said_of_second = ". The network small beside it, with 30 % of the logits, began with random weights"
     assert row(card(recipe=pair), "begins with") == said + said_of_second
 
 

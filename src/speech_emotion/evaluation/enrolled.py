@@ -53,8 +53,8 @@ class Way:
 PLAIN: Final = Way("plain", "without a profile", 0.0)
 WAYS: Final = (
     PLAIN,
-    Way("60s", "60 s of any speech", 60.0),
-    Way("20s", "20 s of any speech", 20.0),
+    Way("60s", "up to 60 s of any speech", 60.0),
+    Way("20s", "up to 20 s of any speech", 20.0),
     Way("neutral", "up to 60 s of neutral and calm speech", 60.0, ("neutral", "calm")),
     Way("place", "5 min of other people of the corpus", 300.0, of_others=True),
 )
@@ -286,11 +286,14 @@ def section(folder: Path) -> str:
 _EXPLANATION: Final = (
     "With a profile of the tested speaker, made of recordings of theirs without labels: a track of its own, **not to "
     "be compared** with the tables above. Percent, and points for the speakers' own UAR with a profile minus without. "
+    "Whoever has less speech than a profile is to have is enrolled with all of it, and whoever has less than 10 s "
+    "answers without a profile: 'profiles' says how many were made, and these scores are of everybody. "
     "'UAR, other clips' and 'without profile' are over the clips that the speaker's profile was not made of. The "
     "profile of other people, who are tested by the same model, is one of the place: its people, microphones and rooms."
 )
 _HEADER: Final = (
     "profile",
+    "profiles",
     "UAR",
     "ECE",
     "gain by speaker",
@@ -311,7 +314,8 @@ def _row(outcome: Mapping[str, Any]) -> tuple[str, ...]:
         gain = f"{mean} [{low}, {high}]"
         counts = f"{found['n_better']}, {found['n_worse']} of {found['n_speakers']}"
     among_spoken = [_score(outcome["uar_among_spoken"])] if outcome.get("uar_among_spoken") else []
-    row = (outcome["title"], _score(outcome["uar"]), _score(outcome["ece"]), gain, counts, *others)
+    profiles = str(outcome["n_profiles"] or "–")
+    row = (outcome["title"], profiles, _score(outcome["uar"]), _score(outcome["ece"]), gain, counts, *others)
     return (*row, *among_spoken)
 
 
