@@ -29,7 +29,6 @@ NO_ANSWER: Final = {
     "too_short": "There is too little sound for an answer.",
 }
 COMPLAINTS: Final = {
-    "audio_decode": "This is no sound that can be read, or it is damaged. Export it again, as WAV, MP3 or M4A.",
     "audio_too_short": "There are no samples in it. Record or export it again.",
     "audio_too_large": "It is longer, or has more channels or a stranger sample rate, than can be heard. Cut it up.",
     "invalid_waveform": "Its numbers are no sound (NaN, infinity or far beyond full scale). Export it again.",
@@ -39,8 +38,8 @@ MOST_PLAYED: Final = 600  # seconds in the player at once
 
 
 def hundredths(share: float | None) -> float | None:
-    """For `share_column`."""
-    return None if share is None else 100 * share
+    """For `share_column`: never 100 % of what is not, as `charts.percent`."""
+    return None if share is None else 100 * share if share == 1 else min(100 * share, 99.4)
 
 
 def share_column() -> Any:
@@ -62,8 +61,11 @@ def capital(text: str) -> str:
 
 
 def in_plain_words(error: SpeechEmotionError) -> str:
-    """What is wrong with a sound, and what to do, for whoever gave it."""
-    return COMPLAINTS.get(error.code) or plain(capital(str(error)))
+    """What is wrong with a sound, and what to do, for whoever gave it; no Markdown."""
+    if error.code == "audio_decode":
+        reason, *_ = re.split(r"; |\. Pass ", str(error))
+        return f"{capital(reason)}. Export it again, as WAV, MP3 or M4A."
+    return COMPLAINTS.get(error.code) or capital(str(error))
 
 
 def or_else(answer: Prediction) -> str:
@@ -77,8 +79,9 @@ def show(
     st.html(f"<h2 class='se-name'>{html.escape(chosen.name)}</h2>")
     if chosen.answer is None:
         if chosen.error:
-            st.error(in_plain_words(chosen.error), icon="❌")
-            st.caption(f"In the words of the program: {plain(str(chosen.error))}")
+            st.error(plain(in_plain_words(chosen.error)), icon="❌")
+            if chosen.error.code in COMPLAINTS:
+                st.caption(f"In the words of the program: {plain(str(chosen.error))}")
         return
     answer, bars = st.columns([2, 3], gap="large")
     with answer:
@@ -95,7 +98,7 @@ def show(
             st.altair_chart(charts.bars(chosen.answer), alt="Probabilities: " + ", ".join(words) + ".")
     _player(sound, chosen, state)
     if chosen.windows and chosen.log_mel.size:
-        _pictures(chosen, state, info)
+        _pictures(sound, chosen, state, info)
 
 
 def _advice(chosen: Hearing) -> list[str]:
@@ -178,7 +181,9 @@ def _ranked(answer: Prediction) -> list[tuple[str, float]]:
 
 def _player(sound: Sound, chosen: Hearing, state: Session) -> None:
     """What the model heard; of a long sound, the part around the moment that was asked for."""
-    seconds, count = state.seek or (0.0, 0)
+    sound_id, seconds, count = state.seek or (sound.id, 0.0, 0)
+    if sound_id != sound.id:  # of one that is gone
+        seconds, count = 0.0, 0
     part = int(seconds // MOST_PLAYED)
     if state.played[:2] != (sound.sha256, part):
         wav = hearings.as_wav(sound.data, part * MOST_PLAYED, MOST_PLAYED)
@@ -197,18 +202,20 @@ def _player(sound: Sound, chosen: Hearing, state: Session) -> None:
         )
 
 
-def _pictures(chosen: Hearing, state: Session, info: ModelInfo) -> None:
+def _pictures(sound: Sound, chosen: Hearing, state: Session, info: ModelInfo) -> None:
     """Waveform, log-mel and timeline on one axis; a click plays from there; the same as a table."""
-    chart_key, table_key = f"picture-{chosen.sha256}", f"segments-{chosen.sha256}"
+    count = state.seek[2] if state.seek else 0
+    chart_key = f"picture-{chosen.sha256}-{count}"  # a new chart after each click, which may be at the same place again
+    table_key = f"segments-{chosen.sha256}"
     is_long = len(chosen.windows) > 1
 
     def seek_by_chart() -> None:
-        points = st.session_state[chart_key].selection.get("at") or []
-        state.play_from(points[0]["start"] if points else (state.seek or (0.0, 0))[0])  # the same again
+        if points := st.session_state[chart_key].selection.get("at"):
+            state.play_from(sound.id, points[0]["start"])
 
     def seek_by_table() -> None:
         if rows := st.session_state[table_key].selection.rows:
-            state.play_from(chosen.windows[rows[0]].start_seconds)
+            state.play_from(sound.id, chosen.windows[rows[0]].start_seconds)
 
     words = charts.in_words(chosen.windows)
     st.caption(

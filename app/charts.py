@@ -133,7 +133,13 @@ def timeline(
             color=alt.Color(
                 "emotion:N",
                 scale=alt.Scale(domain=known, range=[colour(name) for name in known]),
-                legend=alt.Legend(title=None, orient="bottom", columns=5, symbolType="square")
+                legend=alt.Legend(
+                    title=None,
+                    orient="bottom",
+                    columns=5,
+                    symbolType="square",
+                    labelExpr="replace(datum.label, '_', ' ')",
+                )
                 if legend
                 else None,
             ),

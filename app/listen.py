@@ -1,5 +1,6 @@
 """The first tab: give it sounds, see how far it is, read the answers, take them along."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,27 +12,50 @@ import streamlit as st
 import takeaway
 from hearing import Hearing, Sound
 from session import Key, Session
+from streamlit.delta_generator import DeltaGenerator
 
+from speech_emotion import SpeakerProfile
 from speech_emotion.model_info import ModelInfo
 
-CLUTTER: Final = (".", "Thumbs.db", "desktop.ini")  # how files begin that systems leave in folders
+CLUTTER: Final = (".", "Thumbs.db", "desktop.ini")  # how files and folders begin that systems leave
+SHOWN_SECONDS: Final = 1.0  # of work, after which what was heard is shown before the rest is worked out
 
 
-def tab(state: Session, info: ModelInfo) -> None:
+def tab(state: Session, info: ModelInfo) -> DeltaGenerator:
+    """All that is known; the place that it returns is where `work` shows what it works at."""
     _give(state)
     state.forget_old()
+    place, advice = st.empty(), st.empty()  # what is not written is cleared while `work` is at work
     if not state.sounds:
-        st.info("Upload a sound, record one, or press one of the sample voices.", icon="👆")
-        return
-    found = _heard(state)
-    if not found:
-        return
-    if len(found) > 1:
-        _table(state, found)
-    sound, hearing = _chosen(state, found)
-    plain = state.hearings.get((sound.sha256, "")) if state.active_profile else None
-    answers.show(sound, hearing, state, info, without_profile=plain)
-    _take_along([hearing for _, hearing in found], sound, hearing, state, info)
+        advice.info("Upload a sound, record one, or press one of the sample voices.", icon="👆")
+    if found := _heard(state):
+        if len(found) > 1:
+            _table(state, found)
+        sound, hearing = _chosen(state, found)
+        plain = state.hearings.get((sound.sha256, "")) if state.active_profile else None
+        answers.show(sound, hearing, state, info, without_profile=plain)
+        _take_along([hearing for _, hearing in found], sound, hearing, state, info)
+    return place
+
+
+def work(state: Session, place: DeltaGenerator) -> None:
+    """Work out what is missing, after all of the page is there: whoever presses anything meanwhile is heard at once."""
+    profile = state.active_profile
+    keys = _keys(state, profile)
+    missing = [key for key in keys if key not in state.hearings]
+    if todo := [key for key in missing if key not in state.cancelled]:
+        with place.container(border=True):
+            _work(state, todo, keys, profile)
+        st.rerun()
+    state.batch = ()
+    left = {key[0]: keys[key].name for key in missing}
+    if left:
+        with place.container(horizontal=True, vertical_alignment="center"):
+            st.text(
+                "Cancelled: "
+                + (f"{len(left)} sounds, of {len(state.sounds)}" if len(left) > 1 else left.popitem()[1])
+            )
+            st.button("Go on", on_click=state.cancelled.clear)
 
 
 def _give(state: Session) -> None:
@@ -50,9 +74,9 @@ def _give(state: Session) -> None:
             inside = st.file_uploader(
                 "All files of a folder, and of those in it", accept_multiple_files="directory", key="folder"
             )
-        state.take([*files, *(file for file in inside if not _name(file.name).startswith(CLUTTER))])
+        state.take([*files, *(file for file in inside if not _is_clutter(file.name))])
     with record:
-        state.record(recorder.recorder("Record your voice", key=f"recording-{state.generation}"))
+        state.record(recorder.recorder("Record your voice", key=f"recording-{state.recorders}"))
         st.markdown("Or try a synthetic sample voice, for which there is no right answer:")
         with st.container(horizontal=True):
             for file_name, label in session.SAMPLES.items():
@@ -62,45 +86,55 @@ def _give(state: Session) -> None:
             st.button("Forget recordings and samples", type="tertiary", icon="🧹", on_click=state.forget_kept)
 
 
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
+def _is_clutter(path: str) -> bool:
+    return any(part.startswith(CLUTTER) for part in path.split("/"))
+
+
+def _keys(state: Session, profile: SpeakerProfile | None) -> dict[Key, Sound]:
+    """What is to be heard: every sound, with the profile where there is one and without; short ones first."""
+    mine = session.profile_key(profile)
+    return {
+        (sound.sha256, which): sound
+        for sound in sorted(state.sounds, key=lambda sound: len(sound.data))
+        for which in dict.fromkeys([mine, ""])
+    }
 
 
 def _heard(state: Session) -> list[tuple[Sound, Hearing]]:
-    """The sounds with their hearings, worked out where they are missing, with progress, until somebody cancels."""
+    """The sounds whose hearings are there."""
     mine = session.profile_key(state.active_profile)
-    keys = {(sound.sha256, profile): sound for sound in state.sounds for profile in dict.fromkeys([mine, ""])}
-    place = st.empty()
-    if todo := [key for key in keys if key not in state.hearings and key not in state.cancelled]:
-        with place.container(border=True):
-            _work(state, todo, keys)
-    place.empty()
-    left = {keys[key].name for key in keys if key in state.cancelled and key not in state.hearings}
-    if left:
-        with place.container(horizontal=True, vertical_alignment="center"):
-            st.text(
-                "Cancelled: "
-                + (f"{len(left)} sounds, of {len(state.sounds)}" if len(left) > 1 else left.pop())
-            )
-            st.button("Go on", on_click=state.cancelled.clear)
     found = [(sound, state.hearings.get((sound.sha256, mine))) for sound in state.sounds]
     return [(sound, hearing.named(sound.name)) for sound, hearing in found if hearing]
 
 
-def _work(state: Session, todo: list[Key], keys: dict[Key, Sound]) -> None:
+def _work(state: Session, todo: list[Key], keys: dict[Key, Sound], profile: SpeakerProfile | None) -> None:
+    """Until all is done, or something new is worth being shown."""
+    waiting: dict[str, list[Key]] = {}
+    for key in todo:
+        waiting.setdefault(key[0], []).append(key)
+    state.batch = tuple(dict.fromkeys([*state.batch, *waiting]))
+    n_in_all = len(state.batch)
+    n_before, began = n_in_all - len(waiting), time.monotonic()
+
+    def is_news(n_done: int) -> bool:
+        return n_done > n_before and time.monotonic() - began > SHOWN_SECONDS
+
     bar = st.progress(0.0, "Listening …")
     st.button("Cancel", on_click=state.cancel, args=(todo,), icon="✋")
-    for n_done, key in enumerate(todo):
-        analysis = state.work_on(key, keys[key])
-        while analysis.hearing is None:
-            analysis.step()
-            bar.progress(
-                (n_done + analysis.share_done) / len(todo),
-                f"Listening … {charts.clock(analysis.seconds_done)} of sound"
-                + (f", {n_done + 1} of {len(todo)}" if len(todo) > 1 else ""),
-            )
-        state.hearings[key] = analysis.hearing
-        state.running = state.running_key = None
+    for n_done, its_keys in enumerate(waiting.values(), start=n_before):
+        for n_heard, key in enumerate(its_keys):
+            analysis = state.work_on(key, keys[key], profile if key[1] else None)
+            while analysis.hearing is None:
+                if is_news(n_done):
+                    return
+                analysis.step()
+                bar.progress(
+                    (n_done + (n_heard + analysis.share_done) / len(its_keys)) / n_in_all,
+                    f"Listening … {charts.clock(analysis.seconds_done)} of sound"
+                    + (f", {n_done + 1} of {n_in_all}" if n_in_all > 1 else ""),
+                )
+            state.hearings[key] = analysis.hearing
+            state.under_way.pop(key, None)
 
 
 def _table(state: Session, found: Sequence[tuple[Sound, Hearing]]) -> None:
@@ -116,17 +150,24 @@ def _table(state: Session, found: Sequence[tuple[Sound, Hearing]]) -> None:
         # A row number means something in this list of sounds alone: another list is another table.
         key=f"sounds-{state.n_shown}-{hash(tuple(ids))}",
         selection_default={"selection": {"rows": [ids.index(sound.id)]}},
-        column_config={"confidence": answers.share_column()},
+        column_config={
+            "sound": st.column_config.TextColumn(width="medium"),
+            "confidence": answers.share_column(),
+        },
         alt="One row a sound: its name, the answer with its confidence, what else it may be, its length, and remarks.",
     )
     st.caption("Choose a row to see and hear more of it.")
-    if event.selection.rows:
-        state.choose(ids[event.selection.rows[0]])
+    if event.selection.rows and (ticked := ids[event.selection.rows[0]]) != sound.id:
+        state.choose(ticked)
 
 
 def _chosen(state: Session, found: Sequence[tuple[Sound, Hearing]]) -> tuple[Sound, Hearing]:
-    """What is shown: the chosen sound, or the first that could be heard."""
+    """What is shown: the chosen sound, or of those that came with it, or of all, the first that could be heard."""
     by_id = {sound.id: (sound, hearing) for sound, hearing in found}
+    for sound_id in state.newest:
+        if sound_id in by_id and by_id[sound_id][1].answer:
+            state.choose(sound_id)
+            break
     if state.chosen in by_id:
         return by_id[state.chosen]
     return next((pair for pair in found if pair[1].answer), found[0])

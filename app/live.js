@@ -303,6 +303,7 @@ class Panel {
     if (!last) return;
     this.part.about.textContent = `The last answer, about the last ${fixed(last.end_seconds - last.start_seconds)} s only:`;
     this.part.about.hidden = false;
+    this.showAnswer(last);
     this.handOver({
       answers,
       warnings,
@@ -382,7 +383,8 @@ class Panel {
     const isMuted = this.part.panel.dataset.state === "muted" && answer.abstained === "no_speech";
     const key = answer.abstained ?? answer.label;
     const title = isMuted ? "muted" : this.words(key);
-    const sure = answer.label && `${percent(answer.confidence)} confident, then ${this.words(answer.runner_up)}`;
+    const second = answer.runner_up && `${this.words(answer.runner_up)} ${percent(answer.probabilities[answer.runner_up])}`;
+    const sure = answer.label && `${percent(answer.confidence)} confident${second ? `, then ${second}` : ""}`;
     const unsure = answer.emotions.length && `maybe ${answer.emotions.map((label) => this.words(label)).join(" or ")}`;
     const noVoice = isMuted ? "silence is sent until you unmute" : "no voice was heard";
     const silent = { no_speech: noVoice, too_short: "too little sound for an answer" }[key];

@@ -57,8 +57,14 @@ def panel(
     without a text is shown as it is. profile and hop_seconds count from the next Start on. The page reruns when
     listening ends; a rerun for any other reason does not disturb it.
     """
+    kept = f"{key}-session"
+
+    def keep() -> None:  # called before the page is run, which another click may end at any place
+        if document := st.session_state[key].session:
+            st.session_state[kept] = _session(document)
+
     base_path = st.get_option("server.baseUrlPath").strip("/")
-    shown = _element(
+    _element(
         key=key,
         data={
             "path": f"/{base_path}/api/stream" if base_path else "/api/stream",
@@ -68,11 +74,8 @@ def panel(
             "icons": dict(icons),
             "labels": dict(labels_text),
         },
-        on_session_change=lambda: None,
+        on_session_change=keep,
     )
-    kept = f"{key}-session"
-    if shown.session:
-        st.session_state[kept] = _session(shown.session)
     session: Session | None = st.session_state.get(kept)
     return session
 

@@ -24,7 +24,7 @@ def tab(state: Session, info: ModelInfo) -> None:
         f"Speak, and read along twice a second. Each answer is about the last {info.window_seconds:g} s, so the first "
         "one takes as long as that."
         + (
-            " Tuned to your voice."
+            " From the next Start on, tuned to your voice."
             if state.active_profile
             else " Make a profile in the tab *My voice* to tune it to you."
         )
@@ -43,6 +43,7 @@ def _show(heard: live.Session, info: ModelInfo) -> None:
     words = charts.in_words(windows)
     st.markdown(
         f"**The session that ended:** {charts.title(answer)}{share}, over all {charts.clock(heard.seconds)} of it"
+        + (", tuned to your voice" if heard.profile_seconds else "")
     )
     if heard.problem:
         st.warning(answers.plain(f"It did not end by Stop. {heard.problem}"), icon="⚠️")

@@ -35,10 +35,11 @@ if about.notice(info):
         ["🎧 Listen", "🎙️ Live", "👤 My voice", "ℹ️ Model and limits"]
     )
     with listening:
-        listen.tab(state, info)
+        place = listen.tab(state, info)
     with microphone_live:
         microphone.tab(state, info)
     with my_voice:
         voice.tab(state, info)
     with model:
         about.page(info)
+    listen.work(state, place)

@@ -32,10 +32,14 @@ Key = tuple[str, str]  # sha256 of a sound, and of the profile ("" without one)
 class Session:
     """`kept`: sounds that no widget holds; `uploaded`: those in the uploaders. Both by `Sound.id`, as they came.
 
-    chosen: the id of the sound that is shown; n_shown: how often a new one chose itself.
-    seek: the second at which its player starts, and how often that was asked for. played: sha256, part and WAV of it.
-    recording: the id of what the recorder holds. generation: of the recorders, which forget only as other widgets.
-    cancelled: what is not to be worked out until it is asked for again.
+    chosen: the id of the sound that is shown; newest: those that came with it, until one is chosen by hand or heard;
+    n_shown: how often new ones chose themselves. seek: the id of the sound whose player starts at this second, and how
+    often that was asked for. played: sha256, part and WAV of what it has.
+    recording: the id of what the recorder holds. recorders, enrolments: how many there were of the widgets that record
+    and enrol; they forget what they hold only as new ones.
+    under_way: what runs of the page have begun; batch: sha256 of the sounds that are worked out in one go.
+    cancelled: what is not to be worked out until it is asked for again, or its sound given again.
+    left_out: why recordings are not in the profile.
     """
 
     kept: dict[str, Sound] = field(default_factory=dict)
@@ -43,16 +47,19 @@ class Session:
     hearings: dict[Key, Hearing] = field(default_factory=dict)
     chosen: str | None = None
     n_shown: int = 0
-    seek: tuple[float, int] | None = None
+    newest: tuple[str, ...] = ()
+    seek: tuple[str, float, int] | None = None
     played: tuple[str, int, bytes] = ("", 0, b"")
     recording: str | None = None
     n_recordings: int = 0
-    generation: int = 0
-    running: Analysis | None = None
-    running_key: Key | None = None
+    recorders: int = 0
+    enrolments: int = 0
+    under_way: dict[Key, Analysis] = field(default_factory=dict)
+    batch: tuple[str, ...] = ()
     cancelled: set[Key] = field(default_factory=set)
     profile: SpeakerProfile | None = None
     uses_profile: bool = True
+    left_out: tuple[str, ...] = ()
 
     @property
     def active_profile(self) -> SpeakerProfile | None:
@@ -65,21 +72,24 @@ class Session:
     def choose(self, sound_id: str) -> None:
         """Show another sound, from its beginning and silently."""
         if sound_id != self.chosen:
-            self.chosen, self.seek = sound_id, None
+            self.chosen, self.newest, self.seek = sound_id, (), None
 
-    def show(self, sound_id: str) -> None:
-        """Choose a sound that has just come, whatever was ticked in the table."""
-        self.choose(sound_id)
+    def show(self, *sounds: Sound) -> None:
+        """Choose the first of `sounds`, which were just given, whatever was ticked or cancelled."""
+        self.choose(sounds[0].id)
+        self.newest = tuple(sound.id for sound in sounds)
         self.n_shown += 1
+        given = {sound.sha256 for sound in sounds}
+        self.cancelled = {key for key in self.cancelled if key[0] not in given}
 
-    def play_from(self, seconds: float) -> None:
-        _, count = self.seek or (0.0, 0)
-        self.seek = seconds, count + 1
+    def play_from(self, sound_id: str, seconds: float) -> None:
+        _, _, count = self.seek or ("", 0.0, 0)
+        self.seek = sound_id, seconds, count + 1
 
     def keep(self, sound: Sound) -> None:
         """Add a sound and show it; the oldest go when there are too many."""
         self.kept[sound.id] = sound
-        self.show(sound.id)
+        self.show(sound)
         while len(self.kept) > MOST_KEPT:
             del self.kept[next(iter(self.kept))]
 
@@ -97,11 +107,14 @@ class Session:
         """The sounds in the uploaders; each is looked at once, however often the page runs, and a new one is shown."""
         known = self.uploaded
         self.uploaded = {
-            file.file_id: known.get(file.file_id) or Sound.of(file.name, file.getvalue(), file.file_id)
+            file.file_id: known.get(file.file_id)
+            or Sound.of(
+                file.name.replace("%22", '"'), file.getvalue(), file.file_id
+            )  # as browsers send quotes
             for file in uploads
         }
-        if new := [sound_id for sound_id in self.uploaded if sound_id not in known]:
-            self.show(new[0])
+        if new := [sound for sound_id, sound in self.uploaded.items() if sound_id not in known]:
+            self.show(*new)
 
     def forget_old(self) -> None:
         """Let go of what belongs to no sound that is there; of hearings the newest stay, for an undo."""
@@ -109,21 +122,21 @@ class Session:
         absent = [key for key in self.hearings if key[0] not in present]
         for key in absent[: max(len(absent) - MOST_HEARINGS, 0)]:
             del self.hearings[key]
-        if self.running_key and self.running_key[0] not in present:
-            self.running = self.running_key = None
+        self.under_way = {key: analysis for key, analysis in self.under_way.items() if key[0] in present}
         if self.played[0] not in present:
             self.played = "", 0, b""
 
-    def work_on(self, key: Key, sound: Sound) -> Analysis:
+    def work_on(self, key: Key, sound: Sound, profile: SpeakerProfile | None) -> Analysis:
         """The analysis of `sound`, gone on with where an earlier run of the page left it."""
-        if self.running is None or self.running_key != key:
-            profile = self.active_profile if key[1] else None
-            self.running, self.running_key = Analysis(shared.classifier(), sound, profile), key
-        return self.running
+        if key not in self.under_way:
+            self.under_way[key] = Analysis(shared.classifier(), sound, profile)
+        return self.under_way[key]
 
     def cancel(self, keys: Collection[Key]) -> None:
         self.cancelled |= set(keys)
-        self.running = self.running_key = None
+        self.batch = ()
+        for key in keys:
+            self.under_way.pop(key, None)
 
     def forget_kept(self) -> None:
         """Recordings and samples, with everything that was made of them."""
@@ -131,14 +144,15 @@ class Session:
         self.kept.clear()
         self.hearings = {key: hearing for key, hearing in self.hearings.items() if key[0] not in gone}
         self.recording = None
-        self.generation += 1
+        self.recorders += 1
         self.forget_old()
 
     def forget_profile(self) -> None:
         """The profile, the recording it was made of, and what was heard with it."""
         self.hearings = {key: hearing for key, hearing in self.hearings.items() if not key[1]}
-        self.profile = None
-        self.generation += 1
+        self.under_way = {key: analysis for key, analysis in self.under_way.items() if not key[1]}
+        self.profile, self.left_out = None, ()
+        self.enrolments += 1
 
 
 def current() -> Session:

@@ -21,6 +21,7 @@ from speech_emotion.model_info import ModelInfo
 from speech_emotion.rest import REST_LIMITS
 
 PICTURE_SCALE: Final = 2.0  # pixels a point
+MOST_NAME: Final = 60  # letters
 
 
 def json_document(hearings: Sequence[Hearing], info: ModelInfo, profile_seconds: float | None) -> str:
@@ -59,7 +60,7 @@ def picture(hearing: Hearing, info: ModelInfo, profile_seconds: float | None) ->
     import vl_convert  # brings a JavaScript engine: a second, and only for whoever asks for a picture
 
     title = alt.TitleParams(
-        f"{hearing.name}: {hearing.answer}",
+        f"{_short(hearing.name)}: {hearing.answer}",
         subtitle=f"speech-emotion {speech_emotion.__version__}, model {info.name} ({info.sha256[:12]}), windows of "
         f"{info.window_seconds:g} s, one every {info.hop_seconds:g} s"
         + (f", profile of {profile_seconds:.0f} s" if profile_seconds else ""),
@@ -69,6 +70,11 @@ def picture(hearing: Hearing, info: ModelInfo, profile_seconds: float | None) ->
     chart = chart.properties(title=title, width=900, padding=16)
     png: bytes = vl_convert.vegalite_to_png(chart.to_json(), scale=PICTURE_SCALE)
     return png
+
+
+def _short(name: str) -> str:
+    """`name` with an end that tells it apart, in a line of a picture."""
+    return name if len(name) <= MOST_NAME else f"{name[: MOST_NAME // 2]}…{name[1 - MOST_NAME // 2 :]}"
 
 
 def python_snippet(name: str, *, with_profile: bool, is_long: bool) -> str:

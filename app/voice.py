@@ -47,18 +47,18 @@ def _make(state: Session, info: ModelInfo) -> None:
     with record:
         with st.container(border=True):
             st.markdown(f"**Read this in your ordinary voice, or talk about your day:**\n\n{PASSAGE}")
-        recording = recorder.recorder("Record 30 s or more", key=f"enrolment-{state.generation}")
+        recording = recorder.recorder("Record 30 s or more", key=f"enrolment-{state.enrolments}")
         files = st.file_uploader(
             "Or recordings of yours, 30 s or more in all",
             accept_multiple_files=True,
-            key=f"enrolment-files-{state.generation}",
+            key=f"enrolment-files-{state.enrolments}",
         )
         sources = [*([recording] if recording else []), *files]
         if sources and st.button("Make my profile", type="primary", icon="👤"):
             _enrol(state, sources)
     with load:
         saved = st.file_uploader(
-            "Or a profile that you saved", type="json", key=f"profile-file-{state.generation}"
+            "Or a profile that you saved", type="json", key=f"profile-file-{state.enrolments}"
         )
         if saved and st.button("Use this profile", icon="📂"):
             _load(state, saved, info)
@@ -66,7 +66,7 @@ def _make(state: Session, info: ModelInfo) -> None:
 
 def _enrol(state: Session, sources: Sequence[UploadedFile]) -> None:
     """A profile of all that can be heard; what cannot is named, and stops nobody."""
-    readable = []
+    readable, left_out = [], []
     with st.spinner("Listening to your voice …"):
         for source in sources:
             data = source.getvalue()
@@ -75,15 +75,21 @@ def _enrol(state: Session, sources: Sequence[UploadedFile]) -> None:
                     collections.deque(audio, maxlen=0)
                 readable.append(data)
             except SpeechEmotionError as error:
-                st.warning(
-                    f"Left out: {answers.plain(source.name)}. {answers.in_plain_words(error)}", icon="⚠️"
+                left_out.append(
+                    f"Left out: {answers.plain(f'{source.name}. {answers.in_plain_words(error)}')}"
                 )
         try:
             profile = shared.classifier().enrol(*readable)
         except SpeechEmotionError as error:
+            _warn(left_out)
             st.error(answers.plain(answers.capital(str(error))), icon="❌")
             return
-    _adopt(state, profile)
+    _adopt(state, profile, left_out)
+
+
+def _warn(left_out: Sequence[str]) -> None:
+    for words in left_out:
+        st.warning(words, icon="⚠️")
 
 
 def _load(state: Session, file: UploadedFile, info: ModelInfo) -> None:
@@ -99,8 +105,8 @@ def _load(state: Session, file: UploadedFile, info: ModelInfo) -> None:
     _adopt(state, profile)
 
 
-def _adopt(state: Session, profile: SpeakerProfile) -> None:
-    state.profile, state.uses_profile = profile, True
+def _adopt(state: Session, profile: SpeakerProfile, left_out: Sequence[str] = ()) -> None:
+    state.profile, state.uses_profile, state.left_out = profile, True, tuple(left_out)
     st.rerun()
 
 
@@ -108,6 +114,7 @@ def _have(state: Session, profile: SpeakerProfile) -> None:
     st.success(f"Your profile: {profile.seconds:.0f} s of speech in {profile.n_windows} windows.", icon="👤")
     for word in profile.warnings:
         st.warning(answers.warning(word), icon="⚠️")
+    _warn(state.left_out)
 
     def switch() -> None:  # called before the page is run again, whose first tab needs to know
         state.uses_profile = st.session_state.uses_profile
@@ -130,24 +137,26 @@ def _what_changes(state: Session) -> None:
     """The sounds of this visit, with the profile and without."""
     mine = session.profile_key(state.profile)
     pairs = [
-        (hearing, state.hearings[sha256, mine])
-        for (sha256, profile), hearing in state.hearings.items()
-        if not profile and (sha256, mine) in state.hearings
+        (sound.name, state.hearings.get((sound.sha256, "")), state.hearings.get((sound.sha256, mine)))
+        for sound in state.sounds
     ]
     rows = [
         {
-            "sound": tuned.name,
+            "sound": name,
             "without": charts.title(plain.answer),
             "sure": answers.hundredths(plain.answer.confidence),
             "with your profile": charts.title(tuned.answer),
             "sure ": answers.hundredths(tuned.answer.confidence),
         }
-        for plain, tuned in pairs
-        if plain.answer and tuned.answer
+        for name, plain, tuned in pairs
+        if plain and tuned and plain.answer and tuned.answer
     ]
     if rows:
         st.markdown("**What it changes**")
         share = answers.share_column()
-        st.dataframe(rows, hide_index=True, column_config={"sure": share, "sure ": share})
+        name = st.column_config.TextColumn(width="medium")
+        st.dataframe(rows, hide_index=True, column_config={"sound": name, "sure": share, "sure ": share})
+    elif state.sounds and not state.uses_profile:
+        st.caption("Use it, and see here what it changes.")
     else:
         st.caption("Give it sounds in the first tab, and see here what the profile changes.")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,10 @@ def test_a_click_in_the_timeline_plays_from_there(app_url: str, browser: Browser
     timeline.click(position={"x": 0.6 * box["width"], "y": 40})
     plays = "const sound = document.querySelector('audio'); return sound?.currentTime > 5 && !sound.paused"
     page.wait_for_function(f"() => {{ {plays} }}", timeout=15 * SECONDS)
+    page.evaluate("document.querySelector('audio').pause()")
+    page.wait_for_timeout(SECONDS)
+    timeline.click(position={"x": 0.6 * box["width"], "y": 40})  # the same again
+    page.wait_for_function(f"() => {{ {plays} }}", timeout=15 * SECONDS)
 
 
 def test_many_files_and_one_that_is_no_sound(app_url: str, browser: Browser) -> None:
@@ -205,6 +210,38 @@ def test_a_long_sound_shows_how_far_it_is_and_can_be_cancelled(
     assert page.locator(".se-answer").count() == 0
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_text("of sound")).to_be_visible(timeout=15 * SECONDS)
+
+
+def test_nothing_waits_for_a_long_sound(app_url: str, microphone: Browser, tmp_path: Path) -> None:
+    """While an hour is listened to, a live session ends, a short sound is answered and a profile is made."""
+    path = tmp_path / "hour.flac"
+    soundfile.write(path, np.tile(sounds.voice(20.0), 180), 16_000, subtype="PCM_16")
+    page = opened(microphone, app_url, permissions=["microphone"])
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Start", exact=True).click()
+    panel = page.locator("[data-part=panel]")
+    expect(panel).to_have_attribute("data-answers", re.compile("[1-9]"), timeout=30 * SECONDS)
+    page.get_by_role("tab", name="Listen").click()
+    page.locator("input[type=file]").first.set_input_files(path)
+    working = page.get_by_text("of sound")
+    expect(working).to_be_visible(timeout=60 * SECONDS)
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_text("The session that ended")).to_be_visible(timeout=15 * SECONDS)
+    page.get_by_role("tab", name="My voice").click()
+    page.locator("input[type=file]:not([webkitdirectory])").nth(1).set_input_files(
+        {"name": "me.wav", "mimeType": "audio/wav", "buffer": LONG}
+    )
+    page.get_by_role("button", name="Make my profile").click()
+    expect(page.get_by_text("Your profile: 12 s")).to_be_visible(timeout=15 * SECONDS)
+    page.get_by_role("tab", name="Listen").click()
+    page.get_by_role("button", name="A low voice").click()
+    expect(page.get_by_role("heading", name="demo-low.flac")).to_be_visible(timeout=15 * SECONDS)
+    expect(working).to_be_visible()
+    page.get_by_role("button").filter(has_text="Cancel").click()
+    expect(page.get_by_text("Cancelled: hour.flac")).to_be_visible(timeout=15 * SECONDS)
+    page.get_by_role("tab", name="Live").click()
+    expect(page.get_by_text("The session that ended")).to_be_visible()
 
 
 def test_a_file_beyond_the_limit_is_refused_in_words(app_url: str, browser: Browser, tmp_path: Path) -> None:

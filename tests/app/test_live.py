@@ -343,7 +343,8 @@ def test_a_session_is_told_of_once_it_has_ended(ended: AppTest) -> None:
     assert not ended.exception
     told = [text.value for text in ended.markdown]
     assert any(
-        text.startswith("**The session that ended:** ") and text.endswith("over all 0:06.0 of it")
+        text.startswith("**The session that ended:** ")
+        and text.endswith("over all 0:06.0 of it, tuned to your voice")
         for text in told
     )
     assert any("Make a profile in the tab *My voice*" in text for text in told)

@@ -67,7 +67,7 @@ def table(page: AppTest) -> list[dict[str, Any]]:
 
 def profile_file(page: AppTest) -> str:
     """The key of the uploader of profiles, which is another one after each forgetting."""
-    return f"profile-file-{page.session_state['session'].generation}"
+    return f"profile-file-{page.session_state['session'].enrolments}"
 
 
 def shown(markdown: str) -> str:
@@ -132,7 +132,9 @@ def test_many_sounds_are_a_table_and_a_bad_one_stops_nobody(hears: Classifier) -
     rows = table(page)
     assert [row["sound"] for row in rows] == ["a.wav", "b.wav", "c.wav", "d.wav"]
     assert rows[1]["answer"] == "❌ not readable"
-    assert "no sound that can be read" in rows[1]["remarks"]
+    assert rows[1]["remarks"].startswith(
+        "This is not a sound that can be read: it looks like text that begins 'hello,"
+    )
     assert rows[2]["answer"] == "🔇 no speech"
     assert rows[2]["remarks"] == "quiet"
     for row, data in ((rows[0], VOICE), (rows[3], OTHER)):
@@ -144,8 +146,8 @@ def test_many_sounds_are_a_table_and_a_bad_one_stops_nobody(hears: Classifier) -
 
 def test_a_bad_sound_alone_says_what_it_is(hears: Classifier) -> None:
     page = give(visit(), wav("notes.wav", b"hello, no sound"))
-    assert "no sound that can be read" in page.error[0].value
-    assert "looks like text" in shown(texts(page))
+    assert "not a sound that can be read: it looks like text" in shown(page.error[0].value)
+    assert "Export it again, as WAV, MP3 or M4A." in shown(page.error[0].value)
     assert "curl" not in texts(page)
     assert not page.exception
 
@@ -246,6 +248,15 @@ def test_the_chosen_sound_stays_chosen_when_another_goes_and_a_new_one_is_shown(
     assert (state.chosen, state.n_shown) == ("recorded", 3)
 
 
+def test_of_new_sounds_the_first_that_can_be_heard_is_shown(hears: Classifier) -> None:
+    page = visit()
+    page.button(key="demo-low.flac").click().run()
+    page = give(page, wav("notes.wav", b"hello"), wav("voice.wav", VOICE))
+    assert "<h2 class='se-name'>voice.wav</h2>" in html(page)
+    page = give(page, wav("notes.wav", b"hello"))
+    assert "<h2 class='se-name'>notes.wav</h2>" in html(page)  # who gave one that cannot be heard is told so
+
+
 def test_a_new_sound_is_shown_whatever_was_ticked(hears: Classifier) -> None:
     page = give(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
     assert "<h2 class='se-name'>a.wav</h2>" in html(page)
@@ -258,11 +269,22 @@ def test_a_new_sound_is_shown_whatever_was_ticked(hears: Classifier) -> None:
 def test_a_seek_is_over_when_another_sound_is_chosen() -> None:
     state = session.Session()
     state.choose("a")
-    state.play_from(7.0)
-    state.play_from(7.0)
-    assert state.seek == (7.0, 2)  # asked for again, it plays again
+    state.play_from("a", 7.0)
+    state.play_from("a", 7.0)
+    assert state.seek == ("a", 7.0, 2)  # asked for again, it plays again
     state.choose("b")
     assert state.seek is None
+
+
+def test_a_seek_is_over_when_its_sound_goes(hears: Classifier) -> None:
+    page = give(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
+    state: session.Session = page.session_state["session"]
+    state.play_from(state.chosen or "", 4.0)
+    page.run()
+    assert page.get("audio")[0].proto.autoplay
+    page = give(page, wav("b.wav", OTHER))
+    (player,) = page.get("audio")
+    assert (player.proto.autoplay, player.proto.start_time) == (False, 0)
 
 
 def test_lines_to_copy_fit_the_sound(hears: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,18 +301,25 @@ def test_lines_to_copy_fit_the_sound(hears: Classifier, monkeypatch: pytest.Monk
 
 
 def test_cancel_stops_and_go_on_goes_on(hears: Classifier) -> None:
-    page = visit()
+    page = give(visit(), wav("voice.wav", VOICE), wav("other.wav", OTHER), wav("silence.wav", SILENCE))
     state: session.Session = page.session_state["session"]
-    state.cancel([(hashlib.sha256(data).hexdigest(), "") for data in (VOICE, OTHER)])
-    give(page, wav("voice.wav", VOICE))
+
+    def cancel(*sounds: bytes) -> None:
+        keys = [(hashlib.sha256(data).hexdigest(), "") for data in sounds]
+        for key in keys:
+            del state.hearings[key]
+        state.cancel(keys)
+        page.run()
+
+    cancel(VOICE)
     assert "Cancelled: voice.wav" in texts(page)
-    assert "class='se-answer'" not in html(page)
-    give(page, wav("voice.wav", VOICE), wav("other.wav", OTHER), wav("silence.wav", SILENCE))
+    cancel(OTHER)
     assert "Cancelled: 2 sounds, of 3" in texts(page)
     assert "Nobody was heard" in html(page)
-    give(page, wav("voice.wav", VOICE))
+    assert len(page.dataframe) == 0
     next(button for button in page.button if button.label == "Go on").click().run()
-    assert "class='se-answer'" in html(page)
+    assert [row["sound"] for row in table(page)] == ["voice.wav", "other.wav", "silence.wav"]
+    assert "Cancelled" not in texts(page)
     assert not page.exception
 
 
@@ -298,12 +327,41 @@ def test_a_rerun_goes_on_where_the_last_one_was(hears: Classifier) -> None:
     state = session.Session()
     sound = session.Sound.of("voice.wav", VOICE, "1")
     state.keep(sound)
-    analysis = state.work_on((sound.sha256, ""), sound)
-    assert state.work_on((sound.sha256, ""), sound) is analysis
+    analysis = state.work_on((sound.sha256, ""), sound, None)
+    assert state.work_on((sound.sha256, ""), sound, None) is analysis
     state.cancel([(sound.sha256, "")])
-    assert state.work_on((sound.sha256, ""), sound) is not analysis
+    assert state.work_on((sound.sha256, ""), sound, None) is not analysis
     state.forget_kept()  # what was under way holds no sound that is gone
-    assert state.running is None
+    assert state.under_way == {}
+
+
+def test_a_sound_that_is_given_again_is_not_cancelled_any_more(hears: Classifier) -> None:
+    page = visit()
+    state: session.Session = page.session_state["session"]
+    low = session.sample("demo-low.flac")
+    state.cancel([(sha256, "") for sha256 in (low.sha256, hashlib.sha256(VOICE).hexdigest())])
+    page = give(page, wav("voice.wav", VOICE))
+    assert "class='se-answer'" in html(page)
+    state.cancel([(low.sha256, "")])
+    page.button(key="demo-low.flac").click().run()
+    assert "<h2 class='se-name'>demo-low.flac</h2>" in html(page)
+    assert "Cancelled" not in texts(page)
+
+
+def test_forgetting_a_profile_leaves_recordings_and_forgetting_recordings_leaves_enrolments(
+    hears: Classifier,
+) -> None:
+    page = visit()
+    page.audio_input(key="recording-0").set_value(wav("recording.wav", VOICE))
+    page.audio_input(key="enrolment-0").set_value(wav("me.wav", sounds.wav(sounds.voice(14.0)))).run()
+    page.button(key="demo-low.flac").click().run()
+    next(button for button in page.button if button.label == "Forget recordings and samples").click().run()
+    next(button for button in page.button if button.label == "Make my profile").click().run()
+    page.audio_input(key="recording-1").set_value(wav("recording.wav", VOICE)).run()
+    next(button for button in page.button if button.label == "Forget it").click().run()
+    state: session.Session = page.session_state["session"]
+    assert [sound.name for sound in state.sounds] == ["recording 2.wav"]
+    assert "class='se-answer'" in html(page)
 
 
 def test_a_profile_is_made_used_switched_off_taken_along_and_forgotten(hears: Classifier) -> None:
@@ -376,6 +434,7 @@ def test_a_recording_that_is_none_is_named_and_the_others_make_the_profile(hears
     page.file_uploader(key="enrolment-files-0").set_value([wav("notes.wav", b"hello"), good]).run()
     next(button for button in page.button if button.label == "Make my profile").click().run()
     assert page.session_state["session"].profile is not None
+    assert "Left out: notes.wav" in shown(texts(page))
     page = visit()
     page.file_uploader(key="enrolment-files-0").set_value([wav("notes.wav", b"hello")]).run()
     next(button for button in page.button if button.label == "Make my profile").click().run()
