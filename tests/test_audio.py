@@ -394,6 +394,12 @@ class TestWarnings:
         assert load(tone(200, 0.50, 16_000), sample_rate=16_000).warnings == ("noisy",)
         assert load(tone(200, 1, 16_000, 1e-3), sample_rate=16_000).warnings == ("quiet",)
 
+    @pytest.mark.parametrize("offset", [0.005, 0.02, -0.1])
+    def test_the_offset_of_a_sound_card_is_no_noise_and_no_loudness(self, offset: float) -> None:
+        assert load(VOICE / 4 + np.float32(offset), sample_rate=48_000).warnings == ()
+        faint = np.concatenate([tone(200, 1, 16_000, 1e-4), tone(200, 1, 16_000, 0.004)]) + np.float32(offset)
+        assert "quiet" in load(faint, sample_rate=16_000).warnings
+
     def test_channels_that_cancel_each_other(self) -> None:
         stereo = np.stack([VOICE, -0.9 * VOICE], axis=1)
         waveform = load(written(stereo, 48_000, "FLAC"))

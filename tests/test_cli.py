@@ -388,6 +388,14 @@ def test_closed_streams_make_no_traceback(shell: Shell, redirection: str) -> Non
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", ["info --model {0}", "predict --csv --model {0} voice.wav", "--help"])
+def test_a_full_disk_makes_no_traceback(shell: Shell, arguments: str) -> None:
+    command = f"{' '.join(COMMAND)} {arguments.format(shell.model)} > /dev/full"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "the output: No space left on device\n")
+
+
 def test_a_narrow_encoding_is_no_obstacle(shell: Shell) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = run("predict", "--model", str(shell.model), "voice.wav", env=environment)

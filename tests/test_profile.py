@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import standin
 import speech_emotion as ser
 from speech_emotion import classifier as classifier_module
 from speech_emotion.classifier import Classifier, load
-from speech_emotion.errors import AudioTooShortError, ModelError
+from speech_emotion.errors import AudioDecodeError, AudioTooShortError, ModelError
 from speech_emotion.model import EmotionModel, seal
 from speech_emotion.profile import WARNINGS, SpeakerProfile, shrunk, summarise, worth_of_population
 
@@ -108,6 +109,13 @@ def test_several_recordings_are_one_voice(tuned: Classifier, tmp_path: Path) -> 
         file.write_bytes(sounds.wav(half, RATE))
     heard = tuned.enrol(*halves)
     assert (heard.seconds, heard.n_windows) == (24.0, 20)
+
+
+def test_of_several_recordings_the_bad_one_is_named(tuned: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "good.wav").write_bytes(sounds.wav(VOICE, RATE))
+    (tmp_path / "notes.wav").write_text("hello")
+    with pytest.raises(AudioDecodeError, match=r"notes\.wav: this is not a sound"):
+        tuned.enrol(tmp_path / "good.wav", tmp_path / "notes.wav")
 
 
 def test_warnings_of_the_recordings_stand_on_it_once(tuned: Classifier) -> None:
@@ -228,6 +236,11 @@ def test_a_profile_that_cannot_be_written(profile: SpeakerProfile, tmp_path: Pat
         profile.save("me\0.json")
 
 
+def test_a_device_is_written_to_and_stays_one(profile: SpeakerProfile) -> None:
+    profile.save(os.devnull)
+    assert not Path(os.devnull).is_file()
+
+
 def test_a_profile_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot read the profile .*none\.json.*speech-emotion enrol"):
         SpeakerProfile.load(tmp_path / "none.json")
@@ -317,6 +330,14 @@ def test_numbers_that_the_model_cannot_take_are_refused(
 ) -> None:
     with pytest.raises(ModelError, match=rf"{complaint}.*speech-emotion enrol"):
         tuned.predict(CLIP, sample_rate=RATE, profile=dataclasses.replace(profile, **change))
+
+
+def test_numbers_that_no_voice_has_are_the_profile_s_fault(
+    tuned: Classifier, profile: SpeakerProfile
+) -> None:
+    wild = dataclasses.replace(profile, mean=(3e38,) * 16, deviation=(1e-38,) * 16)
+    with pytest.raises(ModelError, match=r"with this profile .* answers NaN"):
+        tuned.predict(CLIP, sample_rate=RATE, profile=wild)
 
 
 def test_a_model_without_enrolment_says_so(classifier: Classifier, profile: SpeakerProfile) -> None:

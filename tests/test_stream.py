@@ -149,6 +149,14 @@ def test_a_finished_stream_takes_no_more(classifier: Classifier) -> None:
             more()
 
 
+def test_a_chunk_that_is_refused_settles_nothing(classifier: Classifier) -> None:
+    stream = classifier.stream(sample_rate=RATE)
+    with pytest.raises(InvalidWaveformError):
+        stream.push(np.zeros(10, np.int64))
+    stereo = np.stack([VOICE, VOICE], axis=1)
+    assert stream.push(stereo) + stream.finish() == classifier.timeline(VOICE, sample_rate=RATE)
+
+
 def test_what_is_no_sound_is_refused(classifier: Classifier) -> None:
     with pytest.raises(InvalidWaveformError, match="above 0"):
         classifier.stream(sample_rate=0)

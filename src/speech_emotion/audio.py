@@ -222,28 +222,39 @@ class _Levels:
         self._rest = np.zeros(0, np.float32)  # fills no frame yet
         self._n_frames_at = np.zeros(200, np.int64)  # how many frames have -160, -159, … 39 dB
         self._n_values = self._n_full_scale = 0
-        self._power = self._mono_power = self._mono_peak = 0.0
+        self._power = self._mono_power = 0.0
+        self._mono_highest, self._mono_lowest = -np.inf, np.inf
+        self._n_frames, self._sum_of_means = 0, 0.0
 
     def add(self, samples: FloatArray, mono: FloatArray) -> None:
         n_channels = samples.shape[1]
         self._n_values += samples.size
         self._n_full_scale += int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
-        self._mono_peak = max(self._mono_peak, float(np.abs(mono).max(initial=0)))
+        self._mono_highest = max(self._mono_highest, float(mono.max(initial=-np.inf)))
+        self._mono_lowest = min(self._mono_lowest, float(mono.min(initial=np.inf)))
         if n_channels > 1:
             self._mono_power += float(np.square(mono).sum())
             self._power += float(np.square(samples).sum()) / n_channels**2  # if nothing is in common
         held = np.concatenate([self._rest, mono])
         n_whole = len(held) // self._n_frame * self._n_frame
         self._rest = held[n_whole:]
-        power = np.square(held[:n_whole].reshape(-1, self._n_frame)).mean(axis=1)  # (frame,)
+        frames = held[:n_whole].reshape(-1, self._n_frame).astype(np.float64)
+        power = np.square(frames - self._offsets(frames.mean(axis=1))[:, None]).mean(axis=1)  # (frame,)
         level_db = 10 * np.log10(power + 1e-16)
         np.add.at(self._n_frames_at, np.clip(level_db + 160, 0, 199).astype(int), 1)
+
+    def _offsets(self, means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """What a sound card adds to all samples: at each frame, whose `means` these are, the mean until then."""
+        sums = np.cumsum(np.concatenate([[self._sum_of_means], means]))
+        counts = self._n_frames + np.arange(1, len(means) + 1)
+        self._sum_of_means, self._n_frames = float(sums[-1]), self._n_frames + len(means)
+        return np.asarray(sums[1:] / counts)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         found = {
             "clipped": self._n_full_scale > CLIPPED_SHARE * self._n_values,
-            "quiet": self._mono_peak < QUIET_PEAK,
+            "quiet": (self._mono_highest - self._mono_lowest) / 2 < QUIET_PEAK,
             "noisy": self._is_noisy,
             "phase_cancelled": self._mono_power < CANCELLED_POWER * self._power,
         }

@@ -7,6 +7,7 @@ Prediction(happy 0.82, 0.00–3.42 s)
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from speech_emotion.audio import AudioStream, FloatArray, Source, open_audio
 from speech_emotion.audio import load as load_audio
-from speech_emotion.errors import AudioTooShortError
+from speech_emotion.errors import AudioTooShortError, SpeechEmotionError
 from speech_emotion.model import EmotionModel, ModelInfo, Scores
 from speech_emotion.prediction import Prediction, pool
 from speech_emotion.profile import SpeakerProfile, require_enrolment, summarise
@@ -79,7 +80,7 @@ class Classifier:
         warnings: list[str] = []
         seconds = 0.0
         for source in sources:
-            with open_audio(source, sample_rate=sample_rate) as audio:
+            with _named(source), open_audio(source, sample_rate=sample_rate) as audio:
                 heard_until = 0.0
                 for window, scores in self._spoken(audio):
                     voices.append(scores.voice[0])
@@ -119,6 +120,17 @@ class Classifier:
         for block in audio:
             yield from listener.push(block)
         yield from listener.finish()
+
+
+@contextmanager
+def _named(source: Source) -> Iterator[None]:
+    """Say which of several files it is that cannot be heard."""
+    try:
+        yield
+    except SpeechEmotionError as error:
+        if isinstance(source, str | os.PathLike) and (name := os.fsdecode(source)) not in str(error):
+            raise type(error)(f"{name}: {error}") from error
+        raise
 
 
 def load(model: str | os.PathLike[str] | None = None) -> Classifier:

@@ -4,6 +4,7 @@ Exit codes: 0 all answered, 1 some inputs failed (named on stderr), 2 usage, 130
 Every verb is thin and imports what is heavy inside itself, so that `--help` stays quick.
 """
 
+import errno
 import io
 import os
 import shlex
@@ -62,6 +63,19 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:  # a full disk, a folder that has gone
+        if isinstance(sys.stdout, io.TextIOWrapper) and not _can_flush(sys.stdout):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(f"{error.filename or 'the output'}: {error.strerror or error}")
+        sys.exit(1)
+
+
+def _can_flush(stream: io.TextIOWrapper) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _open_streams() -> None:
@@ -393,14 +407,16 @@ def evaluate(
 ) -> None:
     """Score the exported models on the speakers that they never heard, or audit a split."""
     if audit:
-        if runs or corpus or protocol:
-            raise typer.BadParameter("--audit takes a table alone: leave RUN, --corpus and --protocol out")
+        if runs or corpus or protocol or page or conditions or noise or enrolled or ensemble or ensemble_name:
+            raise typer.BadParameter(
+                "--audit takes a table alone, with --audio-root and --out: leave the rest out"
+            )
         _audit(audit, audio_root, out)
         return
     if audio_root:
         raise typer.BadParameter("--audio-root FOLDER goes with --audit")
     if ensemble:
-        if runs or corpus or protocol or conditions or enrolled:
+        if runs or corpus or protocol or conditions or noise or enrolled:
             raise typer.BadParameter("--ensemble takes tables of answers alone: leave RUN and --corpus out")
         _evaluate_ensemble(ensemble, ensemble_name, out or Path("results"), page)
         return
@@ -417,6 +433,10 @@ def evaluate(
         raise typer.BadParameter(f"--protocol is one of {', '.join(splits.names())}; got {protocol!r}")
     if noise and not conditions:
         raise typer.BadParameter("--noise FOLDER goes with --conditions")
+    if enrolled and (conditions or page):
+        raise typer.BadParameter("--enrolled measures that alone: leave --conditions and --page out")
+    _require_writable(out)
+    _require_writable(page.parent if page else out)
     if conditions:
         _evaluate_conditions(runs, corpus, protocol, noise, out, page)
         return
@@ -427,6 +447,23 @@ def evaluate(
         evaluation = score_protocol(runs, name, folder, protocol, progress=progress)
     words = ["speech-emotion", "evaluate", *map(str, runs), "--corpus", corpus, "--protocol", protocol]
     _write_evaluation(evaluation, words, out, page)
+
+
+def _require_writable(folder: Path) -> None:
+    """Before hours of listening, not after."""
+    from speech_emotion.errors import ConfigError
+
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        for path in missing:  # nothing may come of it
+            path.rmdir()
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be written to ({error.strerror}). Choose another one."
+        ) from error
 
 
 def _evaluate_ensemble(tables: list[Path], name: str | None, out: Path, page: Path | None) -> None:

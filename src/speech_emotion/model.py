@@ -61,7 +61,7 @@ class EmotionModel:
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> "EmotionModel":
         """The model at `path`, or the shipped one; refused unless its bytes are those that were exported."""
-        data = _read(Path(path or SHIPPED))
+        data = _read(SHIPPED if path is None else Path(path))
         verify(data)
         sha256 = hashlib.sha256(data).hexdigest()
         if path is None:
@@ -94,6 +94,11 @@ class EmotionModel:
         found = {VOICE: np.zeros((n_rows, 0), np.float32), SPEECH: np.ones(n_rows, np.float32)} | found
         scores = Scores(**found)
         if not (np.isfinite(scores.probabilities).all() and np.isfinite(scores.speech).all()):
+            if profile is not None:
+                raise ModelError(
+                    f"with this profile the model {self.info.name} answers NaN: its numbers are no voice's. Make it "
+                    "again with: speech-emotion enrol VOICE.wav --out ME.json"
+                )
             raise ModelError(f"the model {self.info.name} answered NaN. {NEXT_STEP}, or use the shipped one")
         return scores
 

@@ -97,15 +97,22 @@ class SpeakerProfile:
             raise ModelError(f"this is no profile of a voice: {error}. {NEXT_STEP}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the profile as JSON: whole, or not at all."""
+        """Write the profile as JSON: whole, or not at all; to a device or a pipe, just write."""
         final = Path(path)
-        partial = final.with_name(f".{final.name}.partial")
+        partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
         try:
-            with partial.open("w", encoding="utf-8") as file:
-                json.dump(self.to_dict(), file, indent=1, allow_nan=False)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(final)
+            if final.exists() and not final.is_file():
+                final.write_text(text, encoding="utf-8")
+                return
+            try:
+                with partial.open("w", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(final)
+            finally:
+                partial.unlink(missing_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             reason = getattr(error, "strerror", None) or error
             raise ModelError(

@@ -126,17 +126,20 @@ class EmotionStream:
     def push(self, chunk: npt.ArrayLike) -> list[Prediction]:
         """Take `chunk`, (n_samples,) or (n_samples, n_channels), and answer the windows it completes."""
         samples = np.asarray(chunk)
-        self._proceed("open", n_channels=samples.shape[1] if samples.ndim == 2 else 1)
-        return self._listener.push(self._resampler.push(samples))
+        self._require_unfinished()
+        n_channels = samples.shape[1] if samples.ndim == 2 else 1
+        if self._state == "new" and n_channels != self._resampler.n_channels:
+            self._resampler = Resampler(self._sample_rate, n_channels)
+        block = self._resampler.push(samples)
+        self._state = "open"  # a chunk that is refused settles nothing
+        return self._listener.push(block)
 
     def finish(self) -> list[Prediction]:
         """Answer what is left; the stream is over."""
-        self._proceed("finished")
+        self._require_unfinished()
+        self._state = "finished"
         return self._listener.push(self._resampler.finish()) + self._listener.finish()
 
-    def _proceed(self, state: Literal["open", "finished"], n_channels: int = 1) -> None:
+    def _require_unfinished(self) -> None:
         if self._state == "finished":
             raise SpeechEmotionError("this stream is finished; start another with classifier.stream()")
-        if self._state == "new" and n_channels > 1:
-            self._resampler = Resampler(self._sample_rate, n_channels)
-        self._state = state

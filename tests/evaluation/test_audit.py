@@ -71,6 +71,12 @@ def test_without_audio_only_the_table_is_checked_and_it_says_so(tmp_path: Path) 
     assert made.lines()[-1].startswith("Next: give --audio-root")
 
 
+def test_a_root_where_nothing_is_heard_is_no_certificate(tmp_path: Path) -> None:
+    made = audit(table(tmp_path, CLEAN), tmp_path)
+    assert made.verdict.startswith("no leak found in the table, and not one clip could be heard")
+    assert made.to_dict()["kind"] == "report"
+
+
 def test_a_speaker_in_two_folds_leaks(tmp_path: Path) -> None:
     made = audit(table(tmp_path, [*CLEAN, "a3.wav,sad,ann,1", "c.wav,sad,cid,1"]))
     assert made.verdict == "LEAKS: 1 × speaker in more than one fold"

@@ -195,6 +195,21 @@ def test_a_missing_or_foreign_table_is_refused(evaluation: Evaluation, tmp_path:
         ensemble(a, b)
 
 
+@pytest.mark.parametrize("cell", ["nan", "-5", "", "1.5", '"open'])
+def test_a_damaged_table_is_refused(cell: str, evaluation: Evaluation, tmp_path: Path) -> None:
+    a, b = (write(tmp_path, evaluation, model) for model in ("a", "b"))
+    header, first, *others = a.read_text().splitlines()
+    column = header.split(",").index("calm")
+    cells = first.split(",")
+    a.write_text("\n".join([header, ",".join([*cells[:column], cell, *cells[column + 1 :]]), *others]))
+    with pytest.raises(ConfigError, match="not a table of answers"):
+        ensemble(a, b)
+    a.write_text("\n".join([header, first.replace(",neutral,", ",bogus,", 1), *others]))
+    assert "bogus" in a.read_text()
+    with pytest.raises(ConfigError, match="not a table of answers"):
+        ensemble(a, b)
+
+
 @pytest.mark.parametrize(
     ("options", "name"), [([], "ensemble"), (["--name", "pair", "--page", "results.md"], "pair")]
 )

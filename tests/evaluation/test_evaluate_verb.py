@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from speech_emotion import cli
 from speech_emotion.errors import ConfigError, SpeakerLeakError
+from speech_emotion.evaluation import score
 from speech_emotion.evaluation.result import read_result
 from speech_emotion.evaluation.score import read_answers
 from speech_emotion.evaluation.splits import protocol
@@ -84,12 +85,33 @@ def test_a_model_that_heard_the_test_speakers_is_refused(
         (["--corpus", "ravdess", "--protocol", "luna5"], "NAME=FOLDER"),
         (["--corpus", "ravdess=x", "--protocol", "luna6"], "one of luna5, emobox6"),
         (["--corpus", "ravdess=x"], "--protocol"),
+        (
+            ["--corpus", "ravdess=x", "--protocol", "luna5", "--enrolled", "--page", "p.md"],
+            "leave --conditions",
+        ),
+        (
+            ["--corpus", "ravdess=x", "--protocol", "luna5", "--enrolled", "--conditions"],
+            "leave --conditions",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_2(options: list[str], complaint: str, tmp_path: Path) -> None:
     ended = evaluate(tmp_path, *options)
     assert ended.exit_code == 2
     assert complaint in ended.stderr
+
+
+@pytest.mark.parametrize("option", ["--out", "--page"])
+def test_where_nothing_can_be_written_nothing_is_heard(
+    option: str, run: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(score, "score_protocol", lambda *_, **__: pytest.fail("heard"))
+    ended = evaluate(
+        run, "--corpus", f"ravdess={corpus}", "--protocol", "luna5", option, tmp_path / "file" / "x" / "y"
+    )
+    assert isinstance(ended.exception, ConfigError)
+    assert "cannot be written to" in str(ended.exception)
 
 
 def test_a_protocol_of_another_corpus_is_refused(tmp_path: Path) -> None:

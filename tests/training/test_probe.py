@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import speech_emotion
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.errors import ConfigError
+from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import checkpoint, enrolment, fit, probe, runs, trunk
@@ -109,7 +109,7 @@ def test_copies_are_the_same_bytes_again(tmp_path: Path, made: PreparedDataset) 
     for name in ("one", "other"):
         torch.manual_seed(len(name))  # whatever was drawn before
         copies(config_of(), start(config_of()), made, tmp_path / name, lambda *done: told.append(done))
-    (one,), (other,) = ((tmp_path / name).iterdir() for name in ("one", "other"))
+    (one,), (other,) = ((tmp_path / name).glob("*.safetensors") for name in ("one", "other"))
     assert one.name == other.name
     assert one.read_bytes() == other.read_bytes()
     assert one.name.startswith("ravdess-embeddings-")
@@ -128,6 +128,21 @@ def test_copies_are_made_once(tmp_path: Path, made: PreparedDataset, monkeypatch
     assert not torch.equal(first.embeddings[0], first.embeddings[1])
 
 
+@pytest.mark.parametrize("damage", ["a flipped bit", "cut"])
+def test_damaged_copies_are_made_again(tmp_path: Path, made: PreparedDataset, damage: str) -> None:
+    config = config_of()
+    first = copies(config, start(config), made, tmp_path)
+    (path,) = tmp_path.glob("*.safetensors")
+    whole = bytearray(path.read_bytes())
+    damaged = (
+        bytes([*whole[:-100], whole[-100] ^ 1, *whole[-99:]]) if damage == "a flipped bit" else whole[:5000]
+    )
+    path.write_bytes(damaged)
+    again = copies(config, start(config), made, tmp_path)
+    assert torch.equal(first.embeddings, again.embeddings)
+    assert path.read_bytes() == whole
+
+
 def test_what_makes_other_copies_is_another_file(tmp_path: Path, made: PreparedDataset) -> None:
     trunk.save(build(recipe().with_seed(9)), {"name": "origin"}, tmp_path / "trunk.safetensors")
     other_corpus = dataclasses.replace(made, key="2" * 64)
@@ -142,7 +157,7 @@ def test_what_makes_other_copies_is_another_file(tmp_path: Path, made: PreparedD
         (of, other_corpus),
     ]
     found = [copies(config, start(config), corpus, tmp_path / "copies") for config, corpus in wanted]
-    assert len(list((tmp_path / "copies").iterdir())) == len(wanted)
+    assert len(list((tmp_path / "copies").glob("*.safetensors"))) == len(wanted)
     for other in found[1:6]:
         assert not torch.equal(found[0].embeddings, other.embeddings)
 
@@ -153,7 +168,7 @@ def test_the_head_is_no_part_of_the_copies(tmp_path: Path, made: PreparedDataset
         nn.init.constant_(network.head[2].weight, value)
         copies(config_of(), network, made, tmp_path)
     copies(config_of(fit={"label_smoothing": 0.3}), network, made, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
 def test_altered_is_where_the_speed_was_not_1(
@@ -366,7 +381,7 @@ def test_folds_and_seeds_share_what_they_can(
     runs.train(trainings, made, FOLDS, on_copy=lambda *done: told.append(done))
     assert told == [(1, 3), (2, 3), (3, 3)] * 2
     assert heard == [len(CLIPS)] * 2
-    assert len(list((tmp_path / "prepared").iterdir())) == 2
+    assert len(list((tmp_path / "prepared").glob("*.safetensors"))) == 2
     heads = [head_of(training.folder) for training in trainings]
     assert len({head.numpy().tobytes() for head in heads}) == 4
     alone = enrolment.learn(_network(trainings[1]), narrow, made, runs._sides(trainings[1], made, FOLDS))
@@ -395,3 +410,12 @@ def test_a_run_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig) -> N
     with torch.inference_mode():
         logits = network(torch.from_numpy(waveform)[None])[0] / run["temperature"]
     assert list(prediction.probabilities.values()) == pytest.approx(logits.softmax(dim=0).tolist(), abs=1e-3)
+    head = path.parent / enrolment.FILE
+    whole = head.read_bytes()
+    head.write_bytes(bytes([*whole[:-100], whole[-100] ^ 1, *whole[-99:]]))
+    with pytest.raises(ModelFormatError, match="does not match its own checksum"):
+        runs.export_run(path.parent, tmp_path / "again.onnx")
+    head.write_bytes(whole)
+    (path.parent / "run.json").write_text(json.dumps(run | {"temperature": run["temperature"] + 0.1}))
+    with pytest.raises(ModelFormatError, match="does not match its own checksum"):
+        runs.export_run(path.parent, tmp_path / "again.onnx")

@@ -438,6 +438,25 @@ def test_shipping_writes_model_checksum_and_card(tmp_path: Path, exported: Expor
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"tiny.onnx", "tiny.sha256", "tiny.md"}
 
 
+@pytest.mark.parametrize("name", ["m.md", "m.sha256", "emo.v1"])
+def test_a_model_file_is_called_so(tmp_path: Path, exported: Exported, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"a model file ends in \.onnx"):
+        runs.ship(a_run(tmp_path / "run", 1.7), tmp_path / name, calibration=None, result=None)
+    assert not (tmp_path / name).exists()
+
+
+def test_what_to_be_like_is_looked_for_before_hours_of_work(tmp_path: Path, exported: Exported) -> None:
+    trainings = runs.plan(recipe(), tmp_path / "run", None, [0], None)
+    with pytest.raises(ConfigError, match="holds no finished training"):
+        runs.train(trainings, dataset(CLIPS), None, like=tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_seed_is_no_less_than_0() -> None:
+    with pytest.raises(ConfigError, match="a seed is a whole number from 0 on"):
+        runs.plan(recipe(), Path("run"), None, [-1], None)
+
+
 def test_without_result_and_calibration_it_ships_as_it_is(tmp_path: Path, exported: Exported) -> None:
     info = runs.ship(a_run(tmp_path / "run", 1.7), tmp_path / "m.onnx", calibration=None, result=None)
     assert (info.temperature, info.metrics) == (1.7, {})

@@ -91,6 +91,10 @@ class Audit:
             return "LEAKS: " + "; ".join(f"{len(check.found)} × {check.name}" for check in self.leaks)
         if self.n_heard is None:
             return "speaker-independent: no leak found (in the table; the audio was not heard)"
+        if not self.n_heard:
+            return (
+                "no leak found in the table, and not one clip could be heard: does --audio-root lead to them?"
+            )
         unheard = len(self.rows) - self.n_heard
         limit = f" (but {unheard} of {len(self.rows)} clips were not heard)" if unheard else ""
         return f"speaker-independent: no leak found{limit}"
@@ -98,7 +102,7 @@ class Audit:
     def to_dict(self) -> dict[str, Any]:
         """The certificate, or the report where something leaks; JSON-safe."""
         return {
-            "kind": "report" if self.leaks else "certificate",
+            "kind": "report" if self.leaks or self.n_heard == 0 else "certificate",
             "verdict": self.verdict,
             "table_sha256": table_sha256(self.rows),
             "n_clips": len(self.rows),
@@ -144,7 +148,7 @@ class Audit:
     def _next_step(self) -> str:
         if self.leaks:
             return "Next: divide by speaker, keep copies together, and audit again; scores on this split are too high."
-        if self.n_heard is None:
+        if not self.n_heard:
             return "Next: give --audio-root, so that copies of recordings are found as well."
         return "Next: keep the certificate (--out FILE.json) beside the scores."
 

@@ -8,6 +8,7 @@ The members' calibrated probabilities are averaged as they stand, and the ensemb
 never "not sure", and gives no emotion sets. It abstains from a clip to which no member gave any probability.
 """
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -87,7 +88,7 @@ def _by_clip(table: Path, result: Result) -> Clips:
             clips.setdefault((row.fold, row.file), []).append(row)
     except OSError as error:
         raise ConfigError(f"{table}: cannot be read ({error.strerror}). {_MAKE_IT}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise ConfigError(f"{table}: not a table of answers: {error!r}. {_MAKE_IT}") from error
     seeds = sorted(result.seeds)
     whole = all(sorted(row.seed for row in rows) == seeds for rows in clips.values())

@@ -200,6 +200,12 @@ def _read_row(row: Mapping[str, str]) -> Answer:
     numbers = {"fold": int(texts["fold"]), "seed": int(texts["seed"])}
     probabilities = tuple(float(row[emotion]) for emotion in EMOTIONS if row[emotion])
     emotions = tuple(row.get("emotions", "").split())
+    if texts["label"] not in EMOTIONS:
+        raise ValueError(f"label {texts['label']!r}")
+    if probabilities and not (
+        len(probabilities) == len(EMOTIONS) and all(0 <= p <= 1 for p in probabilities)
+    ):
+        raise ValueError(f"probabilities {probabilities}")
     return Answer(**texts | numbers, probabilities=probabilities, emotions=emotions)
 
 

@@ -131,6 +131,8 @@ class Recipe:
         return dataclasses.replace(self, init=init)
 
     def with_seed(self, seed: int) -> Self:
+        if seed < 0:
+            raise ConfigError(f"a seed is a whole number from 0 on, not {seed}.")
         return dataclasses.replace(self, fit=dataclasses.replace(self.fit, seed=seed))
 
 
@@ -240,6 +242,7 @@ def _check(config: Recipe, where: str) -> None:
     )
     rules: tuple[tuple[bool, str], ...] = (
         (bool(re.fullmatch(r"[\w-][\w.-]*", config.name)), "name: letters, digits, '-', '_' and '.' only"),
+        (fit.seed >= 0, "fit: seed ≥ 0"),
         (0 < window.min_seconds <= window.seconds, "window: 0 < min_seconds ≤ seconds"),
         (0 < window.hop_seconds <= window.seconds, "window: 0 < hop_seconds ≤ seconds"),
         (min(frontend.n_mels, frontend.n_fft, frontend.hop) > 0, "frontend: sizes must be positive"),

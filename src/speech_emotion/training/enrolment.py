@@ -6,9 +6,10 @@ normalisation; Busso et al. 2013, IEEE Transactions on Affective Computing 4(4))
 they come in use: from half a minute to a minute of that speaker, of all emotions or of neutral speech only.
 """
 
+import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -76,11 +77,17 @@ class EnrolledHead:
     def write(self, folder: Path) -> None:
         """Keep it in a run folder, for export."""
         tensors = {name: getattr(self, name) for name in _TENSORS}
-        facts = {name: getattr(self, name) for name in ("temperature", "penalty", "gain")}
-        write_whole(folder / FILE, safetensors.numpy.save(tensors, metadata={"facts": json.dumps(facts)}))
+        facts = json.dumps({name: getattr(self, name) for name in ("temperature", "penalty", "gain")})
+        metadata = {"facts": facts, "sha256": _sha256(tensors, facts)}
+        write_whole(folder / FILE, safetensors.numpy.save(tensors, metadata=metadata))
 
 
 _TENSORS: Final = ("mean", "deviation", "weight", "bias")
+
+
+def _sha256(tensors: Mapping[str, FloatArray], facts: str) -> str:
+    contents = [facts.encode(), *(tensors[name].tobytes() for name in _TENSORS)]
+    return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def read(folder: Path) -> EnrolledHead | None:
@@ -90,8 +97,11 @@ def read(folder: Path) -> EnrolledHead | None:
         return None
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            facts = json.loads(file.metadata()["facts"])
-            return EnrolledHead(**{name: file.get_tensor(name) for name in _TENSORS}, **facts)
+            tensors = {name: file.get_tensor(name) for name in _TENSORS}
+            facts = file.metadata()["facts"]
+            if file.metadata().get("sha256") not in (None, _sha256(tensors, facts)):  # older files have none
+                raise ValueError("it is damaged: it does not match its own checksum")
+            return EnrolledHead(**tensors, **json.loads(facts))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ModelFormatError(
             f"{path}: not an enrolled head of ours ({error}). Delete it and train it again."

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.corpora.sealed import write_whole
+from speech_emotion.corpora.sealed import locked, write_whole
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.trainer import derive, keep_freed_memory, smooth
@@ -54,11 +56,27 @@ def copies(
 ) -> Copies:
     """The copies that `config` asks for, from `folder` where they were made before."""
     path = folder / f"{dataset.corpus}-embeddings-{_key(config, network, dataset)[:16]}.safetensors"
-    if not path.exists():
-        made = _make(config, network, dataset, progress)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, safetensors.torch.save({"embeddings": made.embeddings, "altered": made.altered}))
-    return Copies(**safetensors.torch.load(path.read_bytes()))
+    with locked(path):  # several trainings may want them at once
+        kept = _read(path)
+        if kept is None:
+            kept = _make(config, network, dataset, progress)
+            tensors = {"embeddings": kept.embeddings, "altered": kept.altered}
+            write_whole(path, safetensors.torch.save(tensors, metadata={"sha256": _sha256(kept)}))
+        return kept
+
+
+def _read(path: Path) -> Copies | None:
+    """The copies that were kept; None where there are none, or where they are damaged."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            kept = Copies(file.get_tensor("embeddings"), file.get_tensor("altered"))
+            return kept if (file.metadata() or {}).get("sha256") == _sha256(kept) else None
+    except (OSError, SafetensorError):
+        return None
+
+
+def _sha256(kept: Copies) -> str:
+    return hashlib.sha256(kept.embeddings.numpy().tobytes() + kept.altered.numpy().tobytes()).hexdigest()
 
 
 def _key(config: TrainConfig, network: Any, dataset: PreparedDataset) -> str:

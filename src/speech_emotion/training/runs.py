@@ -33,7 +33,7 @@ import torch
 import speech_emotion
 from speech_emotion import corpora
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.corpora.sealed import write_whole
+from speech_emotion.corpora.sealed import digest, locked, write_whole
 from speech_emotion.errors import ConfigError, ModelFormatError, SpeakerLeakError
 from speech_emotion.evaluation.result import Result, read_result
 from speech_emotion.evaluation.score import same_voices
@@ -122,6 +122,8 @@ def train(
     like: the run folder of a protocol, after whose enrolled heads that of a model of everybody is fitted.
     """
     require_emotions(dataset.corpus, dataset.categories)
+    if like:
+        calibration_runs(like)  # are there
     check_trunks({part.init for training in trainings for part in training.config.parts}, protocol)
     for training in trainings:  # before hours of work
         sides = _sides(training, dataset, protocol)
@@ -135,8 +137,9 @@ def train(
             material = bank(same[0].config, dataset, on_copy)
         voices: list[enrolment.Voices] = []  # of a trunk that stays as it is, heard once
         for training in same:
-            with writing(training.folder):
-                _train_one(training, dataset, material, voices, protocol, like, device, on_epoch)
+            with writing(training.folder), locked(training.folder):
+                if not _is_finished(training.folder):  # by another process meanwhile
+                    _train_one(training, dataset, material, voices, protocol, like, device, on_epoch)
     return [training.folder / "model.onnx" for training in trainings]
 
 
@@ -230,7 +233,7 @@ def _train_one(
         },
     }
     _write_json(folder / "recipe.json", config.to_dict())
-    _write_json(folder / "run.json", run)
+    _write_json(folder / "run.json", run | {"sha256": digest(run)})
     for learned in _learned_in(training):
         draw_curves(learned)
     if len(sides.validation) or like:
@@ -326,6 +329,8 @@ def _read_run(folder: Path) -> dict[str, Any]:
         run = json.loads((folder / "run.json").read_bytes())
         if not (run.keys() >= RUN_FACTS and run["temperature"] > 0):
             raise ValueError("run.json does not hold what a training writes")
+        if run.pop("sha256", None) not in (None, digest(run)):  # older ones have none
+            raise ValueError("run.json is damaged: it does not match its own checksum")
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ModelFormatError(
             f"{folder}: not a finished run ({error}). Train it to its end first."
@@ -340,6 +345,10 @@ def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None
     A model of everybody has no validation speakers: its temperature is the mean of `calibration`'s trainings, and
     the score on its card is that of `result`, the same recipe tested on speakers it had not heard.
     """
+    if path.suffix != ".onnx":
+        raise ConfigError(
+            f"{path}: a model file ends in .onnx; its card and its sha256 go beside it. Name it so."
+        )
     score = read_result(result) if result else None
     judged = calibration_runs(calibration) if calibration else []
     with writing(path):
