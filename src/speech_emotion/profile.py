@@ -99,7 +99,7 @@ class SpeakerProfile:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON: whole, or not at all; to a device or a pipe, just write."""
         final = Path(path)
-        partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
+        partial = final.with_name(f".{final.name}.partial")
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
         try:
             if final.exists() and not final.is_file():

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import math
 import subprocess
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from speech_emotion.model import EmotionModel
 from speech_emotion.training import checkpoint, runs, trunk
 from speech_emotion.training.calibrate import fit_thresholds
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.fit import Fitted, build
+from speech_emotion.training.fit import Fitted, build, fit
 from speech_emotion.training.trainer import part
 
 CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
@@ -189,6 +191,25 @@ def test_finished_trainings_are_kept_and_a_killed_one_goes_on(
     assert {p: p.read_bytes() for p in first} == first
     monkeypatch.setattr(runs, "FrameBank", lambda *_: pytest.fail("nothing is left to do"))
     assert train(tmp_path) == [tmp_path / "seed-0" / f"fold-{k}" / "model.onnx" for k in (0, 1)]
+
+
+def test_two_trainings_of_one_folder_wait_for_each_other(
+    tmp_path: Path, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[Path] = []
+
+    def slow_fit(
+        config: TrainConfig, dataset: Any, material: Any, sides: Any, out: Path, **options: Any
+    ) -> Fitted:
+        fitted.append(out)
+        time.sleep(0.5)
+        return fit(config, dataset, material, sides, out, **options)
+
+    monkeypatch.setattr(runs, "fit", slow_fit)
+    trainings = runs.plan(recipe(), tmp_path / "run", None, [0], None)
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(lambda _: runs.train(trainings, dataset(CLIPS), None), range(2)))
+    assert fitted == [tmp_path / "run" / "seed-0"]
 
 
 def test_a_training_killed_before_its_export_is_exported(tmp_path: Path, exported: Exported) -> None:

@@ -107,11 +107,11 @@ def _aside(final: Path) -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, whoever else writes it; to a device or a pipe, just write."""
+    """Write a file that is there whole or not at all; to a device or a pipe, just write."""
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
             file.write(data)
