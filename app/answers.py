@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import charts
@@ -73,6 +74,14 @@ def or_else(answer: Prediction) -> str:
     return answer.runner_up or " or ".join(answer.emotions)
 
 
+def part(is_there: bool) -> AbstractContextManager[Any]:
+    """A place of the page that is cleared at once when nothing stands there.
+
+    Streamlit clears what a run does not write again when it ends, and a run that works at sounds lasts.
+    """
+    return st.container() if is_there else nullcontext(st.empty())
+
+
 def show(
     sound: Sound, chosen: Hearing, state: Session, info: ModelInfo, *, without_profile: Hearing | None
 ) -> None:
@@ -86,12 +95,15 @@ def show(
     answer, bars = st.columns([2, 3], gap="large")
     with answer:
         _card(chosen.answer, info)
-        if without_profile and without_profile.answer:
-            other = without_profile.answer
-            share = f" {charts.percent(other.confidence)}" if other.confidence else ""
-            st.caption(f"Tuned to your voice. Without your profile: {charts.title(other)}{share}")
-        for advice in _advice(chosen):
-            st.warning(advice, icon="⚠️")
+        other = without_profile.answer if without_profile else None
+        with part(other is not None):
+            if other:
+                share = f" {charts.percent(other.confidence)}" if other.confidence else ""
+                st.caption(f"Tuned to your voice. Without your profile: {charts.title(other)}{share}")
+        advices = _advice(chosen)
+        with part(bool(advices)):
+            for advice in advices:
+                st.warning(advice, icon="⚠️")
     with bars:
         if chosen.answer.probabilities:
             words = [f"{label} {charts.percent(p)}" for label, p in _ranked(chosen.answer)]
@@ -206,7 +218,7 @@ def _pictures(sound: Sound, chosen: Hearing, state: Session, info: ModelInfo) ->
     """Waveform, log-mel and timeline on one axis; a click plays from there; the same as a table."""
     count = state.seek[2] if state.seek else 0
     chart_key = f"picture-{chosen.sha256}-{count}"  # a new chart after each click, which may be at the same place again
-    table_key = f"segments-{chosen.sha256}"
+    table_key = f"segments-{chosen.sha256}-{count}"
     is_long = len(chosen.windows) > 1
 
     def seek_by_chart() -> None:

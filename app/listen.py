@@ -28,13 +28,17 @@ def tab(state: Session, info: ModelInfo) -> DeltaGenerator:
     place, advice = st.empty(), st.empty()  # what is not written is cleared while `work` is at work
     if not state.sounds:
         advice.info("Upload a sound, record one, or press one of the sample voices.", icon="👆")
-    if found := _heard(state):
-        if len(found) > 1:
-            _table(state, found)
-        sound, hearing = _chosen(state, found)
-        plain = state.hearings.get((sound.sha256, "")) if state.active_profile else None
-        answers.show(sound, hearing, state, info, without_profile=plain)
-        _take_along([hearing for _, hearing in found], sound, hearing, state, info)
+    found = _heard(state)
+    with answers.part(bool(found)):
+        if found:
+            with answers.part(len(found) > 1):
+                if len(found) > 1:
+                    _table(state, found)
+            sound, hearing = _chosen(state, found)
+            state.seen = sound.id
+            plain = state.hearings.get((sound.sha256, "")) if state.active_profile else None
+            answers.show(sound, hearing, state, info, without_profile=plain)
+            _take_along([hearing for _, hearing in found], sound, hearing, state, info)
     return place
 
 
@@ -43,17 +47,16 @@ def work(state: Session, place: DeltaGenerator) -> None:
     profile = state.active_profile
     keys = _keys(state, profile)
     missing = [key for key in keys if key not in state.hearings]
-    if todo := [key for key in missing if key not in state.cancelled]:
+    if todo := [key for key in missing if key[0] not in state.cancelled]:
         with place.container(border=True):
             _work(state, todo, keys, profile)
         st.rerun()
     state.batch = ()
-    left = {key[0]: keys[key].name for key in missing}
-    if left:
+    without = {key[0] for key in missing}
+    if left := [sound.name for sound in state.sounds if sound.sha256 in without]:
         with place.container(horizontal=True, vertical_alignment="center"):
             st.text(
-                "Cancelled: "
-                + (f"{len(left)} sounds, of {len(state.sounds)}" if len(left) > 1 else left.popitem()[1])
+                "Cancelled: " + (f"{len(left)} sounds, of {len(state.sounds)}" if len(left) > 1 else left[0])
             )
             st.button("Go on", on_click=state.cancelled.clear)
 
@@ -112,29 +115,27 @@ def _work(state: Session, todo: list[Key], keys: dict[Key, Sound], profile: Spea
     waiting: dict[str, list[Key]] = {}
     for key in todo:
         waiting.setdefault(key[0], []).append(key)
-    state.batch = tuple(dict.fromkeys([*state.batch, *waiting]))
-    n_in_all = len(state.batch)
-    n_before, began = n_in_all - len(waiting), time.monotonic()
-
-    def is_news(n_done: int) -> bool:
-        return n_done > n_before and time.monotonic() - began > SHOWN_SECONDS
-
+    present = {key[0] for key in keys}
+    state.batch = tuple(dict.fromkeys([*(sha256 for sha256 in state.batch if sha256 in present), *waiting]))
+    n_in_all, n_of_each = len(state.batch), 2 if profile else 1
+    began, has_news = time.monotonic(), False
     bar = st.progress(0.0, "Listening …")
-    st.button("Cancel", on_click=state.cancel, args=(todo,), icon="✋")
-    for n_done, its_keys in enumerate(waiting.values(), start=n_before):
-        for n_heard, key in enumerate(its_keys):
+    st.button("Cancel", on_click=state.cancel, args=(list(waiting),), icon="✋")
+    for n_done, its_keys in enumerate(waiting.values(), start=n_in_all - len(waiting)):
+        for n_heard, key in enumerate(its_keys, start=n_of_each - len(its_keys)):
             analysis = state.work_on(key, keys[key], profile if key[1] else None)
             while analysis.hearing is None:
-                if is_news(n_done):
+                if has_news and time.monotonic() - began > SHOWN_SECONDS:
                     return
                 analysis.step()
                 bar.progress(
-                    (n_done + (n_heard + analysis.share_done) / len(its_keys)) / n_in_all,
+                    (n_done + (n_heard + analysis.share_done) / n_of_each) / n_in_all,
                     f"Listening … {charts.clock(analysis.seconds_done)} of sound"
                     + (f", {n_done + 1} of {n_in_all}" if n_in_all > 1 else ""),
                 )
             state.hearings[key] = analysis.hearing
             state.under_way.pop(key, None)
+            has_news = True
 
 
 def _table(state: Session, found: Sequence[tuple[Sound, Hearing]]) -> None:
@@ -170,6 +171,8 @@ def _chosen(state: Session, found: Sequence[tuple[Sound, Hearing]]) -> tuple[Sou
             break
     if state.chosen in by_id:
         return by_id[state.chosen]
+    if state.seen in by_id:  # until what is chosen is heard
+        return by_id[state.seen]
     return next((pair for pair in found if pair[1].answer), found[0])
 
 

@@ -33,12 +33,13 @@ class Session:
     """`kept`: sounds that no widget holds; `uploaded`: those in the uploaders. Both by `Sound.id`, as they came.
 
     chosen: the id of the sound that is shown; newest: those that came with it, until one is chosen by hand or heard;
-    n_shown: how often new ones chose themselves. seek: the id of the sound whose player starts at this second, and how
-    often that was asked for. played: sha256, part and WAV of what it has.
+    n_shown: how often new ones chose themselves; seen: the id of what the page showed last.
+    seek: the id of the sound whose player starts at this second, and how often that was asked for.
+    played: sha256, part and WAV of what the player has.
     recording: the id of what the recorder holds. recorders, enrolments: how many there were of the widgets that record
     and enrol; they forget what they hold only as new ones.
     under_way: what runs of the page have begun; batch: sha256 of the sounds that are worked out in one go.
-    cancelled: what is not to be worked out until it is asked for again, or its sound given again.
+    cancelled: sha256 of what is not to be worked out until it is asked for or given again.
     left_out: why recordings are not in the profile.
     """
 
@@ -48,6 +49,7 @@ class Session:
     chosen: str | None = None
     n_shown: int = 0
     newest: tuple[str, ...] = ()
+    seen: str | None = None
     seek: tuple[str, float, int] | None = None
     played: tuple[str, int, bytes] = ("", 0, b"")
     recording: str | None = None
@@ -56,7 +58,7 @@ class Session:
     enrolments: int = 0
     under_way: dict[Key, Analysis] = field(default_factory=dict)
     batch: tuple[str, ...] = ()
-    cancelled: set[Key] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
     profile: SpeakerProfile | None = None
     uses_profile: bool = True
     left_out: tuple[str, ...] = ()
@@ -79,10 +81,11 @@ class Session:
         self.choose(sounds[0].id)
         self.newest = tuple(sound.id for sound in sounds)
         self.n_shown += 1
-        given = {sound.sha256 for sound in sounds}
-        self.cancelled = {key for key in self.cancelled if key[0] not in given}
+        self.cancelled -= {sound.sha256 for sound in sounds}
 
     def play_from(self, sound_id: str, seconds: float) -> None:
+        self.choose(sound_id)
+        self.newest = ()  # what comes later does not interrupt it
         _, _, count = self.seek or ("", 0.0, 0)
         self.seek = sound_id, seconds, count + 1
 
@@ -132,11 +135,11 @@ class Session:
             self.under_way[key] = Analysis(shared.classifier(), sound, profile)
         return self.under_way[key]
 
-    def cancel(self, keys: Collection[Key]) -> None:
-        self.cancelled |= set(keys)
+    def cancel(self, sounds: Collection[str]) -> None:
+        """Work no more at the sounds with these sha256."""
+        self.cancelled |= set(sounds)
         self.batch = ()
-        for key in keys:
-            self.under_way.pop(key, None)
+        self.under_way = {key: analysis for key, analysis in self.under_way.items() if key[0] not in sounds}
 
     def forget_kept(self) -> None:
         """Recordings and samples, with everything that was made of them."""

@@ -36,10 +36,12 @@ def tab(state: Session, info: ModelInfo) -> None:
         "the microphone that you will use: answers are then relative to that voice. A profile holds statistics of the "
         "voice and no sound; it is personal data, and stays in this page unless you download it."
     )
-    if state.profile is None:
-        _make(state, info)
-    else:
-        _have(state, state.profile)
+    with answers.part(state.profile is None):
+        if state.profile is None:
+            _make(state, info)
+    with answers.part(state.profile is not None):
+        if state.profile is not None:
+            _have(state, state.profile)
 
 
 def _make(state: Session, info: ModelInfo) -> None:

@@ -234,6 +234,11 @@ def test_nothing_waits_for_a_long_sound(app_url: str, microphone: Browser, tmp_p
     )
     page.get_by_role("button", name="Make my profile").click()
     expect(page.get_by_text("Your profile: 12 s")).to_be_visible(timeout=15 * SECONDS)
+    page.get_by_role("button", name="Forget it").click()
+    expect(page.get_by_text("Your profile: 12 s")).to_have_count(0, timeout=15 * SECONDS)
+    expect(page.get_by_role("button", name="Download", exact=True)).to_have_count(
+        0
+    )  # of what is personal nothing stays
     page.get_by_role("tab", name="Listen").click()
     page.get_by_role("button", name="A low voice").click()
     expect(page.get_by_role("heading", name="demo-low.flac")).to_be_visible(timeout=15 * SECONDS)

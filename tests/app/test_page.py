@@ -274,6 +274,9 @@ def test_a_seek_is_over_when_another_sound_is_chosen() -> None:
     assert state.seek == ("a", 7.0, 2)  # asked for again, it plays again
     state.choose("b")
     assert state.seek is None
+    state.show(session.Sound.of("c", VOICE, "c"))
+    state.play_from("b", 3.0)  # who listens is not interrupted by what is heard later
+    assert (state.chosen, state.newest, state.seek) == ("b", (), ("b", 3.0, 1))
 
 
 def test_a_seek_is_over_when_its_sound_goes(hears: Classifier) -> None:
@@ -305,10 +308,10 @@ def test_cancel_stops_and_go_on_goes_on(hears: Classifier) -> None:
     state: session.Session = page.session_state["session"]
 
     def cancel(*sounds: bytes) -> None:
-        keys = [(hashlib.sha256(data).hexdigest(), "") for data in sounds]
-        for key in keys:
-            del state.hearings[key]
-        state.cancel(keys)
+        given = [hashlib.sha256(data).hexdigest() for data in sounds]
+        for sha256 in given:
+            del state.hearings[sha256, ""]
+        state.cancel(given)
         page.run()
 
     cancel(VOICE)
@@ -329,7 +332,7 @@ def test_a_rerun_goes_on_where_the_last_one_was(hears: Classifier) -> None:
     state.keep(sound)
     analysis = state.work_on((sound.sha256, ""), sound, None)
     assert state.work_on((sound.sha256, ""), sound, None) is analysis
-    state.cancel([(sound.sha256, "")])
+    state.cancel([sound.sha256])
     assert state.work_on((sound.sha256, ""), sound, None) is not analysis
     state.forget_kept()  # what was under way holds no sound that is gone
     assert state.under_way == {}
@@ -339,10 +342,10 @@ def test_a_sound_that_is_given_again_is_not_cancelled_any_more(hears: Classifier
     page = visit()
     state: session.Session = page.session_state["session"]
     low = session.sample("demo-low.flac")
-    state.cancel([(sha256, "") for sha256 in (low.sha256, hashlib.sha256(VOICE).hexdigest())])
+    state.cancel([low.sha256, hashlib.sha256(VOICE).hexdigest()])
     page = give(page, wav("voice.wav", VOICE))
     assert "class='se-answer'" in html(page)
-    state.cancel([(low.sha256, "")])
+    state.cancel([low.sha256])
     page.button(key="demo-low.flac").click().run()
     assert "<h2 class='se-name'>demo-low.flac</h2>" in html(page)
     assert "Cancelled" not in texts(page)
