@@ -236,12 +236,13 @@ def test_nothing_waits_for_a_long_sound(app_url: str, microphone: Browser, tmp_p
     expect(page.get_by_text("Your profile: 12 s")).to_be_visible(timeout=15 * SECONDS)
     page.get_by_role("button", name="Forget it").click()
     expect(page.get_by_text("Your profile: 12 s")).to_have_count(0, timeout=15 * SECONDS)
-    expect(page.get_by_role("button", name="Download", exact=True)).to_have_count(
-        0
-    )  # of what is personal nothing stays
+    expect(page.get_by_role("button", name="Download", exact=True)).to_have_count(0)
     page.get_by_role("tab", name="Listen").click()
     page.get_by_role("button", name="A low voice").click()
     expect(page.get_by_role("heading", name="demo-low.flac")).to_be_visible(timeout=15 * SECONDS)
+    expect(working).to_be_visible()
+    page.get_by_role("button", name="Forget recordings").click()
+    expect(page.get_by_role("heading", name="demo-low.flac")).to_have_count(0, timeout=15 * SECONDS)
     expect(working).to_be_visible()
     page.get_by_role("button").filter(has_text="Cancel").click()
     expect(page.get_by_text("Cancelled: hour.flac")).to_be_visible(timeout=15 * SECONDS)
