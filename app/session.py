@@ -109,13 +109,12 @@ class Session:
     def take(self, uploads: Sequence[UploadedFile]) -> None:
         """The sounds in the uploaders; each is looked at once, however often the page runs, and a new one is shown."""
         known = self.uploaded
-        self.uploaded = {
-            file.file_id: known.get(file.file_id)
-            or Sound.of(
-                file.name.replace("%22", '"'), file.getvalue(), file.file_id
-            )  # as browsers send quotes
-            for file in uploads
-        }
+
+        def as_sound(file: UploadedFile) -> Sound:
+            name = file.name.replace("%22", '"')  # as browsers send quotes
+            return Sound.of(name, file.getvalue(), file.file_id)
+
+        self.uploaded = {file.file_id: known.get(file.file_id) or as_sound(file) for file in uploads}
         if new := [sound for sound_id, sound in self.uploaded.items() if sound_id not in known]:
             self.show(*new)
 

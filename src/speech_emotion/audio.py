@@ -238,12 +238,14 @@ class _Levels:
         held = np.concatenate([self._rest, mono])
         n_whole = len(held) // self._n_frame * self._n_frame
         self._rest = held[n_whole:]
-        frames = held[:n_whole].reshape(-1, self._n_frame).astype(np.float64)
-        power = np.square(frames - self._offsets(frames.mean(axis=1))[:, None]).mean(axis=1)  # (frame,)
+        frames = held[:n_whole].reshape(-1, self._n_frame)
+        means = np.einsum("ij->i", frames) / self._n_frame  # three times as quick as mean
+        centred = frames - self._offsets(means)[:, np.newaxis].astype(np.float32)
+        power = np.einsum("ij,ij->i", centred, centred) / self._n_frame  # (frame,)
         level_db = 10 * np.log10(power + 1e-16)
         np.add.at(self._n_frames_at, np.clip(level_db + 160, 0, 199).astype(int), 1)
 
-    def _offsets(self, means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _offsets(self, means: FloatArray) -> npt.NDArray[np.float64]:
         """What a sound card adds to all samples: at each frame, whose `means` these are, the mean until then."""
         sums = np.cumsum(np.concatenate([[self._sum_of_means], means]))
         counts = self._n_frames + np.arange(1, len(means) + 1)

@@ -233,6 +233,14 @@ class Upload(io.BytesIO):
         self.file_id = self.name = file_id
 
 
+def test_quotes_in_a_name_come_back_from_how_browsers_send_them() -> None:
+    state = session.Session()
+    upload = Upload("a")
+    upload.name = "say %22no%22.wav"
+    state.take([upload])
+    assert [sound.name for sound in state.sounds] == ['say "no".wav']
+
+
 def test_the_chosen_sound_stays_chosen_when_another_goes_and_a_new_one_is_shown() -> None:
     state = session.Session()
     a, b, c = (Upload(name) for name in "abc")
