@@ -90,7 +90,8 @@ def _give(state: Session) -> None:
 
 
 def _is_clutter(path: str) -> bool:
-    return any(part.startswith(CLUTTER) for part in path.split("/"))
+    """Of a file in a chosen folder, whose own name comes first and may be any."""
+    return any(part.startswith(CLUTTER) for part in path.split("/")[1:])
 
 
 def _keys(state: Session, profile: SpeakerProfile | None) -> dict[Key, Sound]:

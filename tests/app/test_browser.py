@@ -126,6 +126,8 @@ def test_a_whole_folder(app_url: str, browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     (tmp_path / "one.wav").write_bytes(sounds.wav(sounds.voice(2.0)))
     (tmp_path / ".DS_Store").write_bytes(b"not a sound")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_bytes(b"not a sound")
     (tmp_path / "inside" / "two.wav").write_bytes(sounds.wav(sounds.voice(2.5)))
     page = opened(browser, app_url)
     page.get_by_text("A whole folder").click()
