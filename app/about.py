@@ -16,7 +16,7 @@ LAW = (
     "In the EU, inferring emotions at work and in education is prohibited except for medical or safety reasons (AI "
     "Act, Article 5(1)(f)), and people must be told when it is used on them (Article 50(3))."
 )
-# UAR of the shipped model on three corpora that it never learned from, without a profile and with one of a minute.
+# UAR of the shipped model on three corpora that it never learned from, without a profile and with up to a minute.
 ELSEWHERE = (
     "On recordings from Poland, Korea and India it was right 7 to 21 times in 100, and far too sure of itself; with a "
     "profile of the voice 14 to 29 times"

@@ -40,7 +40,9 @@ MOST_PLAYED: Final = 600  # seconds in the player at once
 
 def hundredths(share: float | None) -> float | None:
     """For `share_column`: never 100 % of what is not, as `charts.percent`."""
-    return None if share is None else 100 * share if share == 1 else min(100 * share, 99.4)
+    if share is None:
+        return None
+    return 100.0 if share == 1 else min(100 * share, 99.4)
 
 
 def share_column() -> Any:
@@ -74,7 +76,7 @@ def or_else(answer: Prediction) -> str:
     return answer.runner_up or " or ".join(answer.emotions)
 
 
-def part(is_there: bool) -> AbstractContextManager[Any]:
+def slot(is_there: bool) -> AbstractContextManager[Any]:
     """A place of the page that is cleared at once when nothing stands there.
 
     Streamlit clears what a run does not write again when it ends, and a run that works at sounds lasts.
@@ -96,12 +98,12 @@ def show(
     with answer:
         _card(chosen.answer, info)
         other = without_profile.answer if without_profile else None
-        with part(other is not None):
+        with slot(other is not None):
             if other:
                 share = f" {charts.percent(other.confidence)}" if other.confidence else ""
                 st.caption(f"Tuned to your voice. Without your profile: {charts.title(other)}{share}")
         advices = _advice(chosen)
-        with part(bool(advices)):
+        with slot(bool(advices)):
             for advice in advices:
                 st.warning(advice, icon="⚠️")
     with bars:

@@ -29,9 +29,9 @@ def tab(state: Session, info: ModelInfo) -> DeltaGenerator:
     if not state.sounds:
         advice.info("Upload a sound, record one, or press one of the sample voices.", icon="👆")
     found = _heard(state)
-    with answers.part(bool(found)):
+    with answers.slot(bool(found)):
         if found:
-            with answers.part(len(found) > 1):
+            with answers.slot(len(found) > 1):
                 if len(found) > 1:
                     _table(state, found)
             sound, hearing = _chosen(state, found)

@@ -36,10 +36,10 @@ def tab(state: Session, info: ModelInfo) -> None:
         "the microphone that you will use: answers are then relative to that voice. A profile holds statistics of the "
         "voice and no sound; it is personal data, and stays in this page unless you download it."
     )
-    with answers.part(state.profile is None):
+    with answers.slot(state.profile is None):
         if state.profile is None:
             _make(state, info)
-    with answers.part(state.profile is not None):
+    with answers.slot(state.profile is not None):
         if state.profile is not None:
             _have(state, state.profile)
 

@@ -436,7 +436,8 @@ def evaluate(
     if enrolled and (conditions or page):
         raise typer.BadParameter("--enrolled measures that alone: leave --conditions and --page out")
     _require_writable(out)
-    _require_writable(page.parent if page else out)
+    if page:
+        _require_writable(page.parent)
     if conditions:
         _evaluate_conditions(runs, corpus, protocol, noise, out, page)
         return

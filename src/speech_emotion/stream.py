@@ -2,8 +2,8 @@
 
 `Ear` cuts samples into windows, lets the model hear them and refuses those in which nobody speaks. `Listener` is the
 only road from samples to predictions: files take it through `Classifier`, live sound through `EmotionStream`. It scores
-one window at a time: on one thread a batch is no quicker, and so a stream gives
-the very numbers of its file, however both were cut into pieces.
+one window at a time: on one thread a batch is no quicker, and so a stream gives the very numbers of its file, however
+both were cut into pieces.
 """
 
 from collections.abc import Iterable, Iterator

@@ -100,7 +100,7 @@ class Audit:
         return f"speaker-independent: no leak found{limit}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The certificate, or the report where something leaks; JSON-safe."""
+        """The certificate, or the report where something leaks or nothing could be heard; JSON-safe."""
         return {
             "kind": "report" if self.leaks or self.n_heard == 0 else "certificate",
             "verdict": self.verdict,
