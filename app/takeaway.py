@@ -16,9 +16,9 @@ from hearing import Hearing
 
 import speech_emotion
 from speech_emotion import Prediction
-from speech_emotion.cells import guard, printable
 from speech_emotion.model_info import ModelInfo
-from speech_emotion.rest import REST_LIMITS
+from speech_emotion.server.http import REST_LIMITS
+from speech_emotion.text import guard, printable
 
 PICTURE_SCALE: Final = 2.0  # pixels a point
 MOST_NAME: Final = 60  # letters

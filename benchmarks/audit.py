@@ -26,9 +26,9 @@ import soxr
 
 from speech_emotion import audio
 from speech_emotion.audio import SAMPLE_RATE
-from speech_emotion.corpora import ravdess
 from speech_emotion.corpora.manifest import AUDIO_SUFFIXES
-from speech_emotion.evaluation.fingerprint import THRESHOLD, Print, find_copies, print_of
+from speech_emotion.corpora.readers import ravdess
+from speech_emotion.evaluation.audit.fingerprint import THRESHOLD, Print, find_copies, print_of
 
 ROOT = Path(__file__).resolve().parent.parent
 FloatArray = npt.NDArray[np.float32]

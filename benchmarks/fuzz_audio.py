@@ -23,7 +23,7 @@ import soundfile
 from speech_emotion.audio import Limits, load
 from speech_emotion.errors import AudioError
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 import media
 from sounds import voice
 

@@ -30,7 +30,7 @@ from websockets.asyncio.client import connect
 from speech_emotion.classifier import load
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "tests" / "app"))
+sys.path.append(str(ROOT / "tests" / "support"))
 from streamlit_server import chromium, running  # noqa: E402
 
 DEMO_VOICE = ROOT / "src/speech_emotion/assets/demo-lively.flac"
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how late live answers are.")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "live-delay.json")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, running("tests/app/live_app.py", Path(folder)) as app:
+    with tempfile.TemporaryDirectory() as folder, running("tests/support/live_app.py", Path(folder)) as app:
         cases = {f"route, {n} at once": over_the_route(app.url, app.process.pid, n) for n in SPEAKERS}
         cases["Chromium, 1"] = in_chromium(app.url, Path(folder))
     report = (

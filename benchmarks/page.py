@@ -29,7 +29,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from provenance import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "tests" / "app"))
+sys.path.append(str(ROOT / "tests" / "support"))
 from streamlit_server import chromium, running  # noqa: E402
 
 DEMO_VOICE = ROOT / "src/speech_emotion/assets/demo-lively.flac"

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from speech_emotion import classifier
 from speech_emotion.audio import SAMPLE_RATE, load
-from speech_emotion.speech import has_speech, is_audible
+from speech_emotion.audio.speech import has_speech, is_audible
 from speech_emotion.windows import Framer
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,7 +16,7 @@ import soundfile
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "tests" / "app"))
+sys.path.append(str(ROOT / "tests" / "support"))
 from streamlit_server import chromium, running  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"

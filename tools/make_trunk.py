@@ -8,9 +8,9 @@ The first layers, as many as the recipe has; verified by sha256, as 8-bit intege
 import argparse
 from pathlib import Path
 
-from speech_emotion.training import trunk
+from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import PretrainConfig
-from speech_emotion.training.fit import build
+from speech_emotion.training.fit.train import build
 from speech_emotion.training.runs import commit
 
 

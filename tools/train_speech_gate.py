@@ -25,8 +25,8 @@ import numpy.typing as npt
 from gate_sounds import KINDS, Array, degrade, loudness, unit, voice
 
 from speech_emotion.audio import SAMPLE_RATE, load
-from speech_emotion.corpora.sealed import write_whole
-from speech_emotion.speech import Weights, describe
+from speech_emotion.audio.speech import Weights, describe
+from speech_emotion.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = {".flac", ".wav", ".ogg", ".opus", ".mp3"}

@@ -33,12 +33,12 @@ from train_speech_gate import (
 )
 
 from speech_emotion.audio import load
-from speech_emotion.corpora.sealed import write_whole
-from speech_emotion.speech import is_audible
-from speech_emotion.training import trunk
-from speech_emotion.training.quantize import round_weights
-from speech_emotion.training.speech_head import SHIPPED, SpeechHead
-from speech_emotion.training.transformer import EmotionTransformer
+from speech_emotion.audio.speech import is_audible
+from speech_emotion.files import write_whole
+from speech_emotion.training import weights as trunk
+from speech_emotion.training.export.quantize import round_weights
+from speech_emotion.training.export.speech_head import SHIPPED, SpeechHead
+from speech_emotion.training.networks.encoder import EmotionTransformer
 
 FloatArray = npt.NDArray[np.float32]
 

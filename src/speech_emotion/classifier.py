@@ -19,7 +19,7 @@ from speech_emotion.errors import AudioTooShortError, SpeechEmotionError
 from speech_emotion.model import EmotionModel, ModelInfo, Scores
 from speech_emotion.prediction import Prediction, pool
 from speech_emotion.profile import SpeakerProfile, require_enrolment, summarise
-from speech_emotion.stream import Ear, EmotionStream, Listener
+from speech_emotion.stream import EmotionStream, WindowPredictor, WindowScorer
 from speech_emotion.windows import Window
 
 
@@ -108,7 +108,7 @@ class Classifier:
 
     def _spoken(self, audio: AudioStream) -> Iterator[tuple[Window, Scores]]:
         """The windows of `audio` in which somebody speaks, and what the model hears in them."""
-        ear = Ear(self._model)
+        ear = WindowScorer(self._model)
         for block in audio:
             yield from ((window, scores) for window, scores in ear.push(block) if scores)
         yield from ((window, scores) for window, scores in ear.finish() if scores)
@@ -116,7 +116,7 @@ class Classifier:
     def _listen(
         self, audio: AudioStream, profile: SpeakerProfile | None, hop_seconds: float | None = None
     ) -> Iterator[Prediction]:
-        listener = Listener(self._model, profile, hop_seconds)
+        listener = WindowPredictor(self._model, profile, hop_seconds)
         for block in audio:
             yield from listener.push(block)
         yield from listener.finish()

@@ -1,9 +1,9 @@
 """Sound as it comes. In: chunks of any size and rate. Out: a Prediction a window, as soon as it is full.
 
-`Ear` cuts samples into windows, lets the model hear them and refuses those in which nobody speaks. `Listener` is the
-only road from samples to predictions: files take it through `Classifier`, live sound through `EmotionStream`. It scores
-one window at a time: on one thread a batch is no quicker, and so a stream gives the very numbers of its file, however
-both were cut into pieces.
+`WindowScorer` frames samples, scores each window and refuses those without speech. `WindowPredictor` is the only
+way from samples to predictions: files take it through `Classifier`, live sound through `EmotionStream`. It scores one
+window at a time: on one thread a batch is no quicker, and so a stream gives the very numbers of its file, however both
+were cut.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from speech_emotion.audio import FloatArray, Resampler
+from speech_emotion.audio.speech import has_speech, is_audible
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.model import SPEECH, EmotionModel, Scores
 from speech_emotion.prediction import Prediction, decide
 from speech_emotion.profile import SpeakerProfile
-from speech_emotion.speech import has_speech, is_audible
 from speech_emotion.windows import Framer, Window
 
 Heard = tuple[Window, Scores | None]  # a window, and what the model heard in it; None where nobody speaks
 
 
-class Ear:
+class WindowScorer:
     """Takes 16 kHz mono samples in pieces of any size, gives windows, and of each what the model hears in it.
 
     Here is decided whether somebody speaks: by the model where it judges that, by the speech gate where it does not.
@@ -63,7 +63,7 @@ class Ear:
         return scores if scores.speech[0] >= self._threshold else None
 
 
-class Listener:
+class WindowPredictor:
     """Takes 16 kHz mono samples in pieces of any size, answers window by window, for one voice or for any.
 
     A window starts every `hop_seconds`; None leaves that to the model.
@@ -73,7 +73,7 @@ class Listener:
         self, model: EmotionModel, profile: SpeakerProfile | None = None, hop_seconds: float | None = None
     ) -> None:
         self._info = model.info
-        self._ear = Ear(model, profile, hop_seconds)
+        self._ear = WindowScorer(model, profile, hop_seconds)
         self._answered = False
 
     def push(self, samples: FloatArray) -> list[Prediction]:
@@ -116,7 +116,7 @@ class EmotionStream:
     ) -> None:
         self._sample_rate = sample_rate
         self._resampler = Resampler(sample_rate)
-        self._listener = Listener(model, profile, hop_seconds)
+        self._listener = WindowPredictor(model, profile, hop_seconds)
         self._state: Literal["new", "open", "finished"] = "new"
 
     @property

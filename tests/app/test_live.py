@@ -48,14 +48,14 @@ ALL_SENT = """() => {
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    with running("tests/app/live_app.py", tmp_path_factory.mktemp("live")) as app:
+    with running("tests/support/live_app.py", tmp_path_factory.mktemp("live")) as app:
         yield app
 
 
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[App]:
     """A server that a test may stop."""
-    with running("tests/app/live_app.py", tmp_path) as app:
+    with running("tests/support/live_app.py", tmp_path) as app:
         yield app
 
 

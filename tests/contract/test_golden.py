@@ -1,6 +1,6 @@
 """Golden values: what each model said to sounds of this repository when it was released.
 
-After a change that is meant to move them: PYTHONPATH=tests python tests/contract/test_golden.py
+After a change that is meant to move them: PYTHONPATH=tests/support python tests/contract/test_golden.py
 """
 
 import json

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from speech_emotion.model import EmotionModel
-from speech_emotion.training.networks import EmotionNet
-from speech_emotion.training.quantize import round_weights
+from speech_emotion.training.export.quantize import round_weights
+from speech_emotion.training.networks.cnn import EmotionNet
 
 
 @pytest.fixture(scope="module")

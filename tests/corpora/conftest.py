@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sounds import wav
 
-from speech_emotion.corpora import ravdess
 from speech_emotion.corpora.manifest import Archive, Corpus
+from speech_emotion.corpora.readers import ravdess
 
 
 @pytest.fixture

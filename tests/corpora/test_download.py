@@ -18,9 +18,9 @@ import pytest
 from archive_server import Answer, serving
 
 from speech_emotion.corpora import download as module
-from speech_emotion.corpora import nemo
 from speech_emotion.corpora.download import Patience, download, fetch
 from speech_emotion.corpora.manifest import Archive
+from speech_emotion.corpora.readers import nemo
 from speech_emotion.errors import CorpusError
 
 BYTES = np.random.default_rng(3).bytes(100_000)

@@ -19,13 +19,13 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from speech_emotion import audio
+from speech_emotion import audio, files
 from speech_emotion.cli import app
 from speech_emotion.corpora import prepare as module
-from speech_emotion.corpora import ravdess, sealed
 from speech_emotion.corpora.manifest import Corpus, Parser
+from speech_emotion.corpora.parallel import in_parallel
 from speech_emotion.corpora.prepare import PreparedDataset, prepare
-from speech_emotion.corpora.workers import in_parallel
+from speech_emotion.corpora.readers import ravdess
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
 
@@ -216,7 +216,7 @@ def test_a_pickle_is_never_loaded(corpus: Path, tmp_path: Path) -> None:
     np.save(out / "speakers.npy", np.array(["01", None], dtype=object), allow_pickle=True)
     facts = json.loads((out / "manifest.json").read_bytes())
     (out / "manifest.json").unlink()
-    sealed.seal(out, {name: facts[name] for name in ("schema", "corpus", "corpus_hash", "key")})
+    files.seal(out, {name: facts[name] for name in ("schema", "corpus", "corpus_hash", "key")})
     with pytest.raises(CorpusError, match="Python objects"):
         PreparedDataset.open(out, verify=True)
 
@@ -264,7 +264,7 @@ def test_a_source_that_cannot_be_read_is_named(
     def refuse(path: Path) -> str:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(sealed, "sha256", refuse)
+    monkeypatch.setattr(files, "sha256", refuse)
     with pytest.raises(CorpusError, match=r"03-01-01-01-01-01-01\.wav cannot be read \(Permission denied\)"):
         prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
 
@@ -279,7 +279,8 @@ def test_a_killed_worker_is_an_error_with_a_next_step() -> None:
 
 SCRIPT = """
 import os, signal, sys, time
-from speech_emotion.corpora import prepare as module, ravdess
+from speech_emotion.corpora import prepare as module
+from speech_emotion.corpora.readers import ravdess
 if __name__ == "__main__":
     module.CLIPS_PER_SHARD = 2
     print("ready", flush=True)
@@ -323,7 +324,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(corpus: Path, tmp_path: 
         with start(corpus, out) as process:
             process.communicate()
         assert contents(out) == expected
-        assert not sealed.working(out).exists()
+        assert not files.working(out).exists()
 
 
 def test_a_kill_between_the_two_renames_keeps_the_old_state(
@@ -332,11 +333,11 @@ def test_a_kill_between_the_two_renames_keeps_the_old_state(
     out = tmp_path / "out"
     prepare(ravdess.SPEECH, corpus, out, workers=1)
     expected = contents(out)
-    out.rename(sealed._aside(out))
+    out.rename(files._aside(out))
     monkeypatch.setattr(audio, "load", lambda *_: pytest.fail("decoded again"))
     prepare(ravdess.SPEECH, corpus, out, workers=1)
     assert contents(out) == expected
-    assert not sealed._aside(out).exists()
+    assert not files._aside(out).exists()
 
 
 AT_WORK = "progress=lambda *_: print('decoded', flush=True) or time.sleep(60)"
@@ -404,11 +405,11 @@ def test_two_at_once_make_one_valid_result(corpus: Path, tmp_path: Path, start) 
 
 def test_the_second_waits_for_the_first(corpus: Path, tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
     out = tmp_path / "out"
-    with sealed.locked(out):
+    with files.locked(out):
         process = start(corpus, out)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.5)
-        assert not sealed.working(out).exists()
+        assert not files.working(out).exists()
     process.communicate()
     assert len(PreparedDataset.open(out)) == N_CLIPS
 
@@ -437,7 +438,7 @@ def test_a_full_disk_is_named(corpus: Path, tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(sealed, "seal", full)
+    monkeypatch.setattr(files, "seal", full)
     with pytest.raises(CorpusError, match=r"No space left on device.* Free some space and run it again"):
         prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists()
@@ -447,7 +448,7 @@ def test_a_shard_damaged_after_a_kill_is_decoded_again(
     corpus: Path, tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(sealed, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(files, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
     shards = list(tmp_path.glob(".out.partial/*.i16"))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from speech_emotion import corpora
-from speech_emotion.corpora import emogator, ravdess
+from speech_emotion.corpora import emogator
 from speech_emotion.corpora.manifest import Clip
+from speech_emotion.corpora.readers import ravdess
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
 
@@ -291,7 +292,7 @@ def test_cremad(tmp_path: Path, path: str, label: str, speaker: str, sex: str, i
 
 
 def test_cremad_has_48_men_and_43_women_and_lacks_twenty_clips() -> None:
-    from speech_emotion.corpora import cremad
+    from speech_emotion.corpora.readers import cremad
 
     names = corpora.get("cremad").names
     assert names is not None

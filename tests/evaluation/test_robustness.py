@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from typer.testing import Result as Ended
 
 from speech_emotion import cli
-from speech_emotion.corpora import savee
+from speech_emotion.corpora.readers import savee
+from speech_emotion.degrade import CONDITIONS
 from speech_emotion.errors import ConfigError, SpeakerLeakError
 from speech_emotion.evaluation import robustness
-from speech_emotion.evaluation.conditions import CONDITIONS
 from speech_emotion.evaluation.metrics import PairedDifference
 from speech_emotion.evaluation.result import Score
 from speech_emotion.evaluation.robustness import Robustness, measure, read_robustness

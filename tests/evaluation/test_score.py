@@ -12,7 +12,7 @@ import soundfile
 import standin
 
 import speech_emotion
-from speech_emotion.corpora import savee
+from speech_emotion.corpora.readers import savee
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation.result import summarise
 from speech_emotion.evaluation.score import (

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import voice
 
-from speech_emotion._containers import MAX_CHUNKS, MP4, WAV, Container, is_cut_short
 from speech_emotion.audio import Limits, load, open_audio
+from speech_emotion.audio.containers import MAX_CHUNKS, MP4, WAV, Container, is_cut_short
 from speech_emotion.errors import (
     AudioDecodeError,
     AudioError,

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from speech_emotion.corpora import ravdess
 from speech_emotion.corpora.manifest import Clip
 from speech_emotion.corpora.prepare import PreparedDataset, prepare
+from speech_emotion.corpora.readers import ravdess
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.evaluation.result import read_result
@@ -19,7 +19,7 @@ from speech_emotion.evaluation.splits import protocol
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import baseline
 from speech_emotion.training.baseline import evaluate, utterance_statistics, validation_scores
-from speech_emotion.training.features import COLUMNS, Features
+from speech_emotion.training.data.features import COLUMNS, Features
 
 ACTORS = [f"{actor:02d}" for actor in range(1, 25)]
 N_COLUMNS = 151

@@ -17,11 +17,12 @@ from torch import Generator, Tensor
 from speech_emotion import cli, corpora
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
-from speech_emotion.training import checkpoint, trunk
+from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import PretrainConfig
-from speech_emotion.training.dataset import FrameBank
-from speech_emotion.training.fit import Sides, build, fit
-from speech_emotion.training.frontend import LogMel
+from speech_emotion.training.data.frames import FrameCache
+from speech_emotion.training.fit import checkpoint
+from speech_emotion.training.fit.train import Sides, build, fit
+from speech_emotion.training.networks.frontend import LogMel
 from speech_emotion.training.pretrain import _PreTrainer, pretrain
 
 NEMO, EMOGATOR = ("surprised", "calm"), ("neutral", "angry", "happy")
@@ -271,7 +272,7 @@ def test_fine_tuning_starts_from_the_trunk(tmp_path: Path, settings: dict[str, A
     config = miniature.recipe(**options, init=str(path), name="fine")
     heard = miniature.dataset(miniature.clips([1, 2], ["calm", "angry"]))
     frontend = LogMel(**dataclasses.asdict(config.frontend))
-    bank = FrameBank(heard, frontend, config.augment)
+    bank = FrameCache(heard, frontend, config.augment)
     fitted = fit(config, heard, bank, Sides(np.arange(4), np.zeros(0, np.int64)), tmp_path / "fine")
     weights, facts = trunk.load(path)
     assert fitted.trunks == (facts,)

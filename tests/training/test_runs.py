@@ -16,7 +16,7 @@ import standin
 from miniature import clips, dataset, halves, recipe
 
 from speech_emotion import corpora
-from speech_emotion.corpora import ravdess
+from speech_emotion.corpora.readers import ravdess
 from speech_emotion.errors import (
     ConfigError,
     CorpusError,
@@ -29,11 +29,13 @@ from speech_emotion.evaluation.score import Answer, Evaluation, check_never_hear
 from speech_emotion.evaluation.splits import Protocol, protocol
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import EmotionModel
-from speech_emotion.training import checkpoint, runs, trunk
-from speech_emotion.training.calibrate import fit_thresholds
+from speech_emotion.training import runs
+from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.fit import Fitted, build, fit
-from speech_emotion.training.trainer import part
+from speech_emotion.training.fit import checkpoint
+from speech_emotion.training.fit.calibration import fit_thresholds
+from speech_emotion.training.fit.loop import part
+from speech_emotion.training.fit.train import Fitted, build, fit
 
 CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
 Exported = list[dict[str, Any]]

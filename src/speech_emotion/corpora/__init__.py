@@ -1,9 +1,10 @@
 """The corpora we read. In: a name such as "ravdess". Out: the Corpus, its facts and its reader."""
 
-from speech_emotion.corpora import (
+from speech_emotion.corpora import emogator
+from speech_emotion.corpora.manifest import Clip, Corpus
+from speech_emotion.corpora.readers import (
     cremad,
     emodb,
-    emogator,
     emospeech_in,
     emotiontts_ko,
     nemo,
@@ -11,7 +12,6 @@ from speech_emotion.corpora import (
     savee,
     tess,
 )
-from speech_emotion.corpora.manifest import Clip, Corpus
 from speech_emotion.errors import CorpusError
 
 __all__ = ["Clip", "Corpus", "get", "names"]

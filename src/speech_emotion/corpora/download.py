@@ -26,8 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from speech_emotion import __version__
-from speech_emotion.corpora import sealed
+from speech_emotion import __version__, files
 from speech_emotion.corpora.manifest import Archive, Corpus
 from speech_emotion.errors import CorpusError
 
@@ -78,7 +77,7 @@ def fetch(
     archive = folder.parent / corpus.archive.filename
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with sealed.locked(archive):
+        with files.locked(archive):
             if not _is_there(corpus, folder):
                 is_ours = not archive.exists()
                 download(corpus.archive, archive, progress=progress, patience=patience)

@@ -6,7 +6,7 @@
     labels.npy      (n_clips,)     int64     index into the categories of the corpus
     speakers.npy    (n_clips,)     str
     clips.csv                                path, label, speaker, sex, seconds, warnings, attributes
-    manifest.json                            what it was made from; sizes and sha256 (see sealed.py)
+    manifest.json                            what it was made from; sizes and sha256 (see files.py)
 
 Clips are decoded in shards by a process pool. A finished shard is kept with its checksum, so a killed run
 goes on where it stopped and ends in the same bytes.
@@ -25,13 +25,12 @@ from typing import Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion import audio
-from speech_emotion.cells import guard, unguard
-from speech_emotion.corpora import sealed
+from speech_emotion import audio, files
 from speech_emotion.corpora.manifest import Clip, Corpus, Sex
-from speech_emotion.corpora.workers import Progress, in_parallel
+from speech_emotion.corpora.parallel import Progress, in_parallel
 from speech_emotion.errors import AudioDecodeError, AudioError, CorpusError
 from speech_emotion.labels import EMOTIONS
+from speech_emotion.text import guard, unguard
 
 SCHEMA: Final = 1
 SETTINGS: Final = {"sample_rate": audio.SAMPLE_RATE, "sample_type": "int16"}
@@ -39,7 +38,7 @@ CLIPS_PER_SHARD: Final = 32
 
 _ARRAYS: Final = ("waveforms.npy", "offsets.npy", "scales.npy", "labels.npy", "speakers.npy")
 _COLUMNS: Final = ("path", "label", "speaker", "sex", "seconds", "warnings")
-_OURS: Final = frozenset({*_ARRAYS, "clips.csv", "features", sealed.MANIFEST})
+_OURS: Final = frozenset({*_ARRAYS, "clips.csv", "features", files.MANIFEST})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +62,7 @@ class PreparedDataset:
     def open(cls, folder: str | os.PathLike[str], *, verify: bool = False) -> "PreparedDataset":
         """Map a folder that agrees with its manifest; `verify` compares every byte first (1.5 GB/s)."""
         folder = Path(folder).resolve()
-        manifest = sealed.read(folder, schema=SCHEMA, verify=verify)
+        manifest = files.read(folder, schema=SCHEMA, verify=verify)
         try:
             waveforms, offsets, scales, labels, speakers = (
                 np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _ARRAYS
@@ -110,7 +109,7 @@ def prepare(
     folder, out = Path(folder), Path(out).resolve()
     clips = corpus.scan(folder)
     sources = _hash_sources(folder, clips)
-    corpus_hash = sealed.digest([(path, *sources[path]) for path in sorted(sources)])
+    corpus_hash = files.digest([(path, *sources[path]) for path in sorted(sources)])
     contents = [SCHEMA, SETTINGS, corpus.name, corpus_hash, [_row(clip) for clip in clips]]
     labels_of_its_own = {"categories": corpus.categories} if corpus.categories != EMOTIONS else {}
     facts = {
@@ -120,18 +119,18 @@ def prepare(
         "citation": corpus.citation,
         "settings": SETTINGS,
         "corpus_hash": corpus_hash,
-        "key": sealed.digest([*contents, *labels_of_its_own.values()]),
+        "key": files.digest([*contents, *labels_of_its_own.values()]),
         **labels_of_its_own,
     }
     is_new = False
-    with sealed.writing(out):
+    with files.writing(out):
         if not _is_done(out, facts):
-            with sealed.locked(out):
-                sealed.recover(out)
+            with files.locked(out):
+                files.recover(out)
                 if is_new := not _holds(out, facts):
                     shards = _decode_all(out, folder, clips, sources, workers, progress)
                     _assemble(out, clips, corpus.categories, shards, facts)
-                shutil.rmtree(sealed.working(out), ignore_errors=True)
+                shutil.rmtree(files.working(out), ignore_errors=True)
     return replace(PreparedDataset.open(out), is_new=is_new)
 
 
@@ -140,7 +139,7 @@ def _hash_sources(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, s
     paths = [folder / clip.path for clip in clips]
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            hashes = list(pool.map(sealed.sha256, paths))
+            hashes = list(pool.map(files.sha256, paths))
         sizes = [path.stat().st_size for path in paths]
     except OSError as error:
         raise CorpusError(f"{error.filename} cannot be read ({error.strerror}). Make it readable.") from error
@@ -148,7 +147,7 @@ def _hash_sources(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, s
 
 
 def _is_done(out: Path, facts: Mapping[str, Any]) -> bool:
-    return _holds(out, facts) and not sealed.working(out).exists()
+    return _holds(out, facts) and not files.working(out).exists()
 
 
 def _holds(out: Path, facts: Mapping[str, Any]) -> bool:
@@ -190,12 +189,11 @@ def _decode_all(
     progress: Progress | None,
 ) -> list[_Shard]:
     """The shards of all clips, in their order. A shard is named after its sources: it is kept for them alone."""
-    working = sealed.working(out)
+    working = files.working(out)
     working.mkdir(exist_ok=True)
     parts = [clips[start : start + CLIPS_PER_SHARD] for start in range(0, len(clips), CLIPS_PER_SHARD)]
     names = [
-        sealed.digest([SCHEMA, SETTINGS, [(clip.path, sources[clip.path]) for clip in part]])
-        for part in parts
+        files.digest([SCHEMA, SETTINGS, [(clip.path, sources[clip.path]) for clip in part]]) for part in parts
     ]
     tasks = [(working / f"{name}.i16", folder, part) for name, part in zip(names, parts, strict=True)]
     shards: list[_Shard] = []
@@ -216,13 +214,13 @@ def _kept_or_new_shard(task: tuple[Path, Path, list[Clip]]) -> _Shard:
     note = samples.with_suffix(".json")
     try:
         kept = _Shard(**json.loads(note.read_bytes()))
-        if sealed.sha256(samples) == kept.sha256:
+        if files.sha256(samples) == kept.sha256:
             return kept
     except (OSError, ValueError, TypeError):
         pass  # none, or not finished
     shard = _decode_shard(samples, folder, clips)
     if not shard.failures:
-        sealed.write_whole(note, json.dumps(asdict(shard)).encode())
+        files.write_whole(note, json.dumps(asdict(shard)).encode())
     return shard
 
 
@@ -243,7 +241,7 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
             shard.scales.append(scale)
             shard.warnings.append(" ".join(waveform.warnings))
     partial.replace(samples)
-    return replace(shard, sha256=sealed.sha256(samples))
+    return replace(shard, sha256=files.sha256(samples))
 
 
 def _load_whole(path: Path) -> audio.Waveform:
@@ -288,17 +286,17 @@ def _assemble(
     lengths = [length for shard in shards for length in shard.lengths]
     scales = [scale for shard in shards for scale in shard.scales]
     warnings = [warning for shard in shards for warning in shard.warnings]
-    working = sealed.working(out)
-    whole = sealed.empty(working / "whole")
+    working = files.working(out)
+    whole = files.empty(working / "whole")
     np.save(whole / "offsets.npy", np.cumsum([0, *lengths], dtype=np.int64))
     np.save(whole / "scales.npy", np.array(scales, np.float32))
     np.save(whole / "labels.npy", np.array([categories.index(clip.label) for clip in clips], np.int64))
     np.save(whole / "speakers.npy", np.array([clip.speaker for clip in clips], np.str_))
     _write_clips(whole / "clips.csv", clips, lengths, warnings)
     parts = [working / f"{shard.name}.i16" for shard in shards]
-    sealed.join(parts, whole / "waveforms.npy", dtype="<i2", shape=(sum(lengths),))
-    sealed.seal(whole, facts)
-    sealed.put_in_place(whole, out)
+    files.join(parts, whole / "waveforms.npy", dtype="<i2", shape=(sum(lengths),))
+    files.seal(whole, facts)
+    files.put_in_place(whole, out)
 
 
 def _row(clip: Clip) -> dict[str, str]:

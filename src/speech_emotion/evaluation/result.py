@@ -24,12 +24,12 @@ import numpy as np
 import numpy.typing as npt
 
 from speech_emotion import corpora
-from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.metrics import ABSTAINED, Bin, BoolArray, FloatArray, IntArray, Interval
 from speech_emotion.evaluation.score import Answer, Evaluation
 from speech_emotion.evaluation.splits import Protocol, protocol
+from speech_emotion.files import write_whole
 from speech_emotion.labels import EMOTIONS
 
 COVERAGES: Final = tuple(range(100, 0, -5))  # percent

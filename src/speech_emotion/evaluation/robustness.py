@@ -22,18 +22,18 @@ import numpy as np
 import speech_emotion
 from speech_emotion.audio import SAMPLE_RATE, load
 from speech_emotion.classifier import Classifier
-from speech_emotion.corpora.sealed import write_whole
-from speech_emotion.corpora.workers import Progress, in_parallel
+from speech_emotion.corpora.parallel import Progress, in_parallel
+from speech_emotion.degrade import CLEAN, CONDITIONS, Condition, noise_conditions
 from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation import metrics
-from speech_emotion.evaluation.conditions import CLEAN, CONDITIONS, Condition, noise_conditions
-from speech_emotion.evaluation.markdown import FIGURES, table
 from speech_emotion.evaluation.metrics import PairedDifference
-from speech_emotion.evaluation.plots import BLUE, DOTS_PER_INCH, GREY, INK, STYLE
+from speech_emotion.evaluation.report.plots import BLUE, DOTS_PER_INCH, GREY, INK, STYLE
+from speech_emotion.evaluation.report.tables import FIGURES, table
 from speech_emotion.evaluation.result import DECIMALS, Score
 from speech_emotion.evaluation.score import Answer, Trial, answer_of, plan_trials
 from speech_emotion.evaluation.splits import protocol
 from speech_emotion.extras import require
+from speech_emotion.files import write_whole
 from speech_emotion.labels import EMOTIONS
 
 if TYPE_CHECKING:

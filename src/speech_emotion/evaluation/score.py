@@ -17,14 +17,14 @@ from typing import Any, Final, TypeVar
 
 import speech_emotion
 from speech_emotion import corpora
-from speech_emotion.cells import guard, unguard
 from speech_emotion.corpora import Clip
-from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation.splits import Fold, Protocol, protocol, require_emotions
+from speech_emotion.files import write_whole
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import ModelInfo
 from speech_emotion.prediction import Prediction
+from speech_emotion.text import guard, unguard
 
 SAME_VOICES: Final = (frozenset({"ravdess", "ravdess-song"}),)  # corpora in which the same people speak
 DECIMALS: Final = 4  # of a probability in the table

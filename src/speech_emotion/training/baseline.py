@@ -24,12 +24,12 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.evaluation.report import renew_page, terminal_table
+from speech_emotion.evaluation.report.page import renew_page, terminal_table
 from speech_emotion.evaluation.result import summarise
 from speech_emotion.evaluation.score import Answer, Evaluation, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol, check_no_leak
 from speech_emotion.labels import EMOTIONS
-from speech_emotion.training.features import COLUMNS, HOP, Features, prepare_features
+from speech_emotion.training.data.features import COLUMNS, HOP, Features, prepare_features
 from speech_emotion.training.runs import commit
 
 FloatArray = npt.NDArray[np.float64]

@@ -19,15 +19,17 @@ from torch import Generator, Tensor, nn
 
 from speech_emotion import corpora
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.corpora.sealed import write_whole
 from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.training import augment, checkpoint, trunk
+from speech_emotion.files import write_whole
+from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import PretrainConfig
-from speech_emotion.training.dataset import FrameBank, batches
-from speech_emotion.training.fit import Epoch, build, n_frames
-from speech_emotion.training.frontend import LogMel
-from speech_emotion.training.trainer import Trainer, derive, keep_freed_memory, smooth
+from speech_emotion.training.data import augment
+from speech_emotion.training.data.frames import FrameCache, batches
+from speech_emotion.training.fit import checkpoint
+from speech_emotion.training.fit.loop import Trainer, derive, keep_freed_memory, smooth
+from speech_emotion.training.fit.train import Epoch, build, n_frames
+from speech_emotion.training.networks.frontend import LogMel
 
 ONE_IN = 12  # speakers set aside
 
@@ -112,7 +114,7 @@ class _PreTrainer(Trainer):
         super().__init__(_Ears(network, categories, config.network.dropout), config, device)
         frontend = LogMel(**dataclasses.asdict(config.frontend))
         self.names = list(datasets)
-        self.banks = [FrameBank(datasets[name], frontend, config.augment) for name in self.names]
+        self.banks = [FrameCache(datasets[name], frontend, config.augment) for name in self.names]
         self.n_frames = n_frames(config)
         rows = [
             (corpus, clip, _is_set_aside(name, speaker))

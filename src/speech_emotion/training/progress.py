@@ -10,7 +10,7 @@ import torch
 from speech_emotion.errors import ConfigError
 from speech_emotion.extras import require
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.fit import PAIR, Epoch
+from speech_emotion.training.fit.train import PAIR, Epoch
 from speech_emotion.training.runs import Training
 
 

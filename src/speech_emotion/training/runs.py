@@ -33,20 +33,22 @@ import torch
 import speech_emotion
 from speech_emotion import corpora
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.corpora.sealed import digest, locked, write_whole
 from speech_emotion.errors import ConfigError, ModelFormatError, SpeakerLeakError
 from speech_emotion.evaluation.result import Result, read_result
 from speech_emotion.evaluation.score import same_voices
 from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
+from speech_emotion.files import digest, locked, write_whole
 from speech_emotion.model import EmotionModel, ModelInfo
-from speech_emotion.training import checkpoint, enrolment, trunk
-from speech_emotion.training.calibrate import fit_thresholds
-from speech_emotion.training.card import model_card
+from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.curves import draw_curves
-from speech_emotion.training.dataset import FrameBank
-from speech_emotion.training.export import Provenance, export
-from speech_emotion.training.fit import (
+from speech_emotion.training.data.frames import FrameCache
+from speech_emotion.training.export.card import model_card
+from speech_emotion.training.export.onnx import Provenance, export
+from speech_emotion.training.fit import checkpoint, enrolment
+from speech_emotion.training.fit.calibration import fit_thresholds
+from speech_emotion.training.fit.linear_probe import AugmentedEmbeddings, Progress, copies
+from speech_emotion.training.fit.train import (
     PAIR,
     Banks,
     Epoch,
@@ -57,8 +59,7 @@ from speech_emotion.training.fit import (
     kept_weights,
     resumable,
 )
-from speech_emotion.training.frontend import LogMel
-from speech_emotion.training.probe import Copies, Progress, copies
+from speech_emotion.training.networks.frontend import LogMel
 
 RUN_FACTS = {"corpora", "protocol", "split_hash", "temperature", "commit"}  # what export needs of run.json
 TRUNK_FACTS = ("name", "began_with", "commit")  # what a run keeps of the trunk it began with
@@ -145,16 +146,18 @@ def train(
 
 def bank(
     config: TrainConfig, dataset: PreparedDataset, on_copy: Progress = lambda *_: None
-) -> FrameBank | Copies | Banks:
+) -> FrameCache | AugmentedEmbeddings | Banks:
     """What trainings that differ in their folds alone learn from."""
     if config.second:
         return Banks(*(_bank(part, dataset, on_copy) for part in config.parts))
     return _bank(config, dataset, on_copy)
 
 
-def _bank(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> FrameBank | Copies:
+def _bank(
+    config: TrainConfig, dataset: PreparedDataset, on_copy: Progress
+) -> FrameCache | AugmentedEmbeddings:
     if not config.probe.copies:
-        return FrameBank(dataset, LogMel(**dataclasses.asdict(config.frontend)), config.augment)
+        return FrameCache(dataset, LogMel(**dataclasses.asdict(config.frontend)), config.augment)
     network = build(config)
     trunk.start(network, config.init)
     return copies(config, network, dataset, dataset.folder.parent, on_copy)
@@ -191,7 +194,7 @@ def _is_finished(folder: Path) -> bool:
 def _train_one(
     training: Training,
     dataset: PreparedDataset,
-    material: FrameBank | Copies | Banks,
+    material: FrameCache | AugmentedEmbeddings | Banks,
     voices: list[enrolment.Voices],
     protocol: Protocol | None,
     like: Path | None,

@@ -33,15 +33,15 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.corpora.sealed import locked, write_whole
 from speech_emotion.errors import ConfigError, SpeechEmotionError
 from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
+from speech_emotion.files import locked, write_whole
 from speech_emotion.training import runs, study_views
 from speech_emotion.training.config import TrainConfig, read_toml
-from speech_emotion.training.dataset import FrameBank
-from speech_emotion.training.fit import Banks, Epoch, Sides, fit
-from speech_emotion.training.probe import Copies
-from speech_emotion.training.trainer import derive
+from speech_emotion.training.data.frames import FrameCache
+from speech_emotion.training.fit.linear_probe import AugmentedEmbeddings
+from speech_emotion.training.fit.loop import derive
+from speech_emotion.training.fit.train import Banks, Epoch, Sides, fit
 
 NOISE: Final = 2.0  # points of validation UAR; docs/searching.md says where this comes from
 FEWEST_TO_PRUNE_BY: Final = 3  # complete trials
@@ -301,7 +301,7 @@ class _Bench:
         self.dataset, self.protocol = dataset, protocol
         self.folds = [(fold.index, self._sides(fold)) for fold in folds]
         self.device, self.on_epoch = device, on_epoch
-        self._bank: tuple[Any, FrameBank | Copies | Banks] | None = None
+        self._bank: tuple[Any, FrameCache | AugmentedEmbeddings | Banks] | None = None
 
     def states(self, study: Study, trial: Trial, others: Sequence[Trial], out: Path) -> Iterator[Trial]:
         """The trial as it stands: now, and after each fold that it still lacks."""
@@ -355,7 +355,7 @@ class _Bench:
             )
         return Sides(train, validation)
 
-    def _material(self, config: TrainConfig) -> FrameBank | Copies | Banks:
+    def _material(self, config: TrainConfig) -> FrameCache | AugmentedEmbeddings | Banks:
         key = tuple(_heard(part) for part in config.parts)
         if self._bank is None or self._bank[0] != key:
             self._bank = None  # one at a time: a bank takes some hundred MB

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from speech_emotion.corpora.sealed import write_whole
-from speech_emotion.evaluation import markdown
-from speech_emotion.evaluation.plots import BLUE, GREY, INK, ORANGE, STYLE
+from speech_emotion.evaluation.report import tables
+from speech_emotion.evaluation.report.plots import BLUE, GREY, INK, ORANGE, STYLE
 from speech_emotion.extras import require
+from speech_emotion.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +93,7 @@ def by_setting(study: "Study", trials: Sequence["Trial"], name: str) -> dict[str
 
 def _trials_table(study: "Study", trials: Sequence["Trial"]) -> list[str]:
     header = ["trial", *(f"`{name}`" for name in study.space), "by fold", "UAR", "loss", "state"]
-    return markdown.table(header, [_trial_row(study, trial) for trial in sorted(trials, key=_rank)])
+    return tables.table(header, [_trial_row(study, trial) for trial in sorted(trials, key=_rank)])
 
 
 def _trial_row(study: "Study", trial: "Trial") -> list[str]:
@@ -116,7 +116,7 @@ def _settings_table(study: "Study", trials: Sequence["Trial"]) -> list[str]:
             scores = [trial.uar for trial in of_group if trial.state == "complete"]
             score = f"{sum(scores) / len(scores):.1f}" if scores else "–"
             rows.append([f"`{name}`", group, str(len(scores)), str(len(of_group) - len(scores)), score])
-    return markdown.table(["setting", "value", "complete", "pruned", "UAR"], rows)
+    return tables.table(["setting", "value", "complete", "pruned", "UAR"], rows)
 
 
 def _csv(study: "Study", trials: Sequence["Trial"]) -> str:

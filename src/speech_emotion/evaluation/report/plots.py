@@ -1,0 +1,235 @@
+"""Pictures of a result. In: a Result. Out: PNG files. Of the files here, only this and robustness.py know matplotlib.
+
+Blue and orange of Okabe & Ito 2008, which colour-blind people can tell apart, and a mark or a word beside every
+colour. The tables of docs/results.md say the same in text.
+"""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from speech_emotion.evaluation.metrics import SET_COVERAGE, IntArray
+from speech_emotion.evaluation.report import published
+from speech_emotion.evaluation.result import EmotionSets, Group, Result, Score
+from speech_emotion.extras import require
+from speech_emotion.files import write_whole
+from speech_emotion.labels import EMOTIONS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8F98", "#22262B"
+SEX_STYLES: Final = {"female": (ORANGE, "o"), "male": (BLUE, "s"), "unknown": (GREY, "D")}
+DOTS_PER_INCH: Final = 150
+STYLE: Final[dict[str, Any]] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#E3E6EA",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+
+
+def draw(result: Result, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write `<result>-<kind>.png` into `folder`: confusion, reliability, actors, selective; sets if it has some."""
+    matplotlib = require("matplotlib", extra="train", needed_for="Drawing results")
+    require("matplotlib.figure", extra="train", needed_for="Drawing results")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = []
+    with matplotlib.rc_context(STYLE):
+        for kind, figure in _figures(result).items():
+            image = io.BytesIO()
+            figure.savefig(image, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+            paths.append(Path(folder) / f"{result.stem}-{kind}.png")
+            write_whole(paths[-1], image.getvalue())
+    return paths
+
+
+def confusion_figure(result: Result) -> "Figure":
+    """Rows are what was spoken: each cell its share of the row in percent, and the count of answers."""
+    counts, spoken, answered = _shown_cells(np.array(result.confusion))
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    figure = _empty_figure(width=8.6, height=7.6)
+    axes = figure.add_subplot()
+    _headline(axes, result, "What was answered when an emotion was spoken")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.55 else INK if count else GREY
+        weight = "bold" if spoken[row] == answered[column] else "normal"
+        style: dict[str, Any] = {"ha": "center", "va": "center", "color": colour, "weight": weight}
+        axes.text(column, row - 0.1, _percent(int(count), shares[row, column]), size=12, **style)
+        axes.text(column, row + 0.26, str(count) if count else "", size=8, **style)
+    axes.set_xticks(range(len(answered)), answered)
+    axes.set_yticks(range(len(spoken)), spoken)
+    axes.set_xticks(np.arange(1, len(answered)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(spoken)) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("answered: % of the row, number of answers", labelpad=8)
+    axes.set_ylabel("spoken", labelpad=8)
+    return figure
+
+
+def reliability_figure(result: Result) -> "Figure":
+    """Accuracy over confidence in fifteen bins; on the dashed line the confidence is honest."""
+    figure = _empty_figure(width=6.4, height=6.8)
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    _headline(axes, result, "Is it right as often as it is sure?")
+    left, right, accuracy, confidence = (
+        np.array([getattr(entry, name) for entry in result.reliability]) * 100
+        for name in ("low", "high", "accuracy", "confidence")
+    )
+    width = (right - left) * 0.94
+    axes.bar(left, accuracy, width, align="edge", color=BLUE, label="accuracy of the bin")
+    axes.plot(confidence, confidence, "_", color=ORANGE, ms=13, mew=3, label="its mean confidence")
+    axes.plot([0, 100], [0, 100], "--", color=GREY, linewidth=1, label="perfectly calibrated")
+    axes.set(xlim=(0, 100), ylim=(0, 100), ylabel="accuracy, %")
+    axes.legend(loc="upper left", title=f"ECE {result.ece} %", alignment="left")
+    axes.grid(axis="y")
+    below.bar(left, [entry.count for entry in result.reliability], width, align="edge", color=GREY)
+    below.set(xlabel="confidence, %", ylabel="answers")
+    return figure
+
+
+def selective_figure(result: Result) -> "Figure":
+    """Accuracy of the surest clips over the share of clips that is kept; on the right all are."""
+    figure = _empty_figure(width=6.4, height=5.2)
+    axes = figure.add_subplot()
+    _headline(axes, result, "How right is it when it is sure?")
+    shares = [float(share) for share in result.accuracy_at_coverage]
+    heights = [accuracy * 100 for accuracy in result.accuracy_at_coverage.values()]
+    axes.plot(shares, heights, "o-", color=BLUE, ms=5, label=result.model)
+    if result.corpus == "ravdess":
+        other = {
+            float(share): float(cell) for share, cell in published.SELECTIVE.accuracy_at_coverage.items()
+        }
+        label = f"{published.SELECTIVE.system}, {published.SELECTIVE.protocol}"
+        axes.plot(list(other), list(other.values()), "s--", color=ORANGE, ms=5, label=label)
+    axes.set(xlim=(0, 102), ylim=(0, 102), xlabel="share of clips that is kept, %", ylabel="accuracy, %")
+    axes.legend(loc="lower left")
+    axes.grid(axis="y")
+    return figure
+
+
+def actors_figure(result: Result) -> "Figure":
+    """The UAR of each speaker, from the one understood worst to the one understood best."""
+    figure = _speakers_figure(result, "Whose voice is understood?", result.per_actor, result.per_sex)
+    axes = figure.axes[0]
+    axes.axhline(result.uar.mean * 100, color=INK, lw=1, zorder=0.6, label=f"all {result.uar}")
+    _shade_interval(axes, result.uar)
+    chance = 100 / len(result.per_class)
+    axes.axhline(chance, color=INK, lw=1, ls=":", zorder=0.6, label=f"chance {chance:.1f}")
+    axes.set_ylabel("UAR, %")
+    _legend_below(figure)
+    return figure
+
+
+def sets_figure(result: Result, sets: EmotionSets) -> "Figure":
+    """How often the emotion sets of each speaker hold what was spoken, from the least to the most covered."""
+    figure = _speakers_figure(
+        result, "For whom do the emotion sets hold what was spoken?", sets.per_actor, {}
+    )
+    axes = figure.axes[0]
+    axes.axhline(sets.coverage.mean * 100, color=INK, lw=1, zorder=0.6, label=f"all {sets.coverage}")
+    _shade_interval(axes, sets.coverage)
+    aim = SET_COVERAGE * 100
+    axes.axhline(aim, color=INK, lw=1, ls=":", zorder=0.6, label=f"aim {aim:.0f}")
+    axes.set(ylim=(0, 102), ylabel="sets that hold it, %")
+    _legend_below(figure)
+    return figure
+
+
+def _speakers_figure(
+    result: Result, title: str, groups: Mapping[str, Group], per_sex: Mapping[str, Group]
+) -> "Figure":
+    """A mark a speaker, in ascending order; `per_sex` stands in the legend."""
+    ordered = sorted(groups.items(), key=lambda item: item[1].mean)
+    n_actors = len(ordered)
+    figure = _empty_figure(width=max(6.4, 2.0 + 0.3 * n_actors), height=5.2)
+    axes = figure.add_subplot()
+    _headline(axes, result, title)
+    for sex, (colour, marker) in SEX_STYLES.items():
+        places = [place for place, (actor, _) in enumerate(ordered) if result.sexes[actor] == sex]
+        heights = [ordered[place][1].mean * 100 for place in places]
+        if places:
+            axes.vlines(places, 0, heights, color=colour, linewidth=1.5, alpha=0.45)
+            axes.plot(
+                places, heights, marker, color=colour, ms=7, label=f"{sex} {per_sex.get(sex, '')}".strip()
+            )
+    axes.set_xticks(range(n_actors), [actor for actor, _ in ordered], rotation=90 if n_actors > 40 else 0)
+    axes.set(ylim=(0, 100), xlim=(-0.7, n_actors - 0.3), xlabel="speaker")
+    axes.grid(axis="y")
+    axes.tick_params(axis="x", length=0)
+    return figure
+
+
+def _shade_interval(axes: "Axes", score: Score) -> None:
+    if score.ci95:
+        low, high = (bound * 100 for bound in score.ci95)
+        axes.axhspan(low, high, color=GREY, alpha=0.18, lw=0, zorder=0.5, label="its 95 % interval")
+
+
+def _legend_below(figure: "Figure") -> None:
+    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.6, handletextpad=0.6)
+
+
+def _figures(result: Result) -> dict[str, "Figure"]:
+    figures = {
+        "confusion": confusion_figure(result),
+        "reliability": reliability_figure(result),
+        "actors": actors_figure(result),
+        "selective": selective_figure(result),
+    }
+    return figures | {"sets": sets_figure(result, result.sets)} if result.sets else figures
+
+
+def _empty_figure(*, width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
+    return figure
+
+
+def _headline(axes: "Axes", result: Result, title: str) -> None:
+    """The title, and under it what was measured: no number without its company."""
+    measured = f"{result.model}, {result.corpus}, {result.split}\nUAR {result.uar} %: {result.company}"
+    axes.set_title(measured, loc="left", size=9.5, color=GREY, pad=10)
+    above: dict[str, Any] = {
+        "xy": (0, 1),
+        "xycoords": "axes fraction",
+        "xytext": (0, 40),
+        "textcoords": "offset points",
+    }
+    axes.annotate(title, **above, size=12, weight="bold")
+
+
+def _percent(count: int, share: float) -> str:
+    if count == 0:
+        return "–"
+    return f"{share * 100:.0f} %" if share >= 0.005 else "<1 %"
+
+
+def _shown_cells(confusion: IntArray) -> tuple[IntArray, list[str], list[str]]:
+    """The rows that were spoken; the columns of those, of what else was answered, and of abstentions if any."""
+    rows = np.flatnonzero(confusion.sum(axis=1))
+    columns = np.flatnonzero(confusion.sum(axis=0) + np.append(confusion.sum(axis=1), 0))
+    names = (*EMOTIONS, "no answer")
+    return (
+        confusion[np.ix_(rows, columns)],
+        [names[row] for row in rows],
+        [names[column] for column in columns],
+    )

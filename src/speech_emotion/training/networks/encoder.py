@@ -1,0 +1,147 @@
+"""The first layers of a speech recogniser's encoder, with a head that hears emotion.
+
+In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels). The encoder is that of Whisper (Radford et al.
+2022, arXiv 2212.04356), cut off after a few layers: what is said is worked out in the later ones, how it is said
+is heard in the early ones. `trunk.py` reads and writes its weights.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from speech_emotion.training.networks.cnn import SpectralNetwork
+from speech_emotion.training.networks.frontend import LogMel
+
+N_HEADS = 6
+LN_10 = math.log(10)
+MEAN_LEVEL = 0.9  # log10 of the mean mel power of speech of unit variance, which the encoder was trained on
+
+
+def normalise(log_mel: Tensor) -> Tensor:
+    """As the encoder was taught, but by the window's own level, so that gain changes nothing.
+
+    Natural log-mel (batch, n_mels, n_frames) → the same shape, about -1 to 1; 80 dB below the loudest is the floor.
+    """
+    top = log_mel.amax(dim=(1, 2), keepdim=True)
+    power = torch.exp(log_mel - top).mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
+    log10 = (log_mel - top - torch.log(power)) / LN_10 + MEAN_LEVEL
+    loudest = MEAN_LEVEL - torch.log(power) / LN_10
+    return (torch.maximum(log10, loudest - 8) + 4) / 4
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward network, each after a normalisation and beside a shortcut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        self.feed_norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.attention_norm(x)
+        query, key, value = (_split(project(y)) for project in (self.query, self.key, self.value))
+        weights = torch.softmax(query @ key.transpose(2, 3) / math.sqrt(query.shape[3]), dim=3)
+        x = x + self.out((weights @ value).transpose(1, 2).flatten(2))
+        fed: Tensor = self.narrow(functional.gelu(self.widen(self.feed_norm(x))))
+        return x + fed
+
+
+def _split(x: Tensor) -> Tensor:
+    """(batch, frame, width) → (batch, head, frame, width / head)."""
+    heads: Tensor = x.unflatten(2, (N_HEADS, -1))  # type: ignore[no-untyped-call]
+    return heads.transpose(1, 2)
+
+
+class SpeechEncoder(nn.Module):
+    """Normalised log-mel (batch, n_mels, n_frames) → what each layer gives, (batch, ⌈n_frames / 2⌉, width) each."""
+
+    def __init__(self, n_mels: int, width: int, n_layers: int) -> None:
+        super().__init__()
+        self.width = width
+        self.convolutions = nn.Sequential(
+            nn.Conv1d(n_mels, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv1d(width, width, 3, stride=2, padding=1),
+            nn.GELU(),
+        )
+        self.layers = nn.ModuleList(EncoderLayer(width) for _ in range(n_layers))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.convolutions(x).transpose(1, 2)
+        x = x + sinusoids(torch.arange(x.shape[1], device=x.device), self.width)
+        outputs = []
+        for layer in self.layers:
+            x = layer(x)
+            outputs.append(x)
+        return outputs
+
+
+def sinusoids(position: Tensor, width: int) -> Tensor:
+    """Whisper's fixed encoding of positions (n,) → (n, width): sines, then cosines, of geometrically spaced rates."""
+    rates = torch.exp(-math.log(10_000) / (width // 2 - 1) * torch.arange(width // 2, device=position.device))
+    phases = position[:, None] * rates
+    return torch.cat([phases.sin(), phases.cos()], dim=1)
+
+
+class EmotionTransformer(SpectralNetwork):
+    """Log-mel → speech encoder → moments over time of every layer → linear head.
+
+    The embedding holds mean and deviation of every layer, `n_levels` values, then skewness and trend of every layer.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_labels: int = 8,
+        width: int = 384,
+        layers: int = 2,
+        dropout: float = 0.3,
+        n_mels: int = 80,
+        n_fft: int = 400,
+        hop: int = 160,
+        fmin_hz: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.n_levels = 2 * width * layers
+        self.n_embedding = 2 * self.n_levels
+        self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop, fmin_hz=fmin_hz)
+        self.encoder = SpeechEncoder(n_mels, width, layers)
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(self.n_embedding), nn.Dropout(dropout), nn.Linear(self.n_embedding, n_labels)
+        )
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The trunk in the order of the signal, as layer-wise learning rates go by."""
+        return [self.encoder.convolutions, *self.encoder.layers]
+
+    def embed(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → embedding (batch, 4 · width · layers)."""
+        levels, shapes = zip(
+            *(_moments(frames.float()) for frames in self.encoder(normalise(log_mel))), strict=True
+        )
+        return torch.cat([*levels, *shapes], dim=1)
+
+
+def _moments(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """(batch, frame, width) → mean and deviation, skewness and trend over time: (batch, 2 · width) each.
+
+    The trend is the covariance with time, which has mean 0 and deviation 1 over the frames: what rises, what falls.
+    """
+    mean = frames.mean(dim=1)
+    centred = frames - mean.unsqueeze(1)
+    deviation = (centred.square().mean(dim=1) + 1e-5).sqrt()
+    skewness = (centred.square() * centred).mean(dim=1) / (deviation.square() * deviation)
+    n_frames = frames.shape[1]
+    time = torch.arange(n_frames, device=frames.device, dtype=frames.dtype) - (n_frames - 1) / 2
+    time = time / (time.square().mean() + 1e-5).sqrt()
+    trend = (centred * time[:, None]).mean(dim=1)
+    return torch.cat([mean, deviation], dim=1), torch.cat([skewness, trend], dim=1)

@@ -1,0 +1,206 @@
+"""The honesty ladder: each habit beside the honest score, marked, and refused wherever it would pass for honest."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fakes
+import pytest
+
+import speech_emotion
+from speech_emotion.errors import ModelNotFoundError, SpeakerLeakError
+from speech_emotion.evaluation import splits
+from speech_emotion.evaluation.report import honesty_ladder
+from speech_emotion.evaluation.report import page as report
+from speech_emotion.evaluation.result import Result, Score, read_result, summarise
+from speech_emotion.evaluation.score import check_never_heard, score_protocol
+from speech_emotion.evaluation.splits import protocol
+
+LEAKY = ["luna5-peeked", "random10", "random10-copies"]
+
+
+def under(result: Result, name: str, **changes: Any) -> Result:
+    """The same answers under another protocol, all of whose folds were scored."""
+    split = protocol(name)
+    fold = next(iter(result.per_fold.values()))
+    return replace(
+        result,
+        **{
+            "protocol": name,
+            "leaky": split.leaky,
+            "split_hash": split.split_hash,
+            "per_fold": {str(one.index): fold for one in split.folds},
+        }
+        | changes,
+    )
+
+
+def higher(result: Result, points: float, speakers: list[str]) -> dict[str, Any]:
+    """Each of `speakers` scored `points` more than in `result`, the others not at all."""
+    moved = {
+        name: replace(result.per_actor[name], mean=result.per_actor[name].mean + points / 100)
+        for name in speakers
+    }
+    return {"per_actor": moved, "n_speakers": len(moved)}
+
+
+def section_of(monkeypatch: pytest.MonkeyPatch, *results: Result) -> str:
+    monkeypatch.setattr(honesty_ladder, "read_results", lambda folder: list(results))
+    return honesty_ladder.section(Path("results"))
+
+
+def rows_of(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_every_habit_stands_beside_the_honest_score(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = list(result.per_actor)
+    results = [
+        under(result, name, uar=Score(0.7 + points / 100, 0.01, None), **higher(result, points, everybody))
+        for points, name in zip((20, 15, 5, 2), [*reversed(LEAKY), "loso24"], strict=True)
+    ]
+    text = section_of(monkeypatch, *results, replace(result, uar=Score(0.7, None, (0.65, 0.75))))
+    assert text.startswith("## Honesty ladder\n")
+    assert "](honesty.md)" in text
+    assert "\n### The ladder of fake-cnn\n" in text
+    honest, loso24, *leaky = rows_of(text)
+    assert honest == [
+        "**[luna5](#ravdess-luna5-fake-cnn)**",
+        "nothing",
+        "**70.0 [65.0, 75.0]**",
+        "–",
+        "192 of 1440 clips, 24 speakers, 1 seed",
+        "[the tables above](#ravdess-speech)",
+    ]
+    assert loso24[0] == "**[loso24](#ravdess-loso24-fake-cnn)**"
+    assert [row[0].split("]")[0].strip("*[") for row in leaky] == LEAKY
+    assert [row[2] for row in leaky] == ["75.0 ± 1.0", "85.0 ± 1.0", "90.0 ± 1.0"]
+    assert [row[3] for row in (loso24, *leaky)] == [
+        f"+{points}.0 [+{points}.0, +{points}.0]" for points in (2, 5, 15, 20)
+    ]
+    assert all(row[0].endswith(", LEAKY") for row in leaky)
+    assert all("LEAKY" not in row[0] for row in (honest, loso24))
+
+
+def test_what_others_published_stands_beside_how_they_got_it(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peeked, random10, copies = rows_of(
+        section_of(monkeypatch, result, *(under(result, name) for name in LEAKY))
+    )[1:]
+    assert peeked[5] == (
+        "xlsr-53 fine-tuned (Luna-Jiménez 2022), ECE 15.3: 81.8; ResLSTM-SA, from scratch: 62.32 ± 1.19"
+    )
+    assert random10[5] == "TIM-Net, its authors' own re-run: 90.04; plain CNNs: accuracy 84–89"
+    assert copies[5] == "–"
+
+
+def test_some_folds_are_compared_with_the_same_speakers(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = sorted(protocol("luna5").folds[0].test)
+    some = higher(result, 4, first) | {"per_fold": {"0": result.per_fold["0"]}}
+    (_, row) = rows_of(section_of(monkeypatch, result, under(result, "luna5-peeked", **some)))
+    assert row[3] == "+4.0 [+4.0, +4.0]"
+    assert row[4].endswith("5 speakers, 1 seed, folds 0 of 5")
+
+
+def test_each_model_has_its_own_ladder(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [replace(result, model=model) for model in ("b", "a", "honest")]
+    leaky = [under(model, "random10") for model in models[:2]]
+    alone = under(replace(result, model="alone"), "random10")
+    text = section_of(monkeypatch, *models, *leaky, alone)
+    assert [line for line in text.splitlines() if line.startswith("### ")] == [
+        "### The ladder of a",
+        "### The ladder of b",
+    ]
+    assert text.count("## Honesty ladder") == 1
+    assert "#ravdess-random10-leaky-same-speakers-in-train-and-test-a)" in text
+
+
+@pytest.mark.parametrize("name", ["loso24", None])
+def test_honest_rows_alone_are_no_ladder(
+    result: Result, name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [under(result, name)] if name else []
+    assert section_of(monkeypatch, result, *others) == ""
+
+
+def test_every_leaky_protocol_has_a_rung() -> None:
+    leaky = {name for name in splits.names() if protocol(name).leaky}
+    assert leaky == {rung.protocol for rung in honesty_ladder.RUNGS} - {"luna5", "loso24"}
+
+
+def test_the_results_page_has_the_ladder(result: Result, tmp_path: Path) -> None:
+    result.write(tmp_path)
+    report.write_results_page(tmp_path, tmp_path / "results.md")
+    assert "## Honesty ladder" not in (tmp_path / "results.md").read_text()
+    folds = {"per_fold": result.per_fold}  # that hold n_clips
+    under(result, "random10", **folds).write(tmp_path)
+    report.write_results_page(tmp_path, tmp_path / "results.md")
+    assert "\n## Honesty ladder\n" in (tmp_path / "results.md").read_text()
+
+
+# Scoring
+
+
+def test_some_folds_of_a_leaky_protocol_can_be_scored(heard: list[Path], tmp_path: Path) -> None:
+    peeked = protocol("luna5-peeked")
+    run, corpus = fakes.make_run(tmp_path / "run", peeked), fakes.make_corpus(tmp_path / "corpus")
+    for index in (0, 1, 4):
+        (run / f"fold-{index}" / "model.onnx").unlink()
+    scored = score_protocol([run], "ravdess", corpus, "luna5-peeked")
+    assert {answer.fold for answer in scored.answers} == {2, 3}
+    assert {answer.speaker for answer in scored.answers} == peeked.folds[2].test | peeked.folds[3].test
+    again = summarise(scored, command="").write(tmp_path / "results")
+    assert list(read_result(again).per_fold) == ["2", "3"]
+
+
+def test_without_any_fold_there_is_nothing_to_score(heard: list[Path], tmp_path: Path) -> None:
+    corpus = fakes.make_corpus(tmp_path / "corpus")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ModelNotFoundError, match=r"holds no trained model: luna5-peeked needs seed-0/fold-0"):
+        score_protocol([tmp_path / "run"], "ravdess", corpus, "luna5-peeked")
+
+
+# What stands on the ladder passes nowhere else
+
+
+@pytest.mark.parametrize("name", LEAKY)
+def test_a_leaky_model_is_scored_under_its_own_protocol_alone(
+    name: str, heard: list[Path], tmp_path: Path
+) -> None:
+    split = protocol(name)
+    run = fakes.make_run(tmp_path / "run", split)
+    info = speech_emotion.load(run / "fold-0" / "model.onnx").info
+    check_never_heard(info, split, split.folds[0])
+    others = {n for n in splits.names() if protocol(n).corpus == "ravdess"} - {name}
+    for other in others:
+        with pytest.raises(SpeakerLeakError, match=f"under {other}, fold 0"):
+            check_never_heard(info, protocol(other), protocol(other).folds[0])
+
+
+def test_luna5_says_who_was_peeked_at(heard: list[Path], tmp_path: Path) -> None:
+    luna5, peeked = protocol("luna5"), protocol("luna5-peeked")
+    run = fakes.make_run(tmp_path / "run", peeked)
+    info = speech_emotion.load(run / "fold-0" / "model.onnx").info
+    with pytest.raises(SpeakerLeakError, match="learned from 02, 05, 14, 15, 16, who are tested"):
+        check_never_heard(info, luna5, luna5.folds[0])
+
+
+def test_an_honest_model_is_not_scored_as_a_peeked_one(heard: list[Path], tmp_path: Path) -> None:
+    luna5, peeked = protocol("luna5"), protocol("luna5-peeked")
+    run = fakes.make_run(tmp_path / "run", luna5)
+    info = speech_emotion.load(run / "fold-0" / "model.onnx").info
+    with pytest.raises(SpeakerLeakError, match="trained for luna5, fold 0"):
+        check_never_heard(info, peeked, peeked.folds[0])
+
+
+def test_who_is_tested_is_not_learned_from_although_peeked_at(heard: list[Path], tmp_path: Path) -> None:
+    peeked = protocol("luna5-peeked")
+    described = peeked.describe(peeked.folds[0]) | {"train": ["02", "03"]}
+    run = fakes.make_run(tmp_path / "run", peeked, protocol=described)
+    info = speech_emotion.load(run / "fold-0" / "model.onnx").info
+    with pytest.raises(SpeakerLeakError, match="learned from 02, who are tested"):
+        check_never_heard(info, peeked, peeked.folds[0])

@@ -1,0 +1,9 @@
+"""The live panel alone, with the route it needs: `streamlit run tests/support/live_app.py`, with app/ in PYTHONPATH."""
+
+import shared
+import streamlit as st
+from starlette.routing import Mount
+
+from speech_emotion.server import create_app
+
+app = st.App("live_page.py", routes=[Mount("/api", app=create_app(shared.classifier()))])

@@ -1,0 +1,272 @@
+"""Enrolled heads: fitted with profiles as they come in use, kept in run folders, exported beside the plain head."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import miniature
+import numpy as np
+import pytest
+import torch
+
+import speech_emotion
+from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.errors import ConfigError, ModelFormatError, ParityError
+from speech_emotion.labels import EMOTIONS
+from speech_emotion.model import EmotionModel
+from speech_emotion.profile import shrunk
+from speech_emotion.training.export.onnx import _Enrolled, check_parity, export
+from speech_emotion.training.fit import enrolment
+from speech_emotion.training.fit.enrolment import EnrolledHead, Voices, fit_head, hear, learn, read
+from speech_emotion.training.fit.train import Network, Sides
+
+CLIPS = miniature.clips(range(1, 5))  # of four actors, eight emotions each
+N_FEATURES = 2 * 16 + 2 * 32
+
+
+@pytest.fixture(scope="module")
+def dataset() -> PreparedDataset:
+    return miniature.dataset(CLIPS)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return miniature.lively_network()
+
+
+@pytest.fixture(scope="module")
+def head(network: Network, dataset: PreparedDataset) -> EnrolledHead:
+    return learn(network, miniature.recipe(), dataset, Sides(np.arange(24), np.arange(24, 32)))
+
+
+# Features and profiles
+
+
+def test_features_are_the_embedding_and_the_levels() -> None:
+    random = np.random.default_rng(0)
+    log_mel, embedding = random.normal(-5, 2, (2, 3, 40)), random.normal(0, 1, (2, 4))
+    features = enrolment.voice_features(torch.tensor(embedding), torch.tensor(log_mel)).numpy()
+    expected = np.concatenate([embedding, log_mel.mean(axis=2), log_mel.std(axis=2)], axis=1)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+def test_what_is_heard_is_what_the_runtime_would_score(network: Network, dataset: PreparedDataset) -> None:
+    long = miniature.dataset(CLIPS[:2], waveforms=[miniature.sound(clip, 1.7) for clip in CLIPS[:2]])
+    voices = hear(network, miniature.recipe(), long, np.array([1, 0]))
+    assert voices.clip.tolist() == [0, 0, 0, 1, 1, 1]  # windows at 0, 0.5 and 0.7 s
+    assert voices.features.shape == (6, N_FEATURES)
+    assert voices.labels.tolist() == [CLIPS_LABELS[1], CLIPS_LABELS[0]]
+    assert voices.seconds.tolist() == pytest.approx([1.7, 1.7])
+    last = torch.from_numpy(long.waveform(0)[None, -16_000:])
+    with torch.inference_mode():
+        embedding = network.embed(network.features(last))[0]
+    np.testing.assert_allclose(voices.features[5, :32], embedding, atol=1e-5)
+
+
+CLIPS_LABELS = [EMOTIONS.index(clip.label) for clip in CLIPS]
+
+
+def voices_of(n_clips: int = 80, n_features: int = 3) -> Voices:
+    """Two speakers far apart; every clip 5 s long in two windows; the emotion is the second feature."""
+    random = np.random.default_rng(1)
+    labels, speakers = np.arange(n_clips) % 8, np.arange(n_clips) // (n_clips // 2)
+    clip = np.repeat(np.arange(n_clips), 2)
+    features = random.normal(0, 0.1, (2 * n_clips, n_features))
+    features += 20.0 * speakers[clip, None]
+    features[:, 1] += labels[clip]
+    names = np.array(["left", "right"])[speakers]
+    return Voices(features.astype(np.float32), clip, np.full(n_clips, 5.0, np.float32), labels, names)
+
+
+def test_profiles_are_of_half_a_minute_of_one_speaker_and_at_odd_draws_of_neutral_speech() -> None:
+    voices = voices_of()
+    drawn = list(enrolment.profiles(voices, voices.features, range(4), seed=3))
+    assert len(drawn) == 8
+    for (windows, profile), draw in zip(drawn, itertools.cycle(range(4))):
+        assert len(windows) == 80
+        own = voices.features[windows]
+        share = (
+            1 - profile[1, 0] ** 2
+        ) / 0.99  # 8 to 26 windows of 4 to 13 clips, against the 10 of the prior
+        mean = profile[0] / share
+        assert mean[0] == pytest.approx(own[:, 0].mean(), abs=0.3)
+        is_neutral = mean[1] - own[:, 0].mean() < 1  # labels 0 and 1 only
+        assert is_neutral == bool(draw % 2)
+        assert 8 / 18 - 0.01 < share < 26 / 36 + 0.01
+    again = list(enrolment.profiles(voices, voices.features, range(4), seed=3))
+    assert all(np.array_equal(one[1], other[1]) for one, other in zip(drawn, again, strict=True))
+    other = list(enrolment.profiles(voices, voices.features, range(4), seed=4))
+    assert not np.array_equal(drawn[0][1], other[0][1])
+
+
+def test_a_speaker_without_neutral_speech_enrols_with_what_there_is() -> None:
+    voices = voices_of()
+    loud = dataclasses.replace(voices, labels=np.maximum(voices.labels, 2))
+    ((_, profile), *_) = enrolment.profiles(loud, loud.features, [1], seed=3)
+    share = (1 - profile[1, 0] ** 2) / 0.99
+    assert profile[0, 1] / share > 2
+
+
+def test_the_population_is_the_mean_over_speakers_and_the_deviation_within_them() -> None:
+    mean, deviation = enrolment.population(voices_of())
+    np.testing.assert_allclose(mean, [10, 13.5, 10], atol=0.1)
+    np.testing.assert_allclose(deviation, [0.1, np.arange(8).std(), 0.1], rtol=0.15)
+
+
+# The fit
+
+
+def test_the_fit_finds_what_separates_and_stays_near_its_start() -> None:
+    random = np.random.default_rng(2)
+    labels = random.integers(0, 8, 400)
+    rows = random.normal(0, 0.5, (400, 9)).astype(np.float32)
+    rows[np.arange(400), labels] += 3
+    start = (np.zeros((8, 9), np.float32), np.zeros(8, np.float32))
+    weight, bias = fit_head(rows, labels, start, penalty=0.001)
+    assert ((rows @ weight.T + bias).argmax(axis=1) == labels).mean() > 0.99
+    assert np.abs(weight[:, 8]).max() < 0.2 < 0.5 < np.diagonal(weight).min()  # the last says nothing
+    held, _ = fit_head(rows, labels, (start[0] + 1, start[1]), penalty=1e4)
+    np.testing.assert_allclose(held, np.ones((8, 9)), atol=1e-3)
+
+
+def test_a_speaker_s_offset_is_taken_away() -> None:
+    """Without profiles the second feature of one speaker says nothing about the other's emotions."""
+    voices = voices_of()
+    mean, deviation = enrolment.population(voices)
+    standard = (voices.features - mean) / deviation
+    rows, clip = enrolment.relative(voices, standard, [0, 2], seed=0)
+    assert rows.shape == (2 * 160, 3)
+    left, right = (rows[voices.speakers[clip] == side, 1] for side in ("left", "right"))
+    apart = np.ptp([standard[voices.speakers[voices.clip] == side, 1].mean() for side in ("left", "right")])
+    assert abs(left.mean() - right.mean()) < 0.6 * apart  # so far as so little speech is believed
+    assert mean[1] / deviation[1] > 5
+
+
+def test_the_start_is_the_network_s_own_head(network: Network, dataset: PreparedDataset) -> None:
+    voices = hear(network, miniature.recipe(), dataset, np.arange(6))
+    mean, deviation = enrolment.population(voices)
+    weight, bias = enrolment._plain_head(network, mean, deviation)
+    with torch.inference_mode():
+        logits = network.head(torch.from_numpy(voices.features[:, :32])).numpy()
+    standard = (voices.features - mean) / deviation
+    np.testing.assert_allclose(standard @ weight.T + bias, logits, atol=1e-3)
+    assert not weight[:, 32:].any()
+
+
+def test_a_head_is_chosen_on_validation_speakers(head: EnrolledHead) -> None:
+    assert head.weight.shape == (8, N_FEATURES)
+    assert (head.bias.shape, head.mean.shape, head.deviation.shape) == ((8,), (N_FEATURES,), (N_FEATURES,))
+    assert head.penalty in enrolment.PENALTIES
+    assert 0.05 <= head.temperature <= 20
+    assert head.gain is not None
+    assert head.gain > 0.1  # of a network that learned nothing: all that it knows is in this head
+
+
+def test_without_validation_speakers_it_takes_after_its_likes(
+    network: Network, dataset: PreparedDataset, head: EnrolledHead
+) -> None:
+    everybody = Sides(np.arange(32), np.zeros(0, np.int64))
+    hotter = dataclasses.replace(
+        head, temperature=4 * head.temperature, penalty=0.25 * head.penalty, gain=0.0
+    )
+    made = learn(network, miniature.recipe(), dataset, everybody, [head, hotter])
+    assert made.temperature == pytest.approx(2 * head.temperature)
+    assert made.penalty == pytest.approx(0.5 * head.penalty)
+    assert made.gain == pytest.approx((head.gain or 0) / 2, abs=1e-4)
+    for likes in ([], [dataclasses.replace(head, gain=None)]):
+        with pytest.raises(ConfigError, match="Name a protocol's run folder"):
+            learn(network, miniature.recipe(), dataset, everybody, likes)
+
+
+# How it is kept
+
+
+def test_it_comes_back_from_its_run_folder(head: EnrolledHead, tmp_path: Path) -> None:
+    assert read(tmp_path) is None
+    head.write(tmp_path)
+    again = read(tmp_path)
+    assert again is not None
+    for field in dataclasses.fields(EnrolledHead):
+        np.testing.assert_array_equal(getattr(again, field.name), getattr(head, field.name))
+
+
+def test_a_damaged_head_is_refused(head: EnrolledHead, tmp_path: Path) -> None:
+    head.write(tmp_path)
+    data = (tmp_path / enrolment.FILE).read_bytes()
+    for damaged in (b"", data[:100], data.replace(b"penalty", b"penulty")):
+        (tmp_path / enrolment.FILE).write_bytes(damaged)
+        with pytest.raises(ModelFormatError, match="not an enrolled head of ours"):
+            read(tmp_path)
+
+
+# The exported file
+
+
+@pytest.fixture(scope="module")
+def path(network: Network, head: EnrolledHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("enrolled") / "tiny.onnx"
+    thresholds = {"not_sure": 0.2, "set": 0.9}
+    export(
+        network,
+        miniature.recipe(),
+        miniature.TEMPERATURE,
+        miniature.PROVENANCE,
+        path,
+        head=head,
+        thresholds=thresholds,
+    )
+    return path
+
+
+def test_the_file_says_how_it_enrols(path: Path, head: EnrolledHead) -> None:
+    info = EmotionModel.load(path).info
+    assert info.enrolment is not None
+    assert (info.enrolment.n_features, info.enrolment.min_seconds) == (N_FEATURES, 10.0)
+    assert (info.enrolment.prior_windows, info.enrolment.gain) == (10.0, head.gain)
+    assert info.thresholds == {"not_sure": 0.2, "set": 0.9}
+
+
+def test_without_a_profile_it_is_the_plain_model(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain.onnx").write_bytes(miniature.exported())
+    model, plain = EmotionModel.load(path), EmotionModel.load(tmp_path / "plain.onnx")
+    windows = np.stack([miniature.sound(clip) for clip in CLIPS])
+    scores, zeros = model.score(windows), np.zeros((2, N_FEATURES), np.float32)
+    for one, other in zip(scores, model.score(windows, zeros), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(scores.probabilities, plain.score(windows).probabilities, atol=1e-6)
+
+
+def test_with_a_profile_it_is_the_enrolled_head(path: Path, network: Network, head: EnrolledHead) -> None:
+    model, windows = EmotionModel.load(path), np.stack([miniature.sound(clip) for clip in CLIPS[:8]])
+    voice = model.score(windows).voice
+    profile = shrunk(voice, 10.0)
+    logits = (voice - profile[0]) / profile[1] @ head.weight.T + head.bias
+    powers = np.exp(logits / head.temperature)
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.score(windows, profile).probabilities, expected, atol=1e-4)
+    assert np.abs(model.score(windows).probabilities - expected).max() > 0.1
+
+
+def test_a_person_is_enrolled_and_answered(path: Path) -> None:
+    classifier = speech_emotion.load(path)
+    speech = np.concatenate([miniature.sound(clip, 2.0) for clip in CLIPS[:8]])
+    profile = classifier.enrol(speech, sample_rate=16_000)
+    assert len(profile.mean) == N_FEATURES
+    answers = [
+        classifier.predict(miniature.sound(clip), sample_rate=16_000, profile=profile) for clip in CLIPS[:8]
+    ]
+    assert all(answer.emotions for answer in answers if answer.probabilities)
+    plain = [classifier.predict(miniature.sound(clip), sample_rate=16_000) for clip in CLIPS[:8]]
+    assert answers != plain
+
+
+def test_the_enrolled_graph_agrees_with_its_network(path: Path, network: Network, head: EnrolledHead) -> None:
+    model = EmotionModel.load(path)
+    assert (
+        check_parity(_Enrolled(network, miniature.TEMPERATURE, head).eval(), model, miniature.recipe())
+        <= 1e-5
+    )
+    slope = 1 + np.linspace(0, 0.01, 8, dtype=np.float32)[:, None]
+    other = dataclasses.replace(head, weight=head.weight * slope)
+    with pytest.raises(ParityError):
+        check_parity(_Enrolled(network, miniature.TEMPERATURE, other).eval(), model, miniature.recipe())

@@ -1,0 +1,267 @@
+"""Two networks in one model: trained as if each were alone, heard at once, their logits averaged."""
+
+import dataclasses
+import json
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import miniature
+import numpy as np
+import pytest
+import torch
+from miniature import clips, dataset, halves, recipe
+
+from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.errors import ConfigError, SpeakerLeakError
+from speech_emotion.evaluation import score
+from speech_emotion.evaluation.splits import Fold, Protocol
+from speech_emotion.model import EmotionModel
+from speech_emotion.training import runs, study_views
+from speech_emotion.training import weights as trunk
+from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.fit import checkpoint, enrolment
+from speech_emotion.training.fit.train import assemble, build, kept_weights
+from speech_emotion.training.networks.cnn import EmotionPair
+
+CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
+AS_SOUND = {"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0}
+WEIGHT = 0.3
+
+
+def alone() -> tuple[TrainConfig, TrainConfig]:
+    """A frozen trunk with a linear head, and a smaller network that is trained whole, with its own front end."""
+    first = recipe(name="pair", probe={"copies": 2, "crop_seconds": 0.6}, augment=AS_SOUND)
+    second = recipe(name="second", frontend={"n_mels": 40, "n_fft": 1024}, network={"channels": [8, 8, 8, 8]})
+    return first, second
+
+
+def pair() -> TrainConfig:
+    first, second = alone()
+    return dataclasses.replace(first, second=second, second_weight=WEIGHT)
+
+
+def heard(folder: Path) -> PreparedDataset:
+    """The clips, as if prepared in `folder`, where their copies are kept as well."""
+    return dataclasses.replace(dataset(CLIPS), folder=folder / "prepared" / "ravdess")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one fold."""
+    out = tmp_path_factory.mktemp("pair")
+    (trained,) = runs.train(runs.plan(pair(), out, halves(), [0], [0]), heard(out), halves())
+    return trained.parent
+
+
+# The recipe
+
+
+def test_the_second_recipe_is_a_file_beside_the_first(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text("[fit]\nepochs = 3\n")
+    (tmp_path / "both.toml").write_text('second = "small.toml"\nsecond_weight = 0.25\n')
+    config = TrainConfig.load(tmp_path / "both.toml")
+    assert config.second is not None
+    assert (config.second.name, config.second.fit.epochs, config.second_weight) == ("small", 3, 0.25)
+    assert config.parts == (TrainConfig("both"), config.second)
+    (tmp_path / "torn.toml").write_text('second = "none.toml"\n')
+    with pytest.raises(ConfigError, match=r"none.toml: cannot be read"):
+        TrainConfig.load(tmp_path / "torn.toml")
+
+
+def test_a_pair_survives_json_and_toml() -> None:
+    assert TrainConfig.from_dict(json.loads(json.dumps(pair().to_dict()))) == pair()
+    assert TrainConfig.from_dict(tomllib.loads(study_views.toml(pair().to_dict(), "a pair"))) == pair()
+
+
+def test_a_seed_is_both_networks() -> None:
+    assert [part.fit.seed for part in pair().with_seed(7).parts] == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("second", "weight", "rule"),
+    [
+        ({"second": {"name": "third"}}, 0.5, "second: has no second of its own"),
+        ({"window": {"seconds": 2.0}}, 0.5, r"second: hears the same \[window\]"),
+        ({"corpus": "savee"}, 0.5, "second: learns from the same corpus"),
+        ({"fit": {"epochs": 0}}, 0.5, "second: fit: epochs ≥ 1"),
+        ({"fit": {"epoch": 1}}, 0.5, r"second: fit: there is no setting 'epoch'. Did you mean epochs\?"),
+        ("other.toml", 0.5, "second: must be a section of settings"),
+        ({}, 0.0, "0 < second_weight < 1"),
+        ({}, 1.0, "0 < second_weight < 1"),
+    ],
+)
+def test_what_cannot_be_a_pair_is_refused(second: Any, weight: float, rule: str) -> None:
+    named = {"name": "other"} | second if isinstance(second, dict) else second
+    with pytest.raises(ConfigError, match=rule):
+        TrainConfig.from_dict({"name": "x", "second": named, "second_weight": weight})
+
+
+# The network
+
+
+@torch.inference_mode()
+def test_its_logits_are_the_weighted_mean_of_both() -> None:
+    first, second = miniature.lively_network(), build(alone()[1]).eval()
+    both = EmotionPair(first, second, weight=WEIGHT).eval()
+    waveform = torch.from_numpy(np.stack([miniature.sound(clip) for clip in CLIPS[:3]]))
+    of_first, of_second = first(waveform), second(waveform)
+    assert (of_first - of_second).abs().max() > 0.1
+    torch.testing.assert_close(both(waveform), 0.7 * of_first + 0.3 * of_second)
+    embedding, log_mel = both.listen(waveform)
+    assert embedding.shape == (3, both.n_embedding) == (3, first.n_embedding + second.n_embedding)
+    torch.testing.assert_close(embedding[:, : first.n_embedding], first.listen(waveform)[0], rtol=0, atol=0)
+    torch.testing.assert_close(log_mel, first.listen(waveform)[1], rtol=0, atol=0)
+
+
+# The training
+
+
+def test_each_learns_as_if_it_were_alone(run: Path, tmp_path: Path) -> None:
+    pair_weights = kept_weights(checkpoint.load(run)[0])
+    for name, config in zip(("first", "second"), alone(), strict=True):
+        runs.train(runs.plan(config, tmp_path / name, halves(), [0], [0]), heard(tmp_path), halves())
+        trained = kept_weights(checkpoint.load(tmp_path / name / "seed-0" / "fold-0")[0])
+        assert trained.keys() == kept_weights(checkpoint.load(run / name)[0]).keys()
+        for key, tensor in kept_weights(checkpoint.load(run / name)[0]).items():
+            assert torch.equal(tensor, trained[key]), key
+        assert {key for key in pair_weights if key.startswith(f"{name}.")} == {f"{name}.{k}" for k in trained}
+
+
+def test_the_model_answers_with_both(run: Path) -> None:
+    model = EmotionModel.load(run / "model.onnx")
+    sounds = np.stack([miniature.sound(clip) for clip in CLIPS[:4]])
+    networks = []
+    for name, config in zip(("first", "second"), alone(), strict=True):
+        network = build(config).eval()
+        network.load_state_dict(kept_weights(checkpoint.load(run / name)[0]))
+        networks.append(network)
+    with torch.inference_mode():
+        of_first, of_second = (network(torch.from_numpy(sounds)).numpy() for network in networks)
+    scores = model.score(sounds)
+    np.testing.assert_allclose(
+        scores.logits, 0.7 * of_first + 0.3 * of_second, atol=0.02
+    )  # rounded to 8 bits
+    assert np.abs(of_first - of_second).max() > 0.2
+    assert model.info.n_parameters == sum(p.numel() for network in networks for p in network.parameters())
+    assert model.info.recipe["second"]["name"] == "second"
+
+
+def test_a_profile_is_of_both_embeddings(run: Path) -> None:
+    info = EmotionModel.load(run / "model.onnx").info
+    both = assemble(pair())
+    assert info.enrolment is not None
+    assert info.enrolment.n_features == both.n_embedding + 2 * 32
+    head = enrolment.read(run)
+    assert head is not None
+    assert head.weight.shape == (8, both.n_embedding + 2 * 32)
+
+
+def test_the_run_folder_shows_the_curves_of_both(run: Path) -> None:
+    for name, n_epochs in (("first", 1), ("second", 2)):
+        assert (run / name / "curves.png").read_bytes().startswith(b"\x89PNG")
+        assert len((run / name / "log.jsonl").read_text().splitlines()) == n_epochs
+    (line,) = (json.loads(line) for line in (run / "log.jsonl").read_text().splitlines())
+    assert (line["loss"], line["n_epochs"]) == (None, 1)
+    assert 0 <= line["validation_uar"] <= 100
+    assert not (run / "curves.png").exists()
+
+
+def test_another_fold_hears_its_own_second_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first network's trunk stays as it is, so other folds could hear with the same ears; the second's learns."""
+    given: list[Any] = []
+    learn = enrolment.learn_run
+    monkeypatch.setattr(
+        runs.enrolment, "learn_run", lambda *asked: (given.append(asked[-1]), learn(*asked))[1]
+    )
+    runs.train(runs.plan(pair(), tmp_path, halves(), [0], None), heard(tmp_path), halves())
+    assert given == [None, None]
+
+
+def test_it_shows_that_both_are_together(tmp_path: Path) -> None:
+    told: list[str] = []
+    config = dataclasses.replace(pair(), name="together")
+    runs.train(
+        runs.plan(config, tmp_path, halves(), [0], [0]),
+        heard(tmp_path),
+        halves(),
+        on_epoch=lambda _, epoch: told.append(str(epoch)),
+    )
+    assert [re.split(":|, validation", line)[0] for line in told] == [
+        "first network, epoch 1/1",
+        "second network, epoch 1/2",
+        "second network, epoch 2/2",
+        "both networks",
+    ]
+
+
+def test_a_killed_pair_goes_on_and_ends_alike(run: Path, tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(_: str, epoch: Any) -> None:
+        if (epoch.epoch, epoch.n_epochs) == (1, 2):
+            raise Killed
+
+    plan = runs.plan(pair(), tmp_path, halves(), [0], [0])
+    with pytest.raises(Killed):
+        runs.train(plan, heard(tmp_path), halves(), on_epoch=kill)
+    told: list[int] = []
+    runs.train(plan, heard(tmp_path), halves(), on_epoch=lambda _, epoch: told.append(epoch.epoch))
+    assert told == [1, 2, 1]  # the head again, what was left of the second network, both
+    for name, tensor in kept_weights(checkpoint.load(run)[0]).items():
+        assert torch.equal(tensor, kept_weights(checkpoint.load(plan[0].folder)[0])[name]), name
+
+
+def test_another_second_network_in_the_folder_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    plan = runs.plan(pair(), tmp_path, halves(), [0], [0])
+    runs.train(plan, heard(tmp_path), halves())
+    for path in plan[0].folder.glob("checkpoint*"):  # killed before both were put together
+        path.unlink()
+    _, second = alone()
+    longer = dataclasses.replace(second, fit=dataclasses.replace(second.fit, epochs=3))
+    other = runs.plan(dataclasses.replace(pair(), second=longer), tmp_path, halves(), [0], [0])
+    with pytest.raises(ConfigError, match="second: holds a run of another recipe"):
+        runs.train(other, heard(tmp_path), halves(), on_epoch=lambda *_: pytest.fail("trained"))
+
+
+def test_a_trunk_that_heard_who_is_tested_is_refused(tmp_path: Path) -> None:
+    """Whichever of the two networks starts from it."""
+    _, second = alone()
+    path = tmp_path / "trunk.safetensors"
+    trunk.save(build(second), {"corpora": ["nemo", "ravdess-song"]}, path)
+    config = dataclasses.replace(pair(), second=second.with_init(str(path)))
+    plan = runs.plan(config, tmp_path / "run", halves(), [0], [0])
+    with pytest.raises(SpeakerLeakError, match="learned from ravdess-song, whose speakers halves tests"):
+        runs.train(plan, heard(tmp_path), halves())
+    everybody = runs.plan(config, tmp_path / "all", None, [0], None)
+    runs.train(everybody, heard(tmp_path), None)  # nobody is tested
+
+
+def test_seeds_of_a_pair_are_one_recipe(run: Path) -> None:
+    info = EmotionModel.load(run / "model.onnx").info
+    infos = [[dataclasses.replace(info, recipe=pair().with_seed(seed).to_dict())] for seed in (0, 1)]
+    assert infos[1][0].recipe["second"]["fit"]["seed"] == 1
+    assert score._seeds(infos) == [0, 1]
+    other = dataclasses.replace(info, recipe=alone()[0].with_seed(1).to_dict())
+    with pytest.raises(ConfigError, match="different recipes"):
+        score._seeds([infos[0], [other]])
+
+
+def test_what_leaks_leaks_into_both(tmp_path: Path) -> None:
+    """Peeked at and learned from in altered copies: each network does with its copies what it would do alone."""
+    fold = Fold(
+        0, frozenset({"01"}), frozenset({"01"}), frozenset({"02", "03", "04"}), frozenset({"01"}), peeked=True
+    )
+    leaky = Protocol("leaky", "ravdess", (fold,))
+    first, second = alone()
+    (trained,) = runs.train(runs.plan(pair(), tmp_path, leaky, [0], None), heard(tmp_path), leaky)
+    state = {name: checkpoint.load(trained.parent / name) for name in ("first", "second")}
+    assert any(key.startswith("best.") for key in state["second"][0])
+    assert math.isfinite(state["first"][1]["log"][0]["loss"])
+    still = dataclasses.replace(second, augment=dataclasses.replace(second.augment, speeds=(1.0,)))
+    config = dataclasses.replace(first, second=still)
+    with pytest.raises(ConfigError, match="no copies at speed 1 alone"):
+        runs.train(runs.plan(config, tmp_path / "other", leaky, [0], None), heard(tmp_path), leaky)
