@@ -26,7 +26,7 @@ from gate_sounds import KINDS, Array, degrade, loudness, unit, voice
 
 from speech_emotion.audio import SAMPLE_RATE, load
 from speech_emotion.audio.speech import Weights, describe
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = {".flac", ".wav", ".ogg", ".opus", ".mp3"}
@@ -81,7 +81,7 @@ def main() -> None:
         "left_out_rejected_percent": left_out(examples, named(arguments.other), rejected),
         **{name: rounded(values) for name, values in weights._asdict().items()},
     }
-    write_whole(arguments.out, (json.dumps(report) + "\n").encode())
+    write_atomically(arguments.out, (json.dumps(report) + "\n").encode())
 
 
 def named(folders: list[str]) -> dict[str, Path]:

@@ -34,7 +34,7 @@ from train_speech_gate import (
 
 from speech_emotion.audio import load
 from speech_emotion.audio.speech import is_audible
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.training import weights as trunk
 from speech_emotion.training.export.quantize import round_weights
 from speech_emotion.training.export.speech_head import SHIPPED, SpeechHead
@@ -70,7 +70,7 @@ def main() -> None:
         "left_out_rejected_percent": left_out(examples, other, rejected),
         **{name: rounded(values) for name, values in head._asdict().items()},
     }
-    write_whole(arguments.out, (json.dumps(report) + "\n").encode())
+    write_atomically(arguments.out, (json.dumps(report) + "\n").encode())
 
 
 @functools.cache

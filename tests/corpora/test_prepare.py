@@ -216,7 +216,7 @@ def test_a_pickle_is_never_loaded(corpus: Path, tmp_path: Path) -> None:
     np.save(out / "speakers.npy", np.array(["01", None], dtype=object), allow_pickle=True)
     facts = json.loads((out / "manifest.json").read_bytes())
     (out / "manifest.json").unlink()
-    files.seal(out, {name: facts[name] for name in ("schema", "corpus", "corpus_hash", "key")})
+    files.seal_folder(out, {name: facts[name] for name in ("schema", "corpus", "corpus_hash", "key")})
     with pytest.raises(CorpusError, match="Python objects"):
         PreparedDataset.open(out, verify=True)
 
@@ -264,7 +264,7 @@ def test_a_source_that_cannot_be_read_is_named(
     def refuse(path: Path) -> str:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(files, "sha256", refuse)
+    monkeypatch.setattr(files, "sha256_of", refuse)
     with pytest.raises(CorpusError, match=r"03-01-01-01-01-01-01\.wav cannot be read \(Permission denied\)"):
         prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
 
@@ -324,7 +324,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(corpus: Path, tmp_path: 
         with start(corpus, out) as process:
             process.communicate()
         assert contents(out) == expected
-        assert not files.working(out).exists()
+        assert not files.working_folder(out).exists()
 
 
 def test_a_kill_between_the_two_renames_keeps_the_old_state(
@@ -409,7 +409,7 @@ def test_the_second_waits_for_the_first(corpus: Path, tmp_path: Path, start) -> 
         process = start(corpus, out)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.5)
-        assert not files.working(out).exists()
+        assert not files.working_folder(out).exists()
     process.communicate()
     assert len(PreparedDataset.open(out)) == N_CLIPS
 
@@ -429,7 +429,7 @@ def test_a_full_disk_leaves_the_old_state(corpus: Path, tmp_path: Path, start) -
     with start(corpus, out, preexec_fn=no_file_beyond_100_kb) as process:
         errors = process.communicate()[1]
     assert process.returncode == 1
-    assert "stopped (File too large)" in errors
+    assert "cannot be written (File too large)" in errors
     assert contents(out) == before
     assert prepare(ravdess.SPEECH, corpus, out, workers=1).corpus_hash not in before["manifest.json"].decode()
 
@@ -438,7 +438,7 @@ def test_a_full_disk_is_named(corpus: Path, tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "seal", full)
+    monkeypatch.setattr(files, "seal_folder", full)
     with pytest.raises(CorpusError, match=r"No space left on device.* Free some space and run it again"):
         prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists()
@@ -448,7 +448,7 @@ def test_a_shard_damaged_after_a_kill_is_decoded_again(
     corpus: Path, tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(files, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(files, "seal_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
     shards = list(tmp_path.glob(".out.partial/*.i16"))

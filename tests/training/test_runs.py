@@ -319,7 +319,7 @@ def test_emotions_are_learned_from_corpora_of_emotions(tmp_path: Path) -> None:
 def test_a_full_or_read_only_disk_is_our_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, advice: str
 ) -> None:
-    monkeypatch.setattr(checkpoint, "write_whole", raising(error))
+    monkeypatch.setattr(checkpoint, "write_atomically", raising(error))
     with pytest.raises(ConfigError, match=advice):
         train(tmp_path)
 

@@ -95,7 +95,7 @@ def complain(text: str) -> None:
 
 
 def _show_version(asked: bool) -> None:
-    from speech_emotion import __version__
+    from speech_emotion.version import __version__
 
     if asked:
         typer.echo(f"speech-emotion {__version__}")

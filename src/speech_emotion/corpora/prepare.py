@@ -62,7 +62,7 @@ class PreparedDataset:
     def open(cls, folder: str | os.PathLike[str], *, verify: bool = False) -> "PreparedDataset":
         """Map a folder that agrees with its manifest; `verify` compares every byte first (1.5 GB/s)."""
         folder = Path(folder).resolve()
-        manifest = files.read(folder, schema=SCHEMA, verify=verify)
+        manifest = files.read_sealed_folder(folder, schema=SCHEMA, verify=verify)
         try:
             waveforms, offsets, scales, labels, speakers = (
                 np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _ARRAYS
@@ -123,14 +123,14 @@ def prepare(
         **labels_of_its_own,
     }
     is_new = False
-    with files.writing(out):
+    with files.writing(out, CorpusError):
         if not _is_done(out, facts):
             with files.locked(out):
                 files.recover(out)
                 if is_new := not _holds(out, facts):
                     shards = _decode_all(out, folder, clips, sources, workers, progress)
                     _assemble(out, clips, corpus.categories, shards, facts)
-                shutil.rmtree(files.working(out), ignore_errors=True)
+                shutil.rmtree(files.working_folder(out), ignore_errors=True)
     return replace(PreparedDataset.open(out), is_new=is_new)
 
 
@@ -139,7 +139,7 @@ def _hash_sources(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, s
     paths = [folder / clip.path for clip in clips]
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            hashes = list(pool.map(files.sha256, paths))
+            hashes = list(pool.map(files.sha256_of, paths))
         sizes = [path.stat().st_size for path in paths]
     except OSError as error:
         raise CorpusError(f"{error.filename} cannot be read ({error.strerror}). Make it readable.") from error
@@ -147,7 +147,7 @@ def _hash_sources(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, s
 
 
 def _is_done(out: Path, facts: Mapping[str, Any]) -> bool:
-    return _holds(out, facts) and not files.working(out).exists()
+    return _holds(out, facts) and not files.working_folder(out).exists()
 
 
 def _holds(out: Path, facts: Mapping[str, Any]) -> bool:
@@ -189,7 +189,7 @@ def _decode_all(
     progress: Progress | None,
 ) -> list[_Shard]:
     """The shards of all clips, in their order. A shard is named after its sources: it is kept for them alone."""
-    working = files.working(out)
+    working = files.working_folder(out)
     working.mkdir(exist_ok=True)
     parts = [clips[start : start + CLIPS_PER_SHARD] for start in range(0, len(clips), CLIPS_PER_SHARD)]
     names = [
@@ -214,13 +214,13 @@ def _kept_or_new_shard(task: tuple[Path, Path, list[Clip]]) -> _Shard:
     note = samples.with_suffix(".json")
     try:
         kept = _Shard(**json.loads(note.read_bytes()))
-        if files.sha256(samples) == kept.sha256:
+        if files.sha256_of(samples) == kept.sha256:
             return kept
     except (OSError, ValueError, TypeError):
         pass  # none, or not finished
     shard = _decode_shard(samples, folder, clips)
     if not shard.failures:
-        files.write_whole(note, json.dumps(asdict(shard)).encode())
+        files.write_atomically(note, json.dumps(asdict(shard)).encode())
     return shard
 
 
@@ -241,7 +241,7 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
             shard.scales.append(scale)
             shard.warnings.append(" ".join(waveform.warnings))
     partial.replace(samples)
-    return replace(shard, sha256=files.sha256(samples))
+    return replace(shard, sha256=files.sha256_of(samples))
 
 
 def _load_whole(path: Path) -> audio.Waveform:
@@ -286,17 +286,27 @@ def _assemble(
     lengths = [length for shard in shards for length in shard.lengths]
     scales = [scale for shard in shards for scale in shard.scales]
     warnings = [warning for shard in shards for warning in shard.warnings]
-    working = files.working(out)
-    whole = files.empty(working / "whole")
+    working = files.working_folder(out)
+    whole = files.empty_folder(working / "whole")
     np.save(whole / "offsets.npy", np.cumsum([0, *lengths], dtype=np.int64))
     np.save(whole / "scales.npy", np.array(scales, np.float32))
     np.save(whole / "labels.npy", np.array([categories.index(clip.label) for clip in clips], np.int64))
     np.save(whole / "speakers.npy", np.array([clip.speaker for clip in clips], np.str_))
     _write_clips(whole / "clips.csv", clips, lengths, warnings)
     parts = [working / f"{shard.name}.i16" for shard in shards]
-    files.join(parts, whole / "waveforms.npy", dtype="<i2", shape=(sum(lengths),))
-    files.seal(whole, facts)
+    join(parts, whole / "waveforms.npy", dtype="<i2", shape=(sum(lengths),))
+    files.seal_folder(whole, facts)
     files.put_in_place(whole, out)
+
+
+def join(parts: Sequence[Path], array: Path, *, dtype: str, shape: tuple[int, ...]) -> None:
+    """Copy raw files into one `.npy`. Not through a memory map: there a full disk ends in SIGBUS, not an error."""
+    with array.open("wb") as out:
+        header = {"descr": dtype, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        for part in parts:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, out, 1 << 20)
 
 
 def _row(clip: Clip) -> dict[str, str]:

@@ -29,7 +29,7 @@ from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.metrics import ABSTAINED, Bin, BoolArray, FloatArray, IntArray, Interval
 from speech_emotion.evaluation.score import Answer, Evaluation
 from speech_emotion.evaluation.splits import Protocol, protocol
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 
 COVERAGES: Final = tuple(range(100, 0, -5))  # percent
@@ -136,7 +136,7 @@ class Result:
         """Write `<corpus>-<protocol>-<model>.json` into `folder`."""
         path = Path(folder) / f"{self.stem}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _to_json(dataclasses.asdict(self)).encode())
+        write_atomically(path, _to_json(dataclasses.asdict(self)).encode())
         return path
 
 

@@ -20,7 +20,7 @@ from speech_emotion import corpora
 from speech_emotion.corpora import Clip
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation.splits import Fold, Protocol, protocol, require_emotions
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import ModelInfo
 from speech_emotion.prediction import Prediction
@@ -183,7 +183,7 @@ def write_answers(answers: Sequence[Answer], path: str | os.PathLike[str]) -> No
     for answer in answers:
         texts = (guard(str(getattr(answer, column))) for column in _TEXT_COLUMNS)
         table.writerow([*texts, " ".join(answer.emotions), *(answer.probabilities or [""] * len(EMOTIONS))])
-    write_whole(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
+    write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def read_answers(path: str | os.PathLike[str]) -> tuple[Answer, ...]:

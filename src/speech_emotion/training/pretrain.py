@@ -21,7 +21,7 @@ from speech_emotion import corpora
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import PretrainConfig
 from speech_emotion.training.data import augment
@@ -64,7 +64,7 @@ def pretrain(
     for epoch in range(len(log), config.fit.epochs):
         line = _run(trainer, epoch)
         log.append(line.row())
-        write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
+        write_atomically(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
         checkpoint.save(out, trainer.tensors(), state)
         on_epoch(line)
     path = out / "trunk.safetensors"

@@ -37,7 +37,7 @@ from speech_emotion.errors import ConfigError, ModelFormatError, SpeakerLeakErro
 from speech_emotion.evaluation.result import Result, read_result
 from speech_emotion.evaluation.score import same_voices
 from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
-from speech_emotion.files import digest, locked, write_whole
+from speech_emotion.files import digest, locked, write_atomically
 from speech_emotion.model import EmotionModel, ModelInfo
 from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import TrainConfig
@@ -362,8 +362,8 @@ def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None
             thresholds=fit_thresholds(_evidences(judged)) if judged else None,
             result=score,
         ).info
-        write_whole(path.with_suffix(".sha256"), f"{info.sha256}  {path.name}\n".encode())
-        write_whole(path.with_suffix(".md"), model_card(info).encode())
+        write_atomically(path.with_suffix(".sha256"), f"{info.sha256}  {path.name}\n".encode())
+        write_atomically(path.with_suffix(".md"), model_card(info).encode())
     return info
 
 
@@ -429,4 +429,4 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode())
+    write_atomically(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode())

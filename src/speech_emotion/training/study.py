@@ -35,7 +35,7 @@ from optuna.trial import TrialState, create_trial
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, SpeechEmotionError
 from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
-from speech_emotion.files import locked, write_whole
+from speech_emotion.files import locked, write_atomically
 from speech_emotion.training import runs, study_views
 from speech_emotion.training.config import TrainConfig, read_toml
 from speech_emotion.training.data.frames import FrameCache
@@ -376,7 +376,7 @@ class _Record:
         self.trials = [*self.trials[: trial.number], trial]
         rows = [dataclasses.asdict(t) | study_views.means(t) for t in self.trials]
         content = {"study": self._facts, "trials": rows}
-        write_whole(self._path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+        write_atomically(self._path, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
     def _read(self) -> list[Trial]:
         try:
@@ -443,7 +443,7 @@ def _ask(study: Study, trials: Sequence[Trial], seed: int) -> dict[str, Any]:
 def _report(study: Study, trials: Sequence[Trial], best: Trial, out: Path) -> None:
     config = best_recipe(study, trials, best)
     heading = f"The best of {len(trials)} trials: validation UAR {best.uar:.1f} %, base recipe {trials[0].uar:.1f} %."
-    write_whole(out / "best.toml", study_views.toml(config.to_dict(), heading).encode())
+    write_atomically(out / "best.toml", study_views.toml(config.to_dict(), heading).encode())
     study_views.write(study, trials, best, out)
 
 

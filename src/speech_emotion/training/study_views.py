@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from speech_emotion.evaluation.report import tables
 from speech_emotion.evaluation.report.plots import BLUE, GREY, INK, ORANGE, STYLE
 from speech_emotion.extras import require
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,9 +22,9 @@ MARKS: Final = {"complete": (BLUE, "o"), "pruned": (ORANGE, "v"), "running": (GR
 
 def write(study: "Study", trials: Sequence["Trial"], best: "Trial", out: Path) -> None:
     """The table, the page and the picture of a study that has a complete trial."""
-    write_whole(out / "study.csv", _csv(study, trials).encode())
-    write_whole(out / "study.md", page(study, trials, best).encode())
-    write_whole(out / "study.png", _picture(study, trials))
+    write_atomically(out / "study.csv", _csv(study, trials).encode())
+    write_atomically(out / "study.md", page(study, trials, best).encode())
+    write_atomically(out / "study.png", _picture(study, trials))
 
 
 def means(trial: "Trial") -> dict[str, float | None]:

@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from speech_emotion.errors import ConfigError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.training.export.quantize import pack, unpack
 from speech_emotion.training.imagenet import imagenet_state
 from speech_emotion.training.networks.vgg16 import Vgg16, load_imagenet
@@ -50,7 +50,7 @@ def save(network: nn.Module, facts: Mapping[str, Any], path: Path) -> None:
     """Write `network` without its heads, and what it is, all or nothing."""
     tensors = {name: t for name, t in network.state_dict().items() if not name.startswith(HEAD)}
     header = {FACTS_KEY: json.dumps(facts, sort_keys=True, ensure_ascii=False)}
-    write_whole(path, safetensors.torch.save(pack(tensors), metadata=header))
+    write_atomically(path, safetensors.torch.save(pack(tensors), metadata=header))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,7 +7,7 @@
     features/voice.npy      (n_frames, 4)   float32   zero crossings, RMS, F0, voicing
     features/offsets.npy    (n_clips + 1,)  int64     clip i is rows offsets[i] : offsets[i + 1]
     features/features.json                            the frame axis, and every column with its unit
-    features/manifest.json                            sizes and sha256 (see corpora/sealed.py)
+    features/manifest.json                            sizes and sha256 (see files.py)
 
 All matrices share one frame axis, the front end's: frame t is samples 320 t to 320 t + 512, and nothing is padded.
 The definitions are librosa's, which is the oracle of the tests; it is not needed here.
@@ -31,7 +31,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from speech_emotion import files
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.parallel import Progress, in_parallel
-from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.corpora.prepare import PreparedDataset, join
 from speech_emotion.errors import CorpusError
 from speech_emotion.training.networks.frontend import LogMel, Mfcc
 
@@ -105,7 +105,7 @@ class Features:
     def open(cls, dataset: PreparedDataset, *, verify: bool = False) -> "Features":
         """Map the matrices of `dataset`, if they were made from it and with these settings."""
         folder = dataset.folder / "features"
-        manifest = files.read(folder, schema=SCHEMA, verify=verify)
+        manifest = files.read_sealed_folder(folder, schema=SCHEMA, verify=verify)
         if manifest["key"] != _key(dataset):
             raise CorpusError(
                 f"{folder} was made from other clips or settings. Prepare it again with --features."
@@ -128,7 +128,7 @@ def prepare_features(
 ) -> Features:
     """Write the matrices of `dataset` into its folder, unless they are there."""
     folder = dataset.folder / "features"
-    with files.writing(folder):
+    with files.writing(folder, CorpusError):
         if not _is_done(dataset):
             with files.locked(dataset.folder):
                 if not _is_done(dataset):
@@ -149,8 +149,8 @@ def _key(dataset: PreparedDataset) -> str:
 
 
 def _make(dataset: PreparedDataset, folder: Path, workers: int | None, progress: Progress | None) -> None:
-    working = files.empty(files.working(dataset.folder))
-    whole = files.empty(working / "whole")
+    working = files.empty_folder(files.working_folder(dataset.folder))
+    whole = files.empty_folder(working / "whole")
     tasks = [
         _Part(
             dataset.folder, working / f"{start:06d}", range(start, min(start + CLIPS_PER_PART, len(dataset)))
@@ -166,16 +166,18 @@ def _make(dataset: PreparedDataset, folder: Path, workers: int | None, progress:
             progress(n_done, len(dataset))
     for name, columns in COLUMNS.items():
         parts = [part.file(name) for part in tasks]
-        files.join(parts, whole / f"{name}.npy", dtype="<f4", shape=(int(n_frames.sum()), len(columns)))
+        join(parts, whole / f"{name}.npy", dtype="<f4", shape=(int(n_frames.sum()), len(columns)))
     np.save(whole / "offsets.npy", np.cumsum([0, *n_frames], dtype=np.int64))
-    files.write_whole(whole / "features.json", json.dumps(_SETTINGS, indent=1, ensure_ascii=False).encode())
+    files.write_atomically(
+        whole / "features.json", json.dumps(_SETTINGS, indent=1, ensure_ascii=False).encode()
+    )
     facts = {
         "schema": SCHEMA,
         "corpus": dataset.corpus,
         "corpus_hash": dataset.corpus_hash,
         "key": _key(dataset),
     }
-    files.seal(whole, facts)
+    files.seal_folder(whole, facts)
     shutil.rmtree(folder, ignore_errors=True)  # of other clips or settings, or damaged
     files.put_in_place(whole, folder)
     shutil.rmtree(working)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.errors import ParityError
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import (
     FORMAT_VERSION,
@@ -185,7 +185,7 @@ def export(
         candidate = Path(beside) / path.name
         candidate.write_bytes(data)
         check_parity(shipped, EmotionModel.load(candidate), config)
-    write_whole(path, data)
+    write_atomically(path, data)
     return EmotionModel.load(path)
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.files import locked, write_whole
+from speech_emotion.files import locked, write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.waveform_augment import at_speed, varied
@@ -61,7 +61,7 @@ def copies(
         if kept is None:
             kept = _make(config, network, dataset, progress)
             tensors = {"embeddings": kept.embeddings, "altered": kept.altered}
-            write_whole(path, safetensors.torch.save(tensors, metadata={"sha256": _sha256(kept)}))
+            write_atomically(path, safetensors.torch.save(tensors, metadata={"sha256": _sha256(kept)}))
         return kept
 
 

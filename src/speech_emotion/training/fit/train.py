@@ -25,7 +25,7 @@ from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import Recipe, TrainConfig
@@ -178,7 +178,7 @@ def fit(
         log.append(line.row())
         if sides.keep_best and _is_best(log):
             best = {name: tensor.cpu().clone() for name, tensor in trainer.average.state_dict().items()}
-        write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
+        write_atomically(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
         of_best = {f"best.{name}": tensor for name, tensor in best.items()}
         # Last: what it holds need not be written again.
         checkpoint.save(out, trainer.tensors() | of_best, state)
@@ -267,7 +267,7 @@ def _finish(
 ) -> None:
     """Log and checkpoint of what was trained in one step."""
     log = [line.row()]
-    write_whole(out / "log.jsonl", (json.dumps(log[0]) + "\n").encode())
+    write_atomically(out / "log.jsonl", (json.dumps(log[0]) + "\n").encode())
     state = {"fingerprint": _fingerprint(config, dataset, sides), "recipe": config.to_dict(), "log": log}
     weights = {f"average.{name}": tensor for name, tensor in network.state_dict().items()}
     checkpoint.save(out, weights, state)
