@@ -312,4 +312,4 @@ def _periodicity(frame: npt.NDArray[np.float64], period: float) -> float:
     lag = round(period)
     earlier, later = frame[:-lag], frame[lag:]
     energy = np.sqrt((earlier @ earlier) * (later @ later))
-    return float(np.clip(earlier @ later / max(energy, SMALLEST_ENERGY), 0, 1))
+    return float(np.clip(earlier @ later / np.maximum(energy, SMALLEST_ENERGY), 0, 1))
