@@ -3,7 +3,6 @@
 from speech_emotion.corpora import (
     cremad,
     emodb,
-    emogator,
     emospeech_in,
     emotiontts_ko,
     nemo,
@@ -26,7 +25,6 @@ _ALL = (
     cremad.CORPUS,
     emospeech_in.CORPUS,
     emotiontts_ko.CORPUS,
-    emogator.CORPUS,
 )
 _BY_NAME = {corpus.name: corpus for corpus in _ALL}
 
