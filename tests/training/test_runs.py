@@ -16,6 +16,7 @@ import standin
 from miniature import clips, dataset, halves, recipe
 
 from speech_emotion.corpora import ravdess
+from speech_emotion.corpora.sealed import digest
 from speech_emotion.errors import (
     ConfigError,
     CorpusError,
@@ -364,7 +365,15 @@ def test_an_unfinished_run_is_not_exported(tmp_path: Path, exported: Exported) -
     assert not exported
 
 
-RUN = {"corpora": ["ravdess"], "protocol": None, "split_hash": None, "temperature": 1.0, "commit": None}
+RUN: dict[str, Any] = {
+    "corpora": ["ravdess"],
+    "protocol": None,
+    "split_hash": None,
+    "temperature": 1.0,
+    "validation": {"scores": [], "confidences": [], "likeliest_temperature": 1.0},
+    "trunks": [],
+    "commit": None,
+}
 
 
 def a_run(folder: Path, temperature: float) -> Path:
@@ -373,8 +382,13 @@ def a_run(folder: Path, temperature: float) -> Path:
         {f"average.{name}": tensor for name, tensor in build(recipe()).state_dict().items()},
         {"recipe": recipe().to_dict()},
     )
-    (folder / "run.json").write_text(json.dumps({**RUN, "temperature": temperature}))
+    validation = {**RUN["validation"], "likeliest_temperature": temperature}
+    write_run(folder, {**RUN, "temperature": temperature, "validation": validation})
     return folder
+
+
+def write_run(folder: Path, run: dict[str, Any]) -> None:
+    (folder / "run.json").write_text(json.dumps(run | {"sha256": digest(run)}))
 
 
 def test_temperatures_are_averaged_as_ratios(tmp_path: Path) -> None:
@@ -395,9 +409,8 @@ def test_a_model_of_everybody_takes_the_likeliest_temperatures() -> None:
     judged = [
         {"temperature": 1.2, "validation": {"likeliest_temperature": 2.0}},
         {"temperature": 1.1, "validation": {"likeliest_temperature": 0.5}},
-        {"temperature": 8.0},  # of a version before
     ]
-    assert runs.mean_temperature(judged) == pytest.approx(2.0)
+    assert runs.mean_temperature(judged) == pytest.approx(1.0)
 
 
 def a_result(*, model: str = "tiny", split: str = "luna5") -> Result:
@@ -529,7 +542,7 @@ def test_the_commit_is_asked_once_so_that_a_long_run_names_what_it_started_from(
 
 def test_a_corpus_that_does_not_exist_has_no_licence(tmp_path: Path, exported: Exported) -> None:
     folder = a_run(tmp_path / "run", 1.0)
-    (folder / "run.json").write_text(json.dumps({**RUN, "corpora": ["nowhere"]}))
+    write_run(folder, {**RUN, "corpora": ["nowhere"]})
     with pytest.raises((ConfigError, CorpusError), match="nowhere"):
         runs.export_run(folder, tmp_path / "m.onnx")
 
