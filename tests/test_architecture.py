@@ -17,7 +17,7 @@ RUNTIME += ["prediction", "model_info", "model", "profile", "stream", "classifie
 LEARNING = ["corpora", "degrade", "evaluation", "training"]  # the same order holds among these
 FRONT_DOORS = ["formats", "cli", "server", "__main__"]
 RUNTIME_LIBRARIES = {"numpy", "onnxruntime", "soundfile", "soxr", "av"}
-TORCH = {"torch", "onnx", "onnxscript", "safetensors", "tensorboard"}
+TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
 
 
 def imported(source: str) -> set[str]:

@@ -40,10 +40,6 @@ CorpusArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of `cor
 CorpusFolderOption = Annotated[
     str, typer.Option("--corpus", metavar="NAME=FOLDER", help="A corpus and where it lies.")
 ]
-InitOption = Annotated[
-    str | None,
-    typer.Option(help="Weights to start from: pretrained, fresh, or a file; by default the recipe's."),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
@@ -228,7 +224,10 @@ def train(
     seed: Annotated[
         list[int] | None, typer.Option(help="May be given again; by default the recipe's.")
     ] = None,
-    init: InitOption = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Weights to start from: pretrained, fresh, or a file; by default the recipe's."),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -239,7 +238,6 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE/PROTOCOL.")] = None,
     prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
     device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files as well.")] = False,
 ) -> None:
     """Train the recipe; a run that was stopped goes on where it was."""
     from speech_emotion.extras import require
@@ -259,7 +257,7 @@ def train(
     out = out or Path("runs") / recipe.stem / (protocol or "everybody")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     device = choose_device(device)
-    lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
+    lines = EpochLines(trainings, typer.echo)
     dataset = _prepared(name, folder, prepared / name)
     with _progress("embedding") as on_copy:
         models = runs.train(
@@ -276,84 +274,6 @@ def train(
     if split:
         command = f"speech-emotion evaluate {out} --corpus {name}={folder} --protocol {split.name}"
         typer.echo(f"Next: {command}", err=True)
-
-
-@app.command()
-def search(
-    study: Annotated[Path, typer.Argument(help="A study, such as recipes/studies/cnn.toml.")],
-    corpus: CorpusFolderOption,
-    protocol: Annotated[str, typer.Option(help="The split whose validation speakers score, such as luna5.")],
-    trials: Annotated[int, typer.Option(help="How many recipes OUT is to hold.", min=1)] = 20,
-    out: Annotated[Path | None, typer.Option(help="Study folder; by default runs/studies/STUDY.")] = None,
-    prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
-) -> None:
-    """Try recipes on validation speakers alone; a search that was stopped goes on where it was."""
-    from speech_emotion.extras import require
-
-    require("torch", extra="train", needed_for="Searching")
-    require("optuna", extra="train", needed_for="Searching")
-    from speech_emotion.evaluation import splits
-    from speech_emotion.training.progress import choose_device
-    from speech_emotion.training.study import Study
-    from speech_emotion.training.study import search as search_recipes
-
-    searched, split = Study.load(study), splits.protocol(protocol)
-    name, folder = _corpus_folder(corpus)
-    if name != searched.base.corpus:
-        raise typer.BadParameter(
-            f"{study} trains on {searched.base.corpus}: --corpus {searched.base.corpus}=FOLDER"
-        )
-    out, device = out or Path("runs") / "studies" / study.stem, choose_device(device)
-    search_recipes(
-        searched,
-        _prepared(name, folder, prepared / name),
-        split,
-        out,
-        n_trials=trials,
-        device=device,
-        on_epoch=lambda trial, epoch: typer.echo(f"{trial}: {epoch}"),
-    )
-    typer.echo((out / "study.md").read_text(encoding="utf-8"), nl=False)
-    words = ["speech-emotion", "train", str(out / "best.toml"), "--corpus", corpus, "--protocol", protocol]
-    typer.echo(f"Next: {shlex.join(words)}", err=True)
-
-
-@app.command()
-def pretrain(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/pretrain.toml.")],
-    corpus: Annotated[
-        list[str], typer.Option(metavar="NAME=FOLDER", help="One of the recipe's corpora; given for each.")
-    ],
-    init: InitOption = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")] = None,
-    prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
-) -> None:
-    """Make a trunk from several corpora, for trainings to start from; goes on where it was stopped."""
-    from speech_emotion.extras import require
-
-    require("torch", extra="train", needed_for="Pre-training")
-    from speech_emotion.training import runs
-    from speech_emotion.training.config import PretrainConfig
-    from speech_emotion.training.pretrain import pretrain
-    from speech_emotion.training.progress import choose_device
-
-    config = PretrainConfig.load(recipe)
-    config = config.with_init(init) if init else config
-    folders = dict(_corpus_folder(text) for text in corpus)
-    datasets = {name: _prepared(name, folder, prepared / name) for name, folder in folders.items()}
-    out = out or Path("runs") / recipe.stem
-    with runs.writing(out):
-        trunk = pretrain(
-            config,
-            datasets,
-            out,
-            commit=runs.commit(),
-            device=choose_device(device),
-            on_epoch=lambda epoch: typer.echo(f"{config.name}: {epoch}"),
-        )
-    typer.echo(str(trunk))
 
 
 @app.command()

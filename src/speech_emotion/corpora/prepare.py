@@ -3,7 +3,7 @@
     waveforms.npy   (n_samples,)   int16     all clips, one after the other
     offsets.npy     (n_clips + 1,) int64     clip i is waveforms[offsets[i] : offsets[i + 1]]
     scales.npy      (n_clips,)     float32   what one int16 step is worth
-    labels.npy      (n_clips,)     int64     index into the categories of the corpus
+    labels.npy      (n_clips,)     int64     index into EMOTIONS
     speakers.npy    (n_clips,)     str
     clips.csv                                path, label, speaker, sex, seconds, warnings, attributes
     manifest.json                            what it was made from; sizes and sha256 (see files.py)
@@ -50,12 +50,11 @@ class PreparedDataset:
     corpus_hash: str
     key: str  # changes with the sources, their labels and our settings
     clips: list[Clip]
-    labels: npt.NDArray[np.int64]  # index into `categories`
+    labels: npt.NDArray[np.int64]  # index into EMOTIONS
     speakers: npt.NDArray[np.str_]
     offsets: npt.NDArray[np.int64]
     scales: npt.NDArray[np.float32]
     waveforms: npt.NDArray[np.int16]
-    categories: tuple[str, ...] = EMOTIONS
     is_new: bool = False  # whether the `prepare` that returned it had anything to do
 
     @classmethod
@@ -81,7 +80,6 @@ class PreparedDataset:
             offsets=offsets,
             scales=scales,
             waveforms=waveforms,
-            categories=tuple(manifest.get("categories", EMOTIONS)),
         )
 
     def __len__(self) -> int:
@@ -111,7 +109,6 @@ def prepare(
     sources = _hash_sources(folder, clips)
     corpus_hash = files.digest([(path, *sources[path]) for path in sorted(sources)])
     contents = [SCHEMA, SETTINGS, corpus.name, corpus_hash, [_row(clip) for clip in clips]]
-    labels_of_its_own = {"categories": corpus.categories} if corpus.categories != EMOTIONS else {}
     facts = {
         "schema": SCHEMA,
         "corpus": corpus.name,
@@ -119,8 +116,7 @@ def prepare(
         "citation": corpus.citation,
         "settings": SETTINGS,
         "corpus_hash": corpus_hash,
-        "key": files.digest([*contents, *labels_of_its_own.values()]),
-        **labels_of_its_own,
+        "key": files.digest(contents),
     }
     is_new = False
     with files.writing(out, CorpusError):
@@ -129,7 +125,7 @@ def prepare(
                 files.recover(out)
                 if is_new := not _holds(out, facts):
                     shards = _decode_all(out, folder, clips, sources, workers, progress)
-                    _assemble(out, clips, corpus.categories, shards, facts)
+                    _assemble(out, clips, shards, facts)
                 shutil.rmtree(files.working_folder(out), ignore_errors=True)
     return replace(PreparedDataset.open(out), is_new=is_new)
 
@@ -278,7 +274,6 @@ def _cannot_decode(failures: list[str], n_clips: int) -> str:
 def _assemble(
     out: Path,
     clips: list[Clip],
-    categories: tuple[str, ...],
     shards: list[_Shard],
     facts: Mapping[str, Any],
 ) -> None:
@@ -290,7 +285,7 @@ def _assemble(
     whole = files.empty_folder(working / "whole")
     np.save(whole / "offsets.npy", np.cumsum([0, *lengths], dtype=np.int64))
     np.save(whole / "scales.npy", np.array(scales, np.float32))
-    np.save(whole / "labels.npy", np.array([categories.index(clip.label) for clip in clips], np.int64))
+    np.save(whole / "labels.npy", np.array([EMOTIONS.index(clip.label) for clip in clips], np.int64))
     np.save(whole / "speakers.npy", np.array([clip.speaker for clip in clips], np.str_))
     _write_clips(whole / "clips.csv", clips, lengths, warnings)
     parts = [working / f"{shard.name}.i16" for shard in shards]

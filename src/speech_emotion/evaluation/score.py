@@ -19,7 +19,7 @@ import speech_emotion
 from speech_emotion import corpora
 from speech_emotion.corpora import Clip
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
-from speech_emotion.evaluation.splits import Fold, Protocol, protocol, require_emotions
+from speech_emotion.evaluation.splits import Fold, Protocol, protocol
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import ModelInfo
@@ -108,10 +108,8 @@ def plan_trials(
 ) -> tuple[Evaluation, list[Trial]]:
     """What is scored, without its answers, and who answers what: by seed, then by fold.
 
-    Raises ConfigError where the corpus has labels of its own; SpeakerLeakError if any model could have learned
-    from a speaker it would be tested on.
+    Raises SpeakerLeakError if any model could have learned from a speaker it would be tested on.
     """
-    require_emotions(corpus, corpora.get(corpus).categories)
     split = protocol(protocol_name)
     if corpus != split.corpus:
         raise ConfigError(
@@ -187,7 +185,7 @@ def write_answers(answers: Sequence[Answer], path: str | os.PathLike[str]) -> No
 
 
 def read_answers(path: str | os.PathLike[str]) -> tuple[Answer, ...]:
-    """The table that `write_answers` wrote; older ones have no column `emotions`."""
+    """The table that `write_answers` wrote."""
     with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         return tuple(_read_row(row) for row in csv.DictReader(file))
 
@@ -199,7 +197,7 @@ def _read_row(row: Mapping[str, str]) -> Answer:
     texts: dict[str, Any] = {column: unguard(row[column]) for column in _TEXT_COLUMNS}
     numbers = {"fold": int(texts["fold"]), "seed": int(texts["seed"])}
     probabilities = tuple(float(row[emotion]) for emotion in EMOTIONS if row[emotion])
-    emotions = tuple(row.get("emotions", "").split())
+    emotions = tuple(row["emotions"].split())
     if texts["label"] not in EMOTIONS:
         raise ValueError(f"label {texts['label']!r}")
     if probabilities and not (

@@ -30,7 +30,6 @@ import numpy.typing as npt
 
 from speech_emotion.corpora import Clip
 from speech_emotion.errors import ConfigError, SpeakerLeakError
-from speech_emotion.labels import EMOTIONS
 
 
 def check_no_leak(learned_from: Collection[str], test: Collection[str], *, where: str) -> None:
@@ -39,15 +38,6 @@ def check_no_leak(learned_from: Collection[str], test: Collection[str], *, where
         raise SpeakerLeakError(
             f"{where}: {', '.join(both)} on both sides of the split. "
             "Nobody who is tested may be learned from: take them out of one side."
-        )
-
-
-def require_emotions(corpus: str, categories: Sequence[str]) -> None:
-    """Raise ConfigError unless the labels of `corpus` are our emotions: emotion models learn and answer these."""
-    if tuple(categories) != EMOTIONS:
-        raise ConfigError(
-            f"{corpus} has {len(categories)} labels of its own ({', '.join(categories[:3])} …), not the emotions "
-            f"{', '.join(EMOTIONS)}. Use it for pre-training alone, and another corpus here."
         )
 
 

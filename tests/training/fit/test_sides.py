@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from miniature import clips, dataset, halves, recipe
+from speech_emotion.corpora.sealed import digest
 from torch import Generator, Tensor
 
 from speech_emotion.errors import ConfigError
@@ -177,7 +178,15 @@ def test_the_best_epoch_is_what_is_exported(
     exported: list[dict[str, Tensor]] = []
     monkeypatch.setattr(runs, "export", lambda network, *_, **__: exported.append(network.state_dict()))
     fitted = train(tmp_path)
-    facts = {"corpora": ["ravdess"], "protocol": None, "split_hash": None, "commit": None}
-    runs._write_json(tmp_path / "run.json", {**facts, "temperature": fitted.temperature})
+    run = {
+        "corpora": ["ravdess"],
+        "protocol": None,
+        "split_hash": None,
+        "temperature": fitted.temperature,
+        "validation": fitted.validation,
+        "trunks": [],
+        "commit": None,
+    }
+    runs._write_json(tmp_path / "run.json", run | {"sha256": digest(run)})
     runs.export_run(tmp_path, tmp_path / "model.onnx")
     assert equal(exported[0], averages[1])

@@ -99,7 +99,7 @@ def read(folder: Path) -> EnrolledHead | None:
         with safetensors.safe_open(path, framework="np") as file:
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
             facts = file.metadata()["facts"]
-            if file.metadata().get("sha256") not in (None, _sha256(tensors, facts)):  # older files have none
+            if file.metadata().get("sha256") != _sha256(tensors, facts):
                 raise ValueError("it is damaged: it does not match its own checksum")
             return EnrolledHead(**tensors, **json.loads(facts))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:

@@ -28,7 +28,7 @@ from speech_emotion.evaluation.metrics import uar
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import weights as trunk
-from speech_emotion.training.config import Recipe, TrainConfig
+from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data import augment
 from speech_emotion.training.data.frames import FrameCache, batches
 from speech_emotion.training.export.quantize import round_weights
@@ -122,7 +122,7 @@ def _paired(config: TrainConfig) -> EmotionPair:
     return EmotionPair(*map(build, config.parts), weight=config.second_weight)
 
 
-def build(config: Recipe) -> Network:
+def build(config: TrainConfig) -> Network:
     """The recipe's network with fresh weights drawn from its seed; without a second one."""
     torch.manual_seed(derive(config.fit.seed, "weights"))
     network, frontend = config.network, dataclasses.asdict(config.frontend)
@@ -371,7 +371,7 @@ class _ValidationSet:
     def calibration(self, network: EmotionNetwork) -> tuple[float, dict[str, Any]]:
         """The temperature, and what thresholds and a model of everybody are calibrated with; 1 without clips."""
         if not len(self.labels):
-            return 1.0, {"scores": [], "confidences": []}
+            return 1.0, {"scores": [], "confidences": [], "likeliest_temperature": 1.0}
         logits = self._logits(network)
         fit = partial(calibration.fit_temperature, logits, self.recordings, self.labels)
         temperature = fit(n_speakers=self.n_speakers)
@@ -393,7 +393,7 @@ def _validation_set(
     return validation
 
 
-def n_frames(config: Recipe) -> int:
+def n_frames(config: TrainConfig) -> int:
     """Of what is learned from at once."""
     n_samples = round((config.fit.crop_seconds or config.window.seconds) * SAMPLE_RATE)
     return 1 + (n_samples - config.frontend.n_fft) // config.frontend.hop
