@@ -338,7 +338,8 @@ def test_where_a_protocol_peeks_the_best_penalty_is_kept(
 
 def test_without_validation_speakers_nothing_is_measured(tmp_path: Path) -> None:
     everybody = Sides(np.arange(16), np.zeros(0, np.int64))
-    assert fitted(tmp_path / "run", drawn(), everybody) == Fitted(1.0, {"scores": [], "confidences": []}, ())
+    nothing = {"scores": [], "confidences": [], "likeliest_temperature": 1.0}
+    assert fitted(tmp_path / "run", drawn(), everybody) == Fitted(1.0, nothing, ())
     with pytest.raises(ConfigError, match="nobody to pick the epoch by"):
         fitted(tmp_path / "peeked", drawn(), dataclasses.replace(everybody, keep_best=True))
 
