@@ -24,7 +24,6 @@ GUARDS = (
     "src/speech_emotion/evaluation/conditions.py",
     "src/speech_emotion/evaluation/confidence.py",
     "src/speech_emotion/evaluation/enrolled.py",
-    "src/speech_emotion/evaluation/ensemble.py",
     "src/speech_emotion/evaluation/fingerprint.py",
     "src/speech_emotion/evaluation/ladder.py",
     "src/speech_emotion/evaluation/metrics.py",
