@@ -134,6 +134,8 @@ def names() -> tuple[str, ...]:
 @cache
 def protocol(name: str) -> Protocol:
     """The protocol of this name."""
+    if name in _RECORDED:
+        raise ConfigError(f"{name} is dishonest: benchmarks/honesty_ladder.py alone trains and scores it.")
     if name not in _PROTOCOLS:
         close = get_close_matches(name, _PROTOCOLS, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Choose one of: {', '.join(_PROTOCOLS)}."
