@@ -190,7 +190,7 @@ def test_finished_trainings_are_kept_and_a_killed_one_goes_on(
     assert told == ["tiny, seed 0, fold 1: 2"]
     assert len(exported) == 2
     assert {p: p.read_bytes() for p in first} == first
-    monkeypatch.setattr(runs, "FrameBank", lambda *_: pytest.fail("nothing is left to do"))
+    monkeypatch.setattr(runs, "FrameCache", lambda *_: pytest.fail("nothing is left to do"))
     assert train(tmp_path) == [tmp_path / "seed-0" / f"fold-{k}" / "model.onnx" for k in (0, 1)]
 
 

@@ -20,7 +20,6 @@ from speech_emotion.errors import SpeechEmotionError
 
 if TYPE_CHECKING:
     from speech_emotion.corpora.prepare import PreparedDataset
-    from speech_emotion.evaluation.score import Evaluation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -307,15 +306,6 @@ def evaluate(
             help="With profiles of the tested voices, and of others of the corpus: OUT/enrolled.",
         ),
     ] = False,
-    ensemble: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="CSV", help="Score nothing: average the answers of evaluated models; given for each."
-        ),
-    ] = None,
-    ensemble_name: Annotated[
-        str | None, typer.Option("--name", help="With --ensemble, what to call it; by default ensemble.")
-    ] = None,
     audit: Annotated[
         Path | None,
         typer.Option(metavar="CSV", help="Score nothing: does this split (path, label, speaker, fold) leak?"),
@@ -327,7 +317,7 @@ def evaluate(
 ) -> None:
     """Score the exported models on the speakers that they never heard, or audit a split."""
     if audit:
-        if runs or corpus or protocol or page or conditions or noise or enrolled or ensemble or ensemble_name:
+        if runs or corpus or protocol or page or conditions or noise or enrolled:
             raise typer.BadParameter(
                 "--audit takes a table alone, with --audio-root and --out: leave the rest out"
             )
@@ -335,18 +325,13 @@ def evaluate(
         return
     if audio_root:
         raise typer.BadParameter("--audio-root FOLDER goes with --audit")
-    if ensemble:
-        if runs or corpus or protocol or conditions or noise or enrolled:
-            raise typer.BadParameter("--ensemble takes tables of answers alone: leave RUN and --corpus out")
-        _evaluate_ensemble(ensemble, ensemble_name, out or Path("results"), page)
-        return
-    if ensemble_name is not None:
-        raise typer.BadParameter("--name goes with --ensemble")
     if not (runs and corpus and protocol):
-        raise typer.BadParameter("give RUN, --corpus and --protocol, or --ensemble CSV, or --audit CSV")
+        raise typer.BadParameter("give RUN, --corpus and --protocol, or --audit CSV")
     out = out or Path("results")
     from speech_emotion.evaluation import splits
-    from speech_emotion.evaluation.score import score_protocol
+    from speech_emotion.evaluation.report import page as results_page
+    from speech_emotion.evaluation.result import summarise
+    from speech_emotion.evaluation.score import score_protocol, write_answers
 
     name, folder = _corpus_folder(corpus)
     if protocol not in splits.names():
@@ -367,7 +352,14 @@ def evaluate(
     with _progress("listening") as progress:
         evaluation = score_protocol(runs, name, folder, protocol, progress=progress)
     words = ["speech-emotion", "evaluate", *map(str, runs), "--corpus", corpus, "--protocol", protocol]
-    _write_evaluation(evaluation, words, out, page)
+    result = summarise(evaluation, command=shlex.join(words))
+    written = result.write(out)
+    write_answers(evaluation.answers, written.with_suffix(".csv"))
+    _print(results_page.terminal_table(result))
+    typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
+    if page:
+        results_page.renew_page(out, page)
+        typer.echo(f"Renewed: {page}", err=True)
 
 
 def _require_writable(folder: Path) -> None:
@@ -385,34 +377,6 @@ def _require_writable(folder: Path) -> None:
         raise ConfigError(
             f"{folder}: cannot be written to ({error.strerror}). Choose another one."
         ) from error
-
-
-def _evaluate_ensemble(tables: list[Path], name: str | None, out: Path, page: Path | None) -> None:
-    from speech_emotion.evaluation.ensemble import NAME, average
-    from speech_emotion.evaluation.result import read_result
-
-    results = [read_result(table.with_suffix(".json")) for table in tables]
-    evaluation = average(tables, results, name=NAME if name is None else name)
-    words = ["speech-emotion", "evaluate"]
-    words += [word for table in tables for word in ("--ensemble", str(table))]
-    words += [] if name is None else ["--name", name]
-    _write_evaluation(evaluation, words, out, page)
-
-
-def _write_evaluation(evaluation: "Evaluation", words: list[str], out: Path, page: Path | None) -> None:
-    """Write the result that the command of `words` makes, print it, and renew the page."""
-    from speech_emotion.evaluation.report import page as report
-    from speech_emotion.evaluation.result import summarise
-    from speech_emotion.evaluation.score import write_answers
-
-    result = summarise(evaluation, command=shlex.join(words))
-    written = result.write(out)
-    write_answers(evaluation.answers, written.with_suffix(".csv"))
-    _print(report.terminal_table(result))
-    typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
-    if page:
-        report.renew_page(out, page)
-        typer.echo(f"Renewed: {page}", err=True)
 
 
 def _audit(table: Path, audio_root: Path | None, out: Path | None) -> None:

@@ -27,7 +27,7 @@ from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.metrics import ABSTAINED, Bin, BoolArray, FloatArray, IntArray, Interval
 from speech_emotion.evaluation.score import Answer, Evaluation
-from speech_emotion.evaluation.splits import Protocol, protocol
+from speech_emotion.evaluation.splits import Protocol, recorded
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 
@@ -129,7 +129,7 @@ class Result:
     @property
     def split(self) -> Protocol:
         """The protocol with its folds. `str(result.split)` is how its name is printed."""
-        return protocol(self.protocol)
+        return recorded(self.protocol)
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write `<corpus>-<protocol>-<model>.json` into `folder`."""

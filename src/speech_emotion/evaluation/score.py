@@ -140,10 +140,7 @@ def plan_trials(
 
 
 def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
-    """Raise SpeakerLeakError unless the model's metadata proves that it learned from no tested speaker.
-
-    A peeked fold was validated on them: its protocol is LEAKY, and such a model is refused by every other.
-    """
+    """Raise SpeakerLeakError unless the model's metadata proves that it learned from no tested speaker."""
     if not same_voices(split.corpus).intersection(info.corpora):
         return
     where = f"{info.name} under {split.name}, fold {fold.index}"
@@ -155,7 +152,7 @@ def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
             f"{where}: the model learned from {', '.join(info.corpora)} and names nobody who was left out, "
             f"so nobody of {split.corpus} can test it. {advice}"
         )
-    learned_from = {*info.protocol["train"], *(() if fold.peeked else info.protocol["validation"])}
+    learned_from = {*info.protocol["train"], *info.protocol["validation"]}
     if heard := sorted(fold.test & learned_from):
         raise SpeakerLeakError(
             f"{where}: the model learned from {', '.join(heard)}, who are tested. {advice}"

@@ -234,16 +234,13 @@ def _sides(training: Training, dataset: PreparedDataset, protocol: Protocol | No
         sides = Sides(np.arange(len(dataset.clips)), np.zeros(0, dtype=np.int64))
     else:
         fold = training.fold
-        train, validation, copies = (
-            protocol.indices(dataset.clips, members) for members in (fold.train, fold.validation, fold.copies)
+        sides = Sides(
+            protocol.indices(dataset.clips, fold.train), protocol.indices(dataset.clips, fold.validation)
         )
-        sides = Sides(train, validation, copies, keep_best=fold.peeked)
     if len(sides.train) < 2:
         raise ConfigError(
             f"{dataset.folder}: holds too few clips of the speakers that {training} learns from."
         )
-    if len(sides.copies) and any(set(part.augment.speeds) == {1.0} for part in training.config.parts):
-        raise ConfigError(f"{training}: there are no copies at speed 1 alone. Add others to augment.speeds.")
     return sides
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from miniature import clips, dataset, halves, recipe
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation import score
-from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.model import EmotionModel
 from speech_emotion.training import runs
 from speech_emotion.training.config import TrainConfig
@@ -230,20 +228,3 @@ def test_seeds_of_a_pair_are_one_recipe(run: Path) -> None:
     other = dataclasses.replace(info, recipe=alone()[0].with_seed(1).to_dict())
     with pytest.raises(ConfigError, match="different recipes"):
         score._seeds([infos[0], [other]])
-
-
-def test_what_leaks_leaks_into_both(tmp_path: Path) -> None:
-    """Peeked at and learned from in altered copies: each network does with its copies what it would do alone."""
-    fold = Fold(
-        0, frozenset({"01"}), frozenset({"01"}), frozenset({"02", "03", "04"}), frozenset({"01"}), peeked=True
-    )
-    leaky = Protocol("leaky", "ravdess", (fold,))
-    first, second = alone()
-    (trained,) = runs.train(runs.plan(pair(), tmp_path, leaky, [0], None), heard(tmp_path), leaky)
-    state = {name: checkpoint.load(trained.parent / name) for name in ("first", "second")}
-    assert any(key.startswith("best.") for key in state["second"][0])
-    assert math.isfinite(state["first"][1]["log"][0]["loss"])
-    still = dataclasses.replace(second, augment=dataclasses.replace(second.augment, speeds=(1.0,)))
-    config = dataclasses.replace(first, second=still)
-    with pytest.raises(ConfigError, match="no copies at speed 1 alone"):
-        runs.train(runs.plan(config, tmp_path / "other", leaky, [0], None), heard(tmp_path), leaky)
