@@ -27,7 +27,7 @@ def model(model_path: Path) -> EmotionModel:
 
 @pytest.fixture(scope="session")
 def judging(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    """With a stand-in that judges itself whether somebody speaks: what is loud does."""
+    """With a stand-in that detects speech itself: to it, everything loud is speech."""
     path = tmp_path_factory.mktemp("model") / "judges.onnx"
     path.write_bytes(standin.model_bytes(thresholds={"speech": 0.5}, enrolment=standin.ENROLMENT))
     return load(path)

@@ -295,7 +295,7 @@ class _Failing(io.BytesIO):
 
 
 class _Interrupted(io.BytesIO):
-    """A file during whose n-th read somebody presses Ctrl-C."""
+    """A file during whose n-th read Ctrl-C is pressed."""
 
     def __init__(self, data: bytes, n_reads: int) -> None:
         super().__init__(data)
