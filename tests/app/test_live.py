@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import answers
+import downloads
 import live as live_module
 import numpy as np
 import pytest
 import sounds
-import takeaway
 from playwright.sync_api import Browser, Locator, Page, expect
 from streamlit.testing.v1 import AppTest
 from streamlit_server import App, running
@@ -332,7 +332,7 @@ def test_what_is_taken_along_is_that_of_the_session(ended: AppTest, monkeypatch:
     monkeypatch.setattr(answers, "take_along", lambda *arguments, **_: taken.extend(arguments))
     ended.run()
     hearings, _, settings, profile_seconds = taken
-    (sound,) = json.loads(takeaway.json_document(hearings, settings, profile_seconds))["sounds"]
+    (sound,) = json.loads(downloads.json_document(hearings, settings, profile_seconds))["sounds"]
     assert sound["warnings"] == ["clipped"]
     assert [window["warnings"] for window in sound["windows"]] == [["clipped"]] * 5
     assert (settings.hop_seconds, profile_seconds) == (0.5, 40.0)
