@@ -217,12 +217,12 @@ def test_a_long_sound_shows_how_far_it_is_and_can_be_cancelled(
     soundfile.write(path, np.tile(sounds.voice(20.0), 75), 16_000, subtype="PCM_16")
     page = opened(browser, app_url)
     page.locator("input[type=file]").first.set_input_files(path)
-    expect(page.get_by_text("of sound")).to_be_visible()
+    expect(page.get_by_text("Analysing …")).to_be_visible()
     page.get_by_role("button").filter(has_text="Cancel").click()
     expect(page.get_by_text("Cancelled: long.flac")).to_be_visible()
     expect(page.locator(".se-answer")).to_have_count(0)
     page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_text("of sound")).to_be_visible()
+    expect(page.get_by_text("Analysing …")).to_be_visible()
 
 
 def test_nothing_waits_for_a_long_sound(app_url: str, microphone: Browser, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_nothing_waits_for_a_long_sound(app_url: str, microphone: Browser, tmp_p
     expect(panel).to_have_attribute("data-answers", re.compile("[1-9]"))
     page.get_by_role("tab", name="Listen").click()
     page.locator("input[type=file]").first.set_input_files(path)
-    working = page.get_by_text("of sound")
+    working = page.get_by_text("Analysing …")
     expect(working).to_be_visible()
     page.get_by_role("tab", name="Live").click()
     page.get_by_role("button", name="Stop", exact=True).click()
