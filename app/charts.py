@@ -258,9 +258,6 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
-_LEGEND: Final = alt.Legend(
-    title=None, orient="bottom", columns=5, symbolType="square", labelExpr="replace(datum.label, '_', ' ')"
-)
 _SVG: Final = {"embedOptions": {"renderer": "svg"}}
 _PADDING: Final = {"left": 0, "right": 12, "top": 2, "bottom": 2}
 _INKED: Final[dict[str, Any]] = {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal"}

@@ -165,12 +165,6 @@ def test_every_field_is_checked() -> None:
     assert [*_TYPES, "size_bytes", "sha256"] == list(ModelInfo.__dataclass_fields__)
 
 
-def test_files_that_know_no_thresholds_and_no_enrolment_are_read(tmp_path: Path) -> None:
-    older = {key: value for key, value in standin.METADATA.items() if key not in ("thresholds", "enrolment")}
-    info = load(tmp_path, standin.sealed(standin.graph(), older)).info
-    assert (info.thresholds, info.enrolment) == ({}, None)
-
-
 def test_how_a_model_enrols(tmp_path: Path) -> None:
     info = load(tmp_path, standin.model_bytes(enrolment=standin.ENROLMENT)).info
     assert info.enrolment == Enrolment(n_features=16, min_seconds=10.0, prior_windows=10.0, gain=0.05)

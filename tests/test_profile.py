@@ -126,7 +126,7 @@ def test_warnings_of_the_recordings_stand_on_it_once(tuned: Classifier) -> None:
 def test_whatever_the_gate_notices_a_profile_can_carry(tuned: Classifier) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE).astype(np.float32)
     recordings = [
-        sounds.wav(VOICE[: 12 * RATE], RATE),
+        sounds.wav(VOICE[: 8 * RATE], RATE),
         sounds.wav(np.clip(CLIP * 20, -1, 1), RATE),
         sounds.wav(CLIP * 1e-3, RATE),
         sounds.wav(noise, RATE),

@@ -89,7 +89,7 @@ def test_silence_abstains_window_by_window(classifier: Classifier) -> None:
 LOUD, SOFT = 0.9, 0.03  # peaks
 
 
-def test_a_model_that_judges_speech_is_believed_and_not_the_gate(judging: Classifier) -> None:
+def test_a_model_that_judges_speech_is_believed(judging: Classifier) -> None:
     noise = np.random.default_rng(0).normal(0, 0.2, 3 * 16_000).astype(np.float32)
     for sound, is_heard in [
         (sounds.voice(3, peak=LOUD), True),

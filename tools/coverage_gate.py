@@ -24,7 +24,6 @@ GUARDS = (
     "src/speech_emotion/degrade.py",
     "src/speech_emotion/evaluation/report/confidence.py",
     "src/speech_emotion/evaluation/enrolment.py",
-    "src/speech_emotion/evaluation/ensemble.py",
     "src/speech_emotion/evaluation/audit/fingerprint.py",
     "src/speech_emotion/evaluation/report/honesty_ladder.py",
     "src/speech_emotion/evaluation/metrics.py",

@@ -2,15 +2,16 @@
 
     python tools/train_speech_head.py --speech RAVDESS=FOLDER … --other ESC-10=FOLDER … [--out FILE]
 
-It learns from the sounds that the speech gate learns from (train_speech_gate.py), as the encoder in the package hears
-them, with speech in noise down to 0 dB. It is logistic regression; its threshold refuses 1 % of the speech without
-noise of speakers that were left out. The head is also trained without each kind of other sound, threshold and all, and
-judges that kind: what it then rejects is written beside the weights as `left_out_rejected_percent`.
+It learns from the sounds of speech_examples.py, as the encoder in the package embeds them. It is logistic regression;
+its threshold refuses 1 % of the speech without noise of speakers that were left out. The head is also trained without
+each kind of other sound, threshold and all, and scored on that kind: what it then rejects is written beside the weights
+as `left_out_rejected_percent`.
 """
 
 import argparse
 import functools
 import json
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -19,22 +20,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from train_speech_gate import (
-    Example,
-    git,
-    importance,
-    in_windows,
-    kind_of,
-    left_out,
-    make_examples,
-    named,
-    paths,
-    rounded,
-)
+from speech_examples import Example, importance, in_windows, kind_of, left_out, make_examples, named, paths
 
 from speech_emotion.audio import load
 from speech_emotion.audio.speech import is_audible
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.training import weights as trunk
 from speech_emotion.training.export.quantize import round_weights
 from speech_emotion.training.export.speech_head import SHIPPED, SpeechHead
@@ -42,7 +32,7 @@ from speech_emotion.training.networks.encoder import EmotionTransformer
 
 FloatArray = npt.NDArray[np.float32]
 
-MIN_SNR_DB: Final = 0.0
+DIGITS: Final = 5  # to which the weights are written
 PENALTY: Final = 0.01  # times ‖weight‖², of standardised embeddings
 MAX_ITERATIONS: Final = 60
 MIN_DEVIATION: Final = 1e-3
@@ -58,19 +48,28 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # before this process is forked
     other = named(arguments.other)
-    examples = make_examples(named(arguments.speech), other, embed, MIN_SNR_DB)
+    examples = make_examples(named(arguments.speech), other, embed)
     print(f"{len(examples)} examples")
     head = train(examples)
     report = {
         "command": " ".join(["python", "tools/train_speech_head.py", *sys.argv[1:]]),
-        "commit": git("rev-parse", "HEAD"),
+        "commit": commit(),
         "examples": {
             name: sum(e.source == name for e in examples) for name in sorted({e.source for e in examples})
         },
         "left_out_rejected_percent": left_out(examples, other, rejected),
         **{name: rounded(values) for name, values in head._asdict().items()},
     }
-    write_whole(arguments.out, (json.dumps(report) + "\n").encode())
+    write_atomically(arguments.out, (json.dumps(report) + "\n").encode())
+
+
+def commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def rounded(values: Any) -> Any:
+    return np.vectorize(lambda value: float(f"{value:.{DIGITS}g}"))(values).tolist()
 
 
 @functools.cache
@@ -84,7 +83,7 @@ def encoder() -> EmotionTransformer:
 
 @torch.inference_mode()
 def embed(samples: FloatArray) -> FloatArray | None:
-    """What the encoder hears in `samples` (n_samples,): (n_levels,), or None where nothing is audible."""
+    """The embedding of `samples` (n_samples,): (n_levels,), or None where nothing is audible."""
     if not is_audible(samples):
         return None
     waveform = torch.from_numpy(np.array(samples))[None]
@@ -93,7 +92,7 @@ def embed(samples: FloatArray) -> FloatArray | None:
 
 
 def train(examples: list[Example]) -> SpeechHead:
-    """The head, with the threshold that refuses its share of speakers that the head of a fold has not heard."""
+    """The head, with the threshold that refuses its share of speakers that the head of a fold has not learned from."""
     margins = []
     for fold in range(N_FOLDS):
         kept = [example for example in examples if fold_of(example) != fold]
@@ -104,12 +103,12 @@ def train(examples: list[Example]) -> SpeechHead:
 
 
 def fold_of(example: Example) -> int | None:
-    """Of its speaker; None for what nobody says."""
+    """Of its speaker; None for other sounds."""
     return zlib.crc32(example.speaker.encode()) // 2 % N_FOLDS if example.speaker else None
 
 
 def fitted(examples: list[Example]) -> SpeechHead:
-    """Logistic loss, weighed as the gate's, and a penalty; by L-BFGS. The threshold is one half."""
+    """Logistic loss, weighted by `importance`, and a penalty; by L-BFGS. The threshold is one half."""
     x = np.array([example.statistics for example in examples])
     centre, scale = x.mean(axis=0), x.std(axis=0) + MIN_DEVIATION
     standard = torch.from_numpy((x - centre) / scale)
@@ -136,8 +135,8 @@ def fitted(examples: list[Example]) -> SpeechHead:
 def rejected(examples: list[Example], kind: str, folder: Path) -> dict[str, Any]:
     head = train([example for example in examples if kind not in (example.kind, example.noise)])
     sounds = [load(path).samples for path in paths(folder) if kind_of(path, folder) == kind]
-    heard = [embed(window) for samples in sounds for window in in_windows(samples)]
-    is_rejected = [found is None or head.score(found) < 0 for found in heard]
+    embedded = [embed(window) for samples in sounds for window in in_windows(samples)]
+    is_rejected = [found is None or head.score(found) < 0 for found in embedded]
     return {"percent": round(100 * float(np.mean(is_rejected)), 1), "n": len(is_rejected)}
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from speech_emotion import errors
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.labels import EMOTIONS
+from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
     from speech_emotion.audio import open_audio
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from speech_emotion.profile import SpeakerProfile
     from speech_emotion.stream import EmotionStream
 
-__version__ = "0.1.0"
 __all__ = [
     "EMOTIONS",
     "Classifier",

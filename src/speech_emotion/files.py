@@ -1,8 +1,19 @@
-"""Folders that are whole or refused. In: a working folder of finished files. Out: it, sealed and in place.
+"""Files that are whole or refused. In: bytes, JSON, arrays, a folder. Out: the same, sealed with a sha256.
 
-A sealed folder carries `manifest.json` with the size and sha256 of every file beside it, and its own. The
-manifest is written last and the folder takes its name in one step, so that `kill -9`, a full disk or a
-flipped byte leaves the old folder, the new folder, or one that `read` refuses; never half of one.
+Everything this package writes goes through `write_atomically`: after a crash or on a full disk, the old file is
+still there or the new one is complete. What it reads back later is sealed as well, so that a flipped bit is an
+error and never another number. A seal detects damage; it is no signature.
+
+    sealed JSON     one object with a member "sha256", the digest of all the others
+    sealed folder   any files, and `manifest.json`: a sealed JSON with the size and sha256 of each of them
+    sealed tensors  a .safetensors file with a sealed JSON as its metadata: see training/sealed_tensors.py
+
+A module that keeps something translates what reading raises at its own border:
+
+    try:
+        body = read_sealed_json(path)
+    except (OSError, DamagedFileError) as error:
+        raise ModelFormatError(f"{path}: not a finished run ({error}). Train it to its end first.") from error
 """
 
 import contextlib
@@ -12,41 +23,170 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from speech_emotion.errors import CorpusError
+from speech_emotion.errors import CorpusError, SpeechEmotionError
 
 MANIFEST: Final = "manifest.json"
+SEAL: Final = "sha256"  # the member of a sealed JSON that holds the digest of the others
 
 
-def sha256(path: Path) -> str:
+class DamagedFileError(ValueError):
+    """A file is not in its sealed form, or its content is not what was written. Callers translate it."""
+
+
+# Writing
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all. To a device or a pipe, just write.
+
+    Raises:
+        OSError: The disk is full, or `path` cannot be written; what was there before is unchanged.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process makes `path`, then keep it to this one.
+
+    The lock is a file `.NAME.lock` beside `path`. The system releases the lock of a process that dies.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def writing(path: Path, error_class: type[SpeechEmotionError]) -> Iterator[None]:
+    """Translate an OSError raised while `path` is made into `error_class`, with a next step.
+
+    A broken pipe passes: it is the reader of the program's output that went away.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        next_step = "Free some space" if error.errno == errno.ENOSPC else "Choose a path that can be written"
+        raise error_class(
+            f"{path}: cannot be written ({error.strerror or error}). {next_step} and run it again: "
+            "what is finished is kept."
+        ) from error
+
+
+# Checksums
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(value: object) -> str:
-    """The sha256 of a JSON value, whatever the order of its keys."""
+    """The sha256 of a JSON value, whatever the order of its keys. Keys are text."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def seal(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Force every file of `folder` to the disk, then write the manifest: `facts` and the files' checksums."""
+# Sealed JSON
+
+
+def write_sealed_json(path: Path, body: Mapping[str, Any]) -> None:
+    """Write `body`, an object of JSON values with text as keys, and its seal. Whole, or not at all.
+
+    `read_sealed_json` returns an equal object, where tuples have become lists.
+    """
+    write_atomically(path, seal_json(body, indent=1).encode())
+
+
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """The object that `write_sealed_json` wrote, without its seal.
+
+    Raises:
+        OSError: The file cannot be read; FileNotFoundError if there is none.
+        DamagedFileError: It is no sealed JSON, or a bit of it changed.
+    """
+    return unseal_json(path.read_bytes())
+
+
+def seal_json(body: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """`body` as JSON text with its seal, for a place that is no file of its own."""
+    return json.dumps({**body, SEAL: digest(body)}, indent=indent, ensure_ascii=False)
+
+
+def unseal_json(text: str | bytes) -> dict[str, Any]:
+    """The object that `seal_json` was given; DamagedFileError if `text` is not what it returned."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"it is no JSON: {error}") from error
+    if not isinstance(body, dict) or SEAL not in body:
+        raise DamagedFileError(f"it is no JSON object with a {SEAL}")
+    if body.pop(SEAL) != digest(body):
+        raise DamagedFileError("it is damaged: it does not match its own checksum")
+    return body
+
+
+# Sealed folders
+
+
+def seal_folder(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Force every file of `folder` to the disk, then write the manifest: `facts` and the files' checksums.
+
+    The manifest comes last, and `put_in_place` gives the folder its name in one step: whatever happens, there is
+    the old folder, the new one, or one that `read_sealed_folder` refuses.
+    """
     files = {}
     for path in sorted(folder.iterdir()):
         _sync(path)
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
-    manifest = {**facts, "files": files}
-    manifest["manifest_sha256"] = digest(manifest)
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    write_sealed_json(folder / MANIFEST, {**facts, "files": files})
 
 
-def read(folder: Path, *, schema: int, verify: bool) -> dict[str, Any]:
-    """The manifest of a sealed folder whose files agree with it: in size, or with `verify` in every byte."""
-    manifest = _parse(folder / MANIFEST)
+def read_sealed_folder(folder: Path, *, schema: int, verify: bool) -> dict[str, Any]:
+    """The manifest of a sealed folder whose files agree with it.
+
+    Args:
+        folder: What `seal_folder` sealed.
+        schema: The form of its content that the caller reads: the member "schema" of its facts.
+        verify: Compare every byte (1.5 GB/s), not only the files' sizes.
+
+    Raises:
+        CorpusError: There is no such folder, it has another form, or a file is missing, cut or damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = read_sealed_json(path)
+    except FileNotFoundError as error:
+        raise CorpusError(f"{folder} is not prepared: it has no {MANIFEST}. Prepare it first.") from error
+    except (OSError, DamagedFileError) as error:
+        raise CorpusError(f"{path} cannot be used ({error}). Prepare it again.") from error
     if manifest.get("schema") != schema:
         raise CorpusError(
             f"{folder} has form {manifest.get('schema')}; this version reads form {schema}. Prepare it again."
@@ -55,22 +195,8 @@ def read(folder: Path, *, schema: int, verify: bool) -> dict[str, Any]:
         path = folder / name
         if not path.is_file() or path.stat().st_size != expected["bytes"]:
             raise CorpusError(f"{path} is missing or cut: its manifest says otherwise. Prepare it again.")
-        if verify and sha256(path) != expected["sha256"]:
+        if verify and sha256_of(path) != expected["sha256"]:
             raise CorpusError(f"{path} is damaged: its checksum is not the manifest's. Prepare it again.")
-    return manifest
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise CorpusError(
-            f"{path.parent} is not prepared: it has no {path.name}. Prepare it first."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}). Prepare it again.") from error
-    if not isinstance(manifest, dict) or manifest.pop("manifest_sha256", None) != digest(manifest):
-        raise CorpusError(f"{path} is damaged: it does not match its own checksum. Prepare it again.")
     return manifest
 
 
@@ -90,13 +216,13 @@ def recover(final: Path) -> None:
     shutil.rmtree(_aside(final), ignore_errors=True)
 
 
-def working(final: Path) -> Path:
-    """Where `final` is made, beside it. Work that was stopped stays there, for the next run to take up or to clear."""
+def working_folder(final: Path) -> Path:
+    """Where `final` is made, beside it. What an interrupted run leaves there the next one takes up or clears."""
     return final.with_name(f".{final.name}.partial")
 
 
-def empty(folder: Path) -> Path:
-    """`folder`, there and empty."""
+def empty_folder(folder: Path) -> Path:
+    """Make `folder` exist and be empty; returns it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -104,34 +230,6 @@ def empty(folder: Path) -> Path:
 
 def _aside(final: Path) -> Path:
     return final.with_name(f".{final.name}.replaced")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all; to a device or a pipe, just write."""
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def join(parts: Sequence[Path], array: Path, *, dtype: str, shape: tuple[int, ...]) -> None:
-    """Copy raw files into one `.npy`. Not through a memory map: there a full disk ends in SIGBUS, not an error."""
-    with array.open("wb") as out:
-        header = {"descr": dtype, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(out, header)
-        for part in parts:
-            with part.open("rb") as file:
-                shutil.copyfileobj(file, out, 1 << 20)
 
 
 def _sync(path: Path) -> None:
@@ -142,33 +240,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def writing(final: Path) -> Iterator[None]:
-    """Translate what the system refuses while `final` is made."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        next_step = "Free some space" if error.errno == errno.ENOSPC else "Make sure that it can be written"
-        raise CorpusError(
-            f"Preparing {final} stopped ({reason}). {next_step} and run it again: it goes on from there."
-        ) from error
-
-
-@contextlib.contextmanager
-def locked(final: Path) -> Iterator[None]:
-    """Wait until nobody else makes `final`. The system itself drops the lock of a process that dies."""
-    path = final.with_name(f".{final.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

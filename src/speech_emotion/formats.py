@@ -73,6 +73,7 @@ def write_info(info: "ModelInfo", out: TextIO) -> None:
         "sha256": info.sha256,
         "trained on": ", ".join(info.corpora),
         "score": _score(info.metrics),
+        "speech": _speech(info.thresholds),
         **_thresholds(info.thresholds),
         **_enrolment(info.enrolment),
         "recipe": f"{info.recipe.get('name', info.name)}; its settings: info --json",
@@ -88,7 +89,8 @@ def write_info(info: "ModelInfo", out: TextIO) -> None:
 
 def write_info_json(info: "ModelInfo", out: TextIO) -> None:
     """The same, all of it, for a program."""
-    document = asdict(info) | {"limits": LIMITS}
+    detection = "model" if "speech" in info.thresholds else "none"
+    document = asdict(info) | {"speech_detection": detection, "limits": LIMITS}
     out.write(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
 
@@ -107,15 +109,20 @@ def _score(metrics: Mapping[str, Any]) -> str:
     return ", ".join(measured) + (f" ({known})" if known else "")
 
 
+def _speech(thresholds: Mapping[str, float]) -> str:
+    """How speech is told from other sounds."""
+    if "speech" not in thresholds:
+        return "detection: none (only silence is refused)"
+    return f"detection: by the model (no speech below {thresholds['speech']:.2f})"
+
+
 def _thresholds(thresholds: Mapping[str, float]) -> dict[str, str]:
-    """From which probability on a label is given, an emotion is in the set, somebody speaks; or nothing at all."""
+    """From which probability on a label is given and an emotion is in the set; or nothing at all."""
     words = []
     if "not_sure" in thresholds:
         words.append(f"not sure below {thresholds['not_sure']:.2f}")
     if "set" in thresholds:
         words.append(f"emotion sets: the best, and all from {1 - thresholds['set']:.2f} on")
-    if "speech" in thresholds:
-        words.append(f"no speech below {thresholds['speech']:.2f}")
     return {"thresholds": "; ".join(words)} if words else {}
 
 

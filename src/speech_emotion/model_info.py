@@ -35,10 +35,6 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "thresholds": (dict,),
     "enrolment": (dict, type(None)),
 }
-_DEFAULTS: Final[dict[str, Any]] = {
-    "thresholds": {},
-    "enrolment": None,
-}  # files older than these have neither
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +130,7 @@ def parse(text: str, *, size_bytes: int, sha256: str) -> ModelInfo:
 
 def _checked(key: str, metadata: dict[str, Any]) -> Any:
     """metadata[key], if it has the type it must have; lists of names become tuples."""
-    value = metadata.get(key, _DEFAULTS.get(key, MISSING))
+    value = metadata.get(key, MISSING)
     is_well_typed = isinstance(value, _TYPES[key]) and not isinstance(value, bool)
     if isinstance(value, float):
         is_well_typed = is_well_typed and math.isfinite(value)

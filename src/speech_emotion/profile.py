@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from speech_emotion import __version__
 from speech_emotion.audio import FloatArray
 from speech_emotion.errors import AudioTooShortError, ModelError
+from speech_emotion.files import write_atomically
 from speech_emotion.model_info import Enrolment, ModelInfo
+from speech_emotion.version import __version__
 
 FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 2**20
@@ -97,22 +98,14 @@ class SpeakerProfile:
             raise ModelError(f"this is no profile of a voice: {error}. {NEXT_STEP}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the profile as JSON: whole, or not at all; to a device or a pipe, just write."""
-        final = Path(path)
-        partial = final.with_name(f".{final.name}.partial")
+        """Write the profile as JSON: whole, or not at all; to a device or a pipe, just write.
+
+        Raises:
+            ModelError: `path` cannot be written.
+        """
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
         try:
-            if final.exists() and not final.is_file():
-                final.write_text(text, encoding="utf-8")
-                return
-            try:
-                with partial.open("w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(final)
-            finally:
-                partial.unlink(missing_ok=True)
+            write_atomically(Path(path), text.encode())
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             reason = getattr(error, "strerror", None) or error
             raise ModelError(

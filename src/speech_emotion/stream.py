@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speech_emotion.audio import FloatArray, Resampler
-from speech_emotion.audio.speech import has_speech, is_audible
+from speech_emotion.audio.speech import is_audible
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.model import SPEECH, EmotionModel, Scores
 from speech_emotion.prediction import Prediction, decide
@@ -26,7 +26,7 @@ Heard = tuple[Window, Scores | None]  # a window, and what the model heard in it
 class WindowScorer:
     """Takes 16 kHz mono samples in pieces of any size, gives windows, and of each what the model hears in it.
 
-    Here is decided whether somebody speaks: by the model where it judges that, by the speech gate where it does not.
+    Silence is refused here; whether anything else is speech is for the model to say, if it has an output for it.
     """
 
     def __init__(
@@ -36,7 +36,6 @@ class WindowScorer:
         self._model = model
         self._profile = profile.for_model(info) if profile else None
         self._framer = Framer(info.window_samples, info.hop_samples, info.min_samples)
-        self._may_speak = is_audible if SPEECH in info.thresholds else has_speech
         self._threshold = info.thresholds.get(SPEECH, 0.0)
 
     @property
@@ -57,7 +56,7 @@ class WindowScorer:
         return ((window, self._scores(window.samples)) for window in windows)
 
     def _scores(self, samples: FloatArray) -> Scores | None:
-        if not self._may_speak(samples):
+        if not is_audible(samples):
             return None
         scores = self._model.score(samples[None], self._profile)
         return scores if scores.speech[0] >= self._threshold else None

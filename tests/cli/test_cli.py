@@ -332,7 +332,6 @@ def test_info_names_thresholds_and_enrolment_where_there_are_any(shell: Shell, t
     [
         ({"not_sure": 0.2}, "not sure below 0.20"),
         ({"set": 0.8}, "emotion sets: the best, and all from 0.20 on"),
-        ({"speech": 0.456}, "no speech below 0.46"),
     ],
 )
 def test_info_names_a_threshold_alone(
@@ -344,6 +343,16 @@ def test_info_names_a_threshold_alone(
     _, out, _ = shell("info", "--model", str(path))
     assert f"  thresholds  {said}\n" in out
     assert "from 10 s of speech; gain not measured\n" in out
+
+
+def test_info_says_how_speech_is_told_from_other_sounds(shell: Shell, tmp_path: Path) -> None:
+    assert "  speech      detection: none (only silence is refused)\n" in shell("info")[1]
+    assert json.loads(shell("info", "--json")[1])["speech_detection"] == "none"
+    path = tmp_path / "judging.onnx"
+    path.write_bytes(standin.model_bytes(thresholds={"speech": 0.456}))
+    said = "  speech      detection: by the model (no speech below 0.46)\n"
+    assert said in shell("info", "--model", str(path))[1]
+    assert json.loads(shell("info", "--json", "--model", str(path))[1])["speech_detection"] == "model"
 
 
 def test_info_for_programs(shell: Shell, classifier: Classifier) -> None:

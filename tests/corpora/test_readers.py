@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from speech_emotion import corpora
-from speech_emotion.corpora import emogator
 from speech_emotion.corpora.manifest import Clip
 from speech_emotion.corpora.readers import ravdess
 from speech_emotion.errors import CorpusError
@@ -96,22 +95,14 @@ def test_a_wrong_name_is_refused_with_its_field(name: str, field: str) -> None:
         ("cremad", 7442, 91, {"neutral": 1087} | dict.fromkeys(EMOTIONS[2:7], 1271)),
         ("emospeech-in", 2015, 105, {"calm": 749, "happy": 389, "angry": 455, "fearful": 422}),
         ("emotiontts-ko", 300, 15, dict.fromkeys(["neutral", "happy", "sad", "angry"], 75)),
-        ("emogator", 32130, 357, dict.fromkeys(emogator.CATEGORIES, 3 * 357)),
     ],
 )
 def test_what_was_published(corpus: str, n_clips: int, n_speakers: int, labels: dict[str, int]) -> None:
     published = corpora.get(corpus)
     assert (published.n_clips, published.n_speakers) == (n_clips, n_speakers)
     assert dict(published.labels) == labels
-    assert list(published.labels) == [label for label in published.categories if label in labels]
-    assert published.labels.total() == n_clips  # no label outside its categories
-
-
-def test_only_emogator_has_labels_of_its_own() -> None:
-    own = {name: corpora.get(name).categories for name in corpora.names()}
-    assert {name for name, categories in own.items() if categories != EMOTIONS} == {"emogator"}
-    assert len(set(own["emogator"])) == 30
-    assert own["emogator"] == tuple(sorted(own["emogator"]))
+    assert list(published.labels) == [label for label in EMOTIONS if label in labels]
+    assert published.labels.total() == n_clips  # no label but EMOTIONS
 
 
 def test_every_actor_of_ravdess_speaks_sixty_clips_and_actor_18_never_sings() -> None:
@@ -302,28 +293,6 @@ def test_cremad_has_48_men_and_43_women_and_lacks_twenty_clips() -> None:
     assert {"1040_ITH_SAD_XX", "1001_IEO_NEU_XX"} <= names(Path())
 
 
-@pytest.mark.parametrize(
-    ("path", "label", "speaker", "instance"),
-    [
-        ("data/mp3/000001-01-1.mp3", "adoration", "000001", "1"),
-        ("000023/000023-23-2.opus", "romantic_love", "000023", "2"),
-        ("000357-27-3.mp3", "surprise_negative", "000357", "3"),
-        ("a/b/c/000100-28-1.WAV", "surprise_positive", "000100", "1"),
-        ("000100-30-1.mp3", "triumph", "000100", "1"),
-    ],
-)
-def test_emogator(tmp_path: Path, path: str, label: str, speaker: str, instance: str) -> None:
-    assert only_clip("emogator", tmp_path, path) == Clip(
-        path, label, speaker, "unknown", {"instance": instance}
-    )
-
-
-@pytest.mark.parametrize("stem", ["000000-01-1", "000358-01-1", "000001-00-1", "000001-31-1", "000001-01-4"])
-def test_names_that_emogator_never_had_are_no_clips(tmp_path: Path, stem: str) -> None:
-    with pytest.raises(CorpusError, match=rf"'{stem}\.mp3': expected contributor-category-instance"):
-        corpora.get("emogator").parser(tmp_path)(Path(f"{stem}.mp3"))
-
-
 HASH = "7091a094ff2d4f47c0c3928ae7b49e1b96ccb31179fd40d4e3c92f10"
 UNKNOWN = "d14a028c2a3a2bc9476102bb288234c415a2b01f828ea62ac5b3e42f"
 
@@ -370,9 +339,7 @@ def test_emotiontts(
     assert clip.attributes == {"script": script, "sentence": sentence}
 
 
-@pytest.mark.parametrize(
-    "name", ["tess", "savee", "emodb", "cremad", "emogator", "emospeech-in", "emotiontts-ko"]
-)
+@pytest.mark.parametrize("name", ["tess", "savee", "emodb", "cremad", "emospeech-in", "emotiontts-ko"])
 @pytest.mark.parametrize(
     "path",
     [

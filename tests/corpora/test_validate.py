@@ -6,7 +6,6 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from typer.testing import CliRunner
 
 from speech_emotion import corpora
 from speech_emotion.cli import app
-from speech_emotion.corpora import emogator, validate, validate_report
+from speech_emotion.corpora import validate, validate_report
 from speech_emotion.corpora.readers import ravdess
 from speech_emotion.corpora.validate import Census, check
 from speech_emotion.errors import CorpusError, SpeechEmotionError
@@ -184,23 +183,6 @@ def test_the_tables_fit_a_narrow_terminal_and_hold_the_numbers(folder: Path, wri
     assert ["male:", "01", "16/60", "0/4", "0/8", "8", "8", "0/8", "0/8", "0/8", "0/8"] in rows
     assert "missing: 1424" in lines
     assert "  Actor_01/evil \\x1b[31m[bold]name.wav" in lines
-
-
-def test_thirty_labels_make_rows_but_no_columns(write: Write, tmp_path: Path) -> None:
-    for name in ("000001-23-1", "000001-23-2", "000002-01-1"):
-        write(f"data/mp3/{name}.wav")
-    cells = {key: n for key, n in emogator.CORPUS.cells.items() if key[0] <= "000002"}
-    found = check(replace(emogator.CORPUS, cells=cells), tmp_path / "corpus")
-    assert found.labels == emogator.CATEGORIES
-    lines = text(found).splitlines()
-    assert max(map(len, lines)) <= 80
-    rows = [line.split() for line in lines]
-    assert ["romantic_love", "2", "6", "2"] in rows
-    assert ["unknown:", "000001", "2/90"] in rows
-    assert ["unknown:", "000002", "1/90"] in rows
-    assert "missing: 32127" in lines
-    validate_report.draw(found, tmp_path / "picture.svg")
-    assert "EmoGator: 3 of 180 clips" in (tmp_path / "picture.svg").read_text()
 
 
 def test_the_picture_says_what_the_census_says(write: Write, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def die_at(point: str) -> None:
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    step, write_whole = Trainer._step, checkpoint.write_whole
+    step, write_atomically = Trainer._step, checkpoint.write_atomically
 
     def dying_step(*arguments: Any) -> float:
         if reached():
@@ -53,17 +53,17 @@ def die_at(point: str) -> None:
 
     def dying_write(path: Path, data: bytes) -> None:
         if not reached():
-            return write_whole(path, data)
+            return write_atomically(path, data)
         if kind == "half":
             path.with_name(f".{path.name}.partial").write_bytes(data[: len(data) // 2])
         if kind == "after":
-            write_whole(path, data)
+            write_atomically(path, data)
         return die()
 
     if kind == "step":
         Trainer._step = dying_step  # type: ignore[method-assign]
     else:
-        checkpoint.write_whole = fit.write_whole = dying_write  # type: ignore[attr-defined]
+        checkpoint.write_atomically = fit.write_atomically = dying_write  # type: ignore[attr-defined]
 
 
 def run(folder: Path, point: str | None) -> int:

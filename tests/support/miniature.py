@@ -82,7 +82,6 @@ def dataset(
     *,
     waveforms: Sequence[FloatArray] | None = None,
     corpus: str = "ravdess",
-    categories: tuple[str, ...] = EMOTIONS,
 ) -> PreparedDataset:
     """What `prepare` would give, in memory."""
     heard = [np.rint(w * 32768).astype(np.int16) for w in waveforms or [sound(clip) for clip in of]]
@@ -92,12 +91,11 @@ def dataset(
         corpus_hash="0" * 64,
         key="1" * 64,
         clips=list(of),
-        labels=np.array([categories.index(clip.label) for clip in of], np.int64),
+        labels=np.array([EMOTIONS.index(clip.label) for clip in of], np.int64),
         speakers=np.array([clip.speaker for clip in of]),
         offsets=np.cumsum([0, *map(len, heard)]).astype(np.int64),
         scales=np.full(len(of), 1 / 32768, np.float32),
         waveforms=np.concatenate(heard),
-        categories=categories,
     )
 
 

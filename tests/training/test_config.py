@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from speech_emotion import corpora
 from speech_emotion.errors import ConfigError
-from speech_emotion.training.config import PretrainConfig, TrainConfig
+from speech_emotion.training.config import TrainConfig
 
 FOLDER = Path(__file__).parents[2] / "recipes"
-PRETRAININGS = sorted(FOLDER.glob("pretrain*.toml"))
-RECIPES = sorted(set(FOLDER.glob("*.toml")) - set(PRETRAININGS))
+RECIPES = sorted(FOLDER.glob("*.toml"))
 
 
 def test_a_recipe_is_a_difference_to_the_defaults(tmp_path: Path) -> None:
@@ -38,32 +36,6 @@ def test_our_recipes_load(path: Path) -> None:
 
 def test_there_are_recipes() -> None:
     assert RECIPES
-    assert PRETRAININGS
-
-
-@pytest.mark.parametrize("path", PRETRAININGS, ids=lambda path: path.stem)
-def test_our_pre_training_loads_and_does_not_hear_the_corpus_that_is_tested(path: Path) -> None:
-    config = PretrainConfig.load(path)
-    assert len(set(config.corpora)) == len(config.corpora) >= 2
-    assert set(config.corpora) <= set(corpora.names())
-    assert "ravdess" not in config.corpora
-
-
-@pytest.mark.parametrize(
-    ("recipe", "pretraining", "init"),
-    [
-        ("ravdess-compact", "pretrain", "pretrained"),
-        ("ravdess-cnn", "pretrain-cnn", "fresh"),
-        ("ravdess-vgg16", "pretrain-vgg16", "runs/pretrain-vgg16/trunk.safetensors"),
-    ],
-)
-def test_a_recipe_fits_the_trunk_that_it_may_start_from(recipe: str, pretraining: str, init: str) -> None:
-    trained = TrainConfig.load(FOLDER / f"{recipe}.toml")
-    before = PretrainConfig.load(FOLDER / f"{pretraining}.toml")
-    assert trained.init == init
-    assert trained.frontend == before.frontend
-    for setting in ("architecture", "channels", "layers"):
-        assert getattr(trained.network, setting) == getattr(before.network, setting)
 
 
 def test_the_compact_recipe_is_the_encoder_and_the_cnn() -> None:
@@ -74,16 +46,6 @@ def test_the_compact_recipe_is_the_encoder_and_the_cnn() -> None:
         dataclasses.replace(encoder, **own),
         TrainConfig.load(FOLDER / "ravdess-cnn.toml"),
     )
-
-
-def test_a_pre_training_has_corpora_and_no_corpus() -> None:
-    config = PretrainConfig.from_dict({"name": "x", "corpora": ["nemo", "savee"]})
-    assert config.corpora == ("nemo", "savee")
-    assert PretrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    with pytest.raises(ConfigError, match=r"there is no setting 'corpus'\. Did you mean corpora"):
-        PretrainConfig.from_dict({"name": "x", "corpus": "nemo"})
-    with pytest.raises(ConfigError, match="there is no setting 'corpora'"):
-        TrainConfig.from_dict({"name": "x", "corpora": ["nemo"]})
 
 
 def test_another_start_is_another_recipe_and_nothing_else() -> None:

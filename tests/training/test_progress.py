@@ -1,15 +1,14 @@
-"""What a training shows: one line an epoch with the time that is left, and TensorBoard where asked for."""
+"""What a training shows: one line an epoch with the time that is left."""
 
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from miniature import halves, recipe
 
-from speech_emotion.errors import ConfigError, MissingExtraError
+from speech_emotion.errors import ConfigError
 from speech_emotion.training import progress, runs
 from speech_emotion.training.fit.train import Epoch
 from speech_emotion.training.progress import EpochLines, choose_device
@@ -32,7 +31,7 @@ def trainings() -> list[runs.Training]:
 
 def test_a_line_an_epoch_with_what_is_left_of_all_trainings(clock: SimpleNamespace) -> None:
     lines: list[str] = []
-    show = EpochLines(trainings(), lines.append, tensorboard=False)
+    show = EpochLines(trainings(), lines.append)
     for fold in (0, 1):
         for number in (1, 2, 3):
             clock.seconds += 10
@@ -59,7 +58,7 @@ def test_both_networks_of_a_pair_are_left_and_named(clock: SimpleNamespace) -> N
     """Two epochs of the second network, one step for the head and one to put them together: in both folds."""
     assert recipe().fit.epochs == 2
     lines: list[str] = []
-    show = EpochLines(of_a_pair(), lines.append, tensorboard=False)
+    show = EpochLines(of_a_pair(), lines.append)
     head = dataclasses.replace(epoch(1), n_epochs=1, network="first")
     cnn = dataclasses.replace(epoch(1), n_epochs=2, network="second")
     together = dataclasses.replace(epoch(1), n_epochs=1, loss=None)
@@ -76,66 +75,8 @@ def test_both_networks_of_a_pair_are_left_and_named(clock: SimpleNamespace) -> N
 
 def test_a_resumed_training_counts_its_own_pace(clock: SimpleNamespace) -> None:
     lines: list[str] = []
-    EpochLines(trainings(), lines.append, tensorboard=False)("tiny, seed 0, fold 1", epoch(2, seconds=4000))
+    EpochLines(trainings(), lines.append)("tiny, seed 0, fold 1", epoch(2, seconds=4000))
     assert lines[0].endswith("; 1 h 06 min left")
-
-
-@pytest.fixture
-def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What a SummaryWriter is told, with its folder."""
-    written: list[tuple[Any, ...]] = []
-
-    class SummaryWriter:
-        def __init__(self, folder: str) -> None:
-            self.folder = folder
-
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            written.append((self.folder, name, value, step))
-
-        def flush(self) -> None:
-            written.append((self.folder, "flushed"))
-
-    monkeypatch.setattr(progress, "require", lambda *_, **__: SimpleNamespace(SummaryWriter=SummaryWriter))
-    return written
-
-
-def test_tensorboard_gets_what_the_log_gets(events: list[tuple[Any, ...]]) -> None:
-    show = EpochLines(trainings(), lambda _: None, tensorboard=True)
-    show("tiny, seed 0, fold 0", epoch(1))
-    show("tiny, seed 0, fold 0", epoch(2, uar=None))
-    folder = "out/seed-0/fold-0"
-    assert events == [
-        (folder, "loss/training", 2.0, 1),
-        (folder, "learning rate", 1e-3, 1),
-        (folder, "loss/validation", 1.9, 1),
-        (folder, "UAR/validation", 25.0, 1),
-        (folder, "flushed"),
-        (folder, "loss/training", 2.0, 2),
-        (folder, "learning rate", 1e-3, 2),
-        (folder, "flushed"),
-    ]
-
-
-def test_tensorboard_shows_the_networks_of_a_pair_as_two_runs(events: list[tuple[Any, ...]]) -> None:
-    show = EpochLines(of_a_pair(), lambda _: None, tensorboard=True)
-    for one in (
-        dataclasses.replace(epoch(1), n_epochs=1, network="first"),
-        dataclasses.replace(epoch(1), n_epochs=2, network="second"),
-        dataclasses.replace(epoch(1), n_epochs=1, loss=None),
-    ):
-        show("tiny, seed 0, fold 0", one)
-    assert [event[0] for event in events if event[1:] == ("loss/training", 2.0, 1)] == [
-        "out/seed-0/fold-0/first",
-        "out/seed-0/fold-0/second",
-    ]
-
-
-def test_tensorboard_that_is_not_installed_is_missed_before_the_first_epoch(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingExtraError, match="tensorboard"):
-        EpochLines(trainings(), lambda _: None, tensorboard=True)
 
 
 @pytest.mark.parametrize("gpu", [True, False])

@@ -20,7 +20,6 @@ from speech_emotion.errors import SpeechEmotionError
 
 if TYPE_CHECKING:
     from speech_emotion.corpora.prepare import PreparedDataset
-    from speech_emotion.evaluation.score import Evaluation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,10 +38,6 @@ ModelOption = Annotated[
 CorpusArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of `corpora list`.")]
 CorpusFolderOption = Annotated[
     str, typer.Option("--corpus", metavar="NAME=FOLDER", help="A corpus and where it lies.")
-]
-InitOption = Annotated[
-    str | None,
-    typer.Option(help="Weights to start from: pretrained, fresh, or a file; by default the recipe's."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
@@ -95,7 +90,7 @@ def complain(text: str) -> None:
 
 
 def _show_version(asked: bool) -> None:
-    from speech_emotion import __version__
+    from speech_emotion.version import __version__
 
     if asked:
         typer.echo(f"speech-emotion {__version__}")
@@ -228,7 +223,10 @@ def train(
     seed: Annotated[
         list[int] | None, typer.Option(help="May be given again; by default the recipe's.")
     ] = None,
-    init: InitOption = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Weights to start from: pretrained, fresh, or a file; by default the recipe's."),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -239,7 +237,6 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE/PROTOCOL.")] = None,
     prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
     device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files as well.")] = False,
 ) -> None:
     """Train the recipe; a run that was stopped goes on where it was."""
     from speech_emotion.extras import require
@@ -259,7 +256,7 @@ def train(
     out = out or Path("runs") / recipe.stem / (protocol or "everybody")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     device = choose_device(device)
-    lines = EpochLines(trainings, typer.echo, tensorboard=tensorboard)
+    lines = EpochLines(trainings, typer.echo)
     dataset = _prepared(name, folder, prepared / name)
     with _progress("embedding") as on_copy:
         models = runs.train(
@@ -276,84 +273,6 @@ def train(
     if split:
         command = f"speech-emotion evaluate {out} --corpus {name}={folder} --protocol {split.name}"
         typer.echo(f"Next: {command}", err=True)
-
-
-@app.command()
-def search(
-    study: Annotated[Path, typer.Argument(help="A study, such as recipes/studies/cnn.toml.")],
-    corpus: CorpusFolderOption,
-    protocol: Annotated[str, typer.Option(help="The split whose validation speakers score, such as luna5.")],
-    trials: Annotated[int, typer.Option(help="How many recipes OUT is to hold.", min=1)] = 20,
-    out: Annotated[Path | None, typer.Option(help="Study folder; by default runs/studies/STUDY.")] = None,
-    prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
-) -> None:
-    """Try recipes on validation speakers alone; a search that was stopped goes on where it was."""
-    from speech_emotion.extras import require
-
-    require("torch", extra="train", needed_for="Searching")
-    require("optuna", extra="train", needed_for="Searching")
-    from speech_emotion.evaluation import splits
-    from speech_emotion.training.progress import choose_device
-    from speech_emotion.training.study import Study
-    from speech_emotion.training.study import search as search_recipes
-
-    searched, split = Study.load(study), splits.protocol(protocol)
-    name, folder = _corpus_folder(corpus)
-    if name != searched.base.corpus:
-        raise typer.BadParameter(
-            f"{study} trains on {searched.base.corpus}: --corpus {searched.base.corpus}=FOLDER"
-        )
-    out, device = out or Path("runs") / "studies" / study.stem, choose_device(device)
-    search_recipes(
-        searched,
-        _prepared(name, folder, prepared / name),
-        split,
-        out,
-        n_trials=trials,
-        device=device,
-        on_epoch=lambda trial, epoch: typer.echo(f"{trial}: {epoch}"),
-    )
-    typer.echo((out / "study.md").read_text(encoding="utf-8"), nl=False)
-    words = ["speech-emotion", "train", str(out / "best.toml"), "--corpus", corpus, "--protocol", protocol]
-    typer.echo(f"Next: {shlex.join(words)}", err=True)
-
-
-@app.command()
-def pretrain(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/pretrain.toml.")],
-    corpus: Annotated[
-        list[str], typer.Option(metavar="NAME=FOLDER", help="One of the recipe's corpora; given for each.")
-    ],
-    init: InitOption = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")] = None,
-    prepared: Annotated[Path, typer.Option(help="Where prepared corpora are kept.")] = Path("prepared"),
-    device: Annotated[str, typer.Option(help="cpu or cuda; auto takes the GPU where there is one.")] = "auto",
-) -> None:
-    """Make a trunk from several corpora, for trainings to start from; goes on where it was stopped."""
-    from speech_emotion.extras import require
-
-    require("torch", extra="train", needed_for="Pre-training")
-    from speech_emotion.training import runs
-    from speech_emotion.training.config import PretrainConfig
-    from speech_emotion.training.pretrain import pretrain
-    from speech_emotion.training.progress import choose_device
-
-    config = PretrainConfig.load(recipe)
-    config = config.with_init(init) if init else config
-    folders = dict(_corpus_folder(text) for text in corpus)
-    datasets = {name: _prepared(name, folder, prepared / name) for name, folder in folders.items()}
-    out = out or Path("runs") / recipe.stem
-    with runs.writing(out):
-        trunk = pretrain(
-            config,
-            datasets,
-            out,
-            commit=runs.commit(),
-            device=choose_device(device),
-            on_epoch=lambda epoch: typer.echo(f"{config.name}: {epoch}"),
-        )
-    typer.echo(str(trunk))
 
 
 @app.command()
@@ -387,15 +306,6 @@ def evaluate(
             help="With profiles of the tested voices, and of others of the corpus: OUT/enrolled.",
         ),
     ] = False,
-    ensemble: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="CSV", help="Score nothing: average the answers of evaluated models; given for each."
-        ),
-    ] = None,
-    ensemble_name: Annotated[
-        str | None, typer.Option("--name", help="With --ensemble, what to call it; by default ensemble.")
-    ] = None,
     audit: Annotated[
         Path | None,
         typer.Option(metavar="CSV", help="Score nothing: does this split (path, label, speaker, fold) leak?"),
@@ -407,7 +317,7 @@ def evaluate(
 ) -> None:
     """Score the exported models on the speakers that they never heard, or audit a split."""
     if audit:
-        if runs or corpus or protocol or page or conditions or noise or enrolled or ensemble or ensemble_name:
+        if runs or corpus or protocol or page or conditions or noise or enrolled:
             raise typer.BadParameter(
                 "--audit takes a table alone, with --audio-root and --out: leave the rest out"
             )
@@ -415,18 +325,13 @@ def evaluate(
         return
     if audio_root:
         raise typer.BadParameter("--audio-root FOLDER goes with --audit")
-    if ensemble:
-        if runs or corpus or protocol or conditions or noise or enrolled:
-            raise typer.BadParameter("--ensemble takes tables of answers alone: leave RUN and --corpus out")
-        _evaluate_ensemble(ensemble, ensemble_name, out or Path("results"), page)
-        return
-    if ensemble_name is not None:
-        raise typer.BadParameter("--name goes with --ensemble")
     if not (runs and corpus and protocol):
-        raise typer.BadParameter("give RUN, --corpus and --protocol, or --ensemble CSV, or --audit CSV")
+        raise typer.BadParameter("give RUN, --corpus and --protocol, or --audit CSV")
     out = out or Path("results")
     from speech_emotion.evaluation import splits
-    from speech_emotion.evaluation.score import score_protocol
+    from speech_emotion.evaluation.report import page as results_page
+    from speech_emotion.evaluation.result import summarise
+    from speech_emotion.evaluation.score import score_protocol, write_answers
 
     name, folder = _corpus_folder(corpus)
     if protocol not in splits.names():
@@ -447,7 +352,14 @@ def evaluate(
     with _progress("listening") as progress:
         evaluation = score_protocol(runs, name, folder, protocol, progress=progress)
     words = ["speech-emotion", "evaluate", *map(str, runs), "--corpus", corpus, "--protocol", protocol]
-    _write_evaluation(evaluation, words, out, page)
+    result = summarise(evaluation, command=shlex.join(words))
+    written = result.write(out)
+    write_answers(evaluation.answers, written.with_suffix(".csv"))
+    _print(results_page.terminal_table(result))
+    typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
+    if page:
+        results_page.renew_page(out, page)
+        typer.echo(f"Renewed: {page}", err=True)
 
 
 def _require_writable(folder: Path) -> None:
@@ -465,34 +377,6 @@ def _require_writable(folder: Path) -> None:
         raise ConfigError(
             f"{folder}: cannot be written to ({error.strerror}). Choose another one."
         ) from error
-
-
-def _evaluate_ensemble(tables: list[Path], name: str | None, out: Path, page: Path | None) -> None:
-    from speech_emotion.evaluation.ensemble import NAME, average
-    from speech_emotion.evaluation.result import read_result
-
-    results = [read_result(table.with_suffix(".json")) for table in tables]
-    evaluation = average(tables, results, name=NAME if name is None else name)
-    words = ["speech-emotion", "evaluate"]
-    words += [word for table in tables for word in ("--ensemble", str(table))]
-    words += [] if name is None else ["--name", name]
-    _write_evaluation(evaluation, words, out, page)
-
-
-def _write_evaluation(evaluation: "Evaluation", words: list[str], out: Path, page: Path | None) -> None:
-    """Write the result that the command of `words` makes, print it, and renew the page."""
-    from speech_emotion.evaluation.report import page as report
-    from speech_emotion.evaluation.result import summarise
-    from speech_emotion.evaluation.score import write_answers
-
-    result = summarise(evaluation, command=shlex.join(words))
-    written = result.write(out)
-    write_answers(evaluation.answers, written.with_suffix(".csv"))
-    _print(report.terminal_table(result))
-    typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
-    if page:
-        report.renew_page(out, page)
-        typer.echo(f"Renewed: {page}", err=True)
 
 
 def _audit(table: Path, audio_root: Path | None, out: Path | None) -> None:

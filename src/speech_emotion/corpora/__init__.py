@@ -1,6 +1,5 @@
 """The corpora we read. In: a name such as "ravdess". Out: the Corpus, its facts and its reader."""
 
-from speech_emotion.corpora import emogator
 from speech_emotion.corpora.manifest import Clip, Corpus
 from speech_emotion.corpora.readers import (
     cremad,
@@ -26,7 +25,6 @@ _ALL = (
     cremad.CORPUS,
     emospeech_in.CORPUS,
     emotiontts_ko.CORPUS,
-    emogator.CORPUS,
 )
 _BY_NAME = {corpus.name: corpus for corpus in _ALL}
 

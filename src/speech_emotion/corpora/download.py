@@ -26,9 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from speech_emotion import __version__, files
+from speech_emotion import files
 from speech_emotion.corpora.manifest import Archive, Corpus
 from speech_emotion.errors import CorpusError
+from speech_emotion.version import __version__
 
 CHUNK_BYTES: Final = 1 << 18
 PASSING_REFUSALS: Final = (408, 425, 429)  # too slow, too early, too many

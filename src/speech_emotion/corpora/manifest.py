@@ -27,7 +27,7 @@ class Clip:
     """One recording: where it lies in the corpus folder, what it expresses, and who speaks."""
 
     path: str  # relative to the corpus folder, with forward slashes
-    label: str  # one of the categories of its corpus
+    label: str  # one of EMOTIONS
     speaker: str
     sex: Sex
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +72,6 @@ Parser = Callable[[PurePosixPath], Clip | Skipped]
 class Corpus:
     """One published corpus. `parser(folder)` gives the function that turns a relative path into a Clip.
 
-    `categories` are the labels a clip may have, in order: our emotions, unless the corpus has labels of its own.
     `names(folder)` lists the published clips by name where they are known one by one; `cells` says how many
     clips each (speaker, label) holds. `misnamed` maps a slip in a published name to the name it should be;
     `known_duplicates` are names that hold the same sound as published.
@@ -88,7 +87,6 @@ class Corpus:
     example: str  # a path as published, for messages
     parser: Callable[[Path], Parser]
     cells: Mapping[tuple[str, str], int]
-    categories: tuple[str, ...] = EMOTIONS
     names: Callable[[Path], frozenset[str]] | None = None
     archive: Archive | None = None
     misnamed: Mapping[str, str] = field(default_factory=dict)
@@ -104,11 +102,11 @@ class Corpus:
 
     @property
     def labels(self) -> Mapping[str, int]:
-        """Published clips of each label, in the order of `categories`."""
+        """Published clips of each label, in the order of EMOTIONS."""
         counts = Counter[str]()
         for (_, label), n in self.cells.items():
             counts[label] += n
-        return Counter({label: counts[label] for label in self.categories if counts[label]})
+        return Counter({label: counts[label] for label in EMOTIONS if counts[label]})
 
     def to_dict(self) -> dict[str, Any]:
         """The facts, JSON-safe."""

@@ -3,7 +3,7 @@
     waveforms.npy   (n_samples,)   int16     all clips, one after the other
     offsets.npy     (n_clips + 1,) int64     clip i is waveforms[offsets[i] : offsets[i + 1]]
     scales.npy      (n_clips,)     float32   what one int16 step is worth
-    labels.npy      (n_clips,)     int64     index into the categories of the corpus
+    labels.npy      (n_clips,)     int64     index into EMOTIONS
     speakers.npy    (n_clips,)     str
     clips.csv                                path, label, speaker, sex, seconds, warnings, attributes
     manifest.json                            what it was made from; sizes and sha256 (see files.py)
@@ -50,19 +50,18 @@ class PreparedDataset:
     corpus_hash: str
     key: str  # changes with the sources, their labels and our settings
     clips: list[Clip]
-    labels: npt.NDArray[np.int64]  # index into `categories`
+    labels: npt.NDArray[np.int64]  # index into EMOTIONS
     speakers: npt.NDArray[np.str_]
     offsets: npt.NDArray[np.int64]
     scales: npt.NDArray[np.float32]
     waveforms: npt.NDArray[np.int16]
-    categories: tuple[str, ...] = EMOTIONS
     is_new: bool = False  # whether the `prepare` that returned it had anything to do
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], *, verify: bool = False) -> "PreparedDataset":
         """Map a folder that agrees with its manifest; `verify` compares every byte first (1.5 GB/s)."""
         folder = Path(folder).resolve()
-        manifest = files.read(folder, schema=SCHEMA, verify=verify)
+        manifest = files.read_sealed_folder(folder, schema=SCHEMA, verify=verify)
         try:
             waveforms, offsets, scales, labels, speakers = (
                 np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _ARRAYS
@@ -81,7 +80,6 @@ class PreparedDataset:
             offsets=offsets,
             scales=scales,
             waveforms=waveforms,
-            categories=tuple(manifest.get("categories", EMOTIONS)),
         )
 
     def __len__(self) -> int:
@@ -111,7 +109,6 @@ def prepare(
     sources = _hash_sources(folder, clips)
     corpus_hash = files.digest([(path, *sources[path]) for path in sorted(sources)])
     contents = [SCHEMA, SETTINGS, corpus.name, corpus_hash, [_row(clip) for clip in clips]]
-    labels_of_its_own = {"categories": corpus.categories} if corpus.categories != EMOTIONS else {}
     facts = {
         "schema": SCHEMA,
         "corpus": corpus.name,
@@ -119,18 +116,17 @@ def prepare(
         "citation": corpus.citation,
         "settings": SETTINGS,
         "corpus_hash": corpus_hash,
-        "key": files.digest([*contents, *labels_of_its_own.values()]),
-        **labels_of_its_own,
+        "key": files.digest(contents),
     }
     is_new = False
-    with files.writing(out):
+    with files.writing(out, CorpusError):
         if not _is_done(out, facts):
             with files.locked(out):
                 files.recover(out)
                 if is_new := not _holds(out, facts):
                     shards = _decode_all(out, folder, clips, sources, workers, progress)
-                    _assemble(out, clips, corpus.categories, shards, facts)
-                shutil.rmtree(files.working(out), ignore_errors=True)
+                    _assemble(out, clips, shards, facts)
+                shutil.rmtree(files.working_folder(out), ignore_errors=True)
     return replace(PreparedDataset.open(out), is_new=is_new)
 
 
@@ -139,7 +135,7 @@ def _hash_sources(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, s
     paths = [folder / clip.path for clip in clips]
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            hashes = list(pool.map(files.sha256, paths))
+            hashes = list(pool.map(files.sha256_of, paths))
         sizes = [path.stat().st_size for path in paths]
     except OSError as error:
         raise CorpusError(f"{error.filename} cannot be read ({error.strerror}). Make it readable.") from error
@@ -147,7 +143,7 @@ def _hash_sources(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, s
 
 
 def _is_done(out: Path, facts: Mapping[str, Any]) -> bool:
-    return _holds(out, facts) and not files.working(out).exists()
+    return _holds(out, facts) and not files.working_folder(out).exists()
 
 
 def _holds(out: Path, facts: Mapping[str, Any]) -> bool:
@@ -189,7 +185,7 @@ def _decode_all(
     progress: Progress | None,
 ) -> list[_Shard]:
     """The shards of all clips, in their order. A shard is named after its sources: it is kept for them alone."""
-    working = files.working(out)
+    working = files.working_folder(out)
     working.mkdir(exist_ok=True)
     parts = [clips[start : start + CLIPS_PER_SHARD] for start in range(0, len(clips), CLIPS_PER_SHARD)]
     names = [
@@ -214,13 +210,13 @@ def _kept_or_new_shard(task: tuple[Path, Path, list[Clip]]) -> _Shard:
     note = samples.with_suffix(".json")
     try:
         kept = _Shard(**json.loads(note.read_bytes()))
-        if files.sha256(samples) == kept.sha256:
+        if files.sha256_of(samples) == kept.sha256:
             return kept
     except (OSError, ValueError, TypeError):
         pass  # none, or not finished
     shard = _decode_shard(samples, folder, clips)
     if not shard.failures:
-        files.write_whole(note, json.dumps(asdict(shard)).encode())
+        files.write_atomically(note, json.dumps(asdict(shard)).encode())
     return shard
 
 
@@ -241,7 +237,7 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
             shard.scales.append(scale)
             shard.warnings.append(" ".join(waveform.warnings))
     partial.replace(samples)
-    return replace(shard, sha256=files.sha256(samples))
+    return replace(shard, sha256=files.sha256_of(samples))
 
 
 def _load_whole(path: Path) -> audio.Waveform:
@@ -278,7 +274,6 @@ def _cannot_decode(failures: list[str], n_clips: int) -> str:
 def _assemble(
     out: Path,
     clips: list[Clip],
-    categories: tuple[str, ...],
     shards: list[_Shard],
     facts: Mapping[str, Any],
 ) -> None:
@@ -286,17 +281,27 @@ def _assemble(
     lengths = [length for shard in shards for length in shard.lengths]
     scales = [scale for shard in shards for scale in shard.scales]
     warnings = [warning for shard in shards for warning in shard.warnings]
-    working = files.working(out)
-    whole = files.empty(working / "whole")
+    working = files.working_folder(out)
+    whole = files.empty_folder(working / "whole")
     np.save(whole / "offsets.npy", np.cumsum([0, *lengths], dtype=np.int64))
     np.save(whole / "scales.npy", np.array(scales, np.float32))
-    np.save(whole / "labels.npy", np.array([categories.index(clip.label) for clip in clips], np.int64))
+    np.save(whole / "labels.npy", np.array([EMOTIONS.index(clip.label) for clip in clips], np.int64))
     np.save(whole / "speakers.npy", np.array([clip.speaker for clip in clips], np.str_))
     _write_clips(whole / "clips.csv", clips, lengths, warnings)
     parts = [working / f"{shard.name}.i16" for shard in shards]
-    files.join(parts, whole / "waveforms.npy", dtype="<i2", shape=(sum(lengths),))
-    files.seal(whole, facts)
+    join(parts, whole / "waveforms.npy", dtype="<i2", shape=(sum(lengths),))
+    files.seal_folder(whole, facts)
     files.put_in_place(whole, out)
+
+
+def join(parts: Sequence[Path], array: Path, *, dtype: str, shape: tuple[int, ...]) -> None:
+    """Copy raw files into one `.npy`. Not through a memory map: there a full disk ends in SIGBUS, not an error."""
+    with array.open("wb") as out:
+        header = {"descr": dtype, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        for part in parts:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, out, 1 << 20)
 
 
 def _row(clip: Clip) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from speech_emotion import audio
 from speech_emotion.corpora.manifest import Clip, Corpus, Survey
 from speech_emotion.errors import AudioError, CorpusError
+from speech_emotion.labels import EMOTIONS
 
 Progress = Callable[[int, int], None]
 UNSPECIFIED: Final = "unspecified"
@@ -68,9 +69,9 @@ class Census:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of this corpus, in the order of its categories."""
+        """The labels of this corpus, in the order of EMOTIONS."""
         here = {clip.label for clip in self.clips} | self.corpus.labels.keys()
-        return tuple(label for label in self.corpus.categories if label in here)
+        return tuple(label for label in EMOTIONS if label in here)
 
     def counts(self, by: Callable[[Clip], str]) -> Mapping[str, Counter[str]]:
         """Clips of each label, for every value of `by`: `census.counts(lambda clip: clip.sex)`."""

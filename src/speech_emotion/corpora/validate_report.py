@@ -9,7 +9,6 @@ from speech_emotion.corpora.manifest import Corpus
 from speech_emotion.corpora.validate import UNSPECIFIED, Census, intensity
 from speech_emotion.errors import CorpusError
 from speech_emotion.extras import require
-from speech_emotion.labels import EMOTIONS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +21,6 @@ INK: Final = "#222222"
 ALARM: Final = "#d1495b"
 MOST_NUMBERED_SPEAKERS: Final = 32
 MOST_LETTERS: Final = 140  # of the names below a picture
-MOST_COLUMNS: Final = len(EMOTIONS)  # of labels, in a terminal
 
 
 def overview(corpora: Iterable[Corpus]) -> "RenderableType":
@@ -85,15 +83,14 @@ def _emotion_table(census: Census) -> Any:
 
 
 def _speaker_table(census: Census) -> Any:
-    """One row for all speakers with the same counts; of many labels, only their clips in all."""
+    """One row for all speakers with the same counts."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(title=_n_speakers(census), title_justify="left", box=SIMPLE_HEAD, padding=0)
     table.add_column("speakers", min_width=9)
     table.add_column(" clips", justify="right", no_wrap=True)
-    columns = census.labels if len(census.labels) <= MOST_COLUMNS else ()
-    for label in columns:
+    for label in census.labels:
         table.add_column(f" {label}", justify="right", no_wrap=True)
     published = Counter[str]()
     for (speaker, _), n in census.corpus.cells.items():
@@ -104,7 +101,9 @@ def _speaker_table(census: Census) -> Any:
     for speaker in _speakers(census):
         counts = here.get(speaker, Counter())
         total = _cell(counts.total(), published[speaker])
-        cells = (_cell(counts[label], census.corpus.cells.get((speaker, label), 0)) for label in columns)
+        cells = (
+            _cell(counts[label], census.corpus.cells.get((speaker, label), 0)) for label in census.labels
+        )
         rows[sexes.get(speaker, "absent"), total, *cells].append(speaker)
     for (sex, *row), speakers in rows.items():
         table.add_row(f"{sex}: {' '.join(speakers)}", *row)
@@ -148,8 +147,7 @@ def draw(census: Census, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    height = 7.6 * max(1, len(census.labels) / 15)
-    figure = Figure(figsize=(11, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(11, 7.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.1), hspace=0.04)
     levels = _intensities(census)

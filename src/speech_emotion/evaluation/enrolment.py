@@ -26,7 +26,7 @@ from speech_emotion.evaluation.metrics import PairedDifference
 from speech_emotion.evaluation.report.tables import table
 from speech_emotion.evaluation.result import Result, Score, summarise
 from speech_emotion.evaluation.score import Answer, Evaluation, Trial, answer_of, plan_trials
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.profile import SpeakerProfile
 
@@ -104,7 +104,7 @@ class Enrolled:
         path = Path(results_folder) / FOLDER / f"{self.corpus}-{self.protocol}-{self.model}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
-        write_whole(path, f"{text}\n".encode())
+        write_atomically(path, f"{text}\n".encode())
         return path
 
     def lines(self) -> Iterator[str]:

@@ -7,8 +7,7 @@ interval of 10 000 bootstrap draws of speakers (null for one speaker; that of th
 draw repeats clips and so makes its bins noisier). An abstention is an error everywhere but in
 `uar_answered`, which leaves it out, and in what needs probabilities (`ece`, `nll`, `brier`, `reliability`,
 `accuracy_at_coverage`, `aurc`, `sets`, `uar_among_spoken`), which takes the clips that have some: those of which the
-model was not sure, too. Fields with a default may be missing in a file: older results have no `aurc`, and models
-without thresholds give no sets.
+model was not sure, too. Models without thresholds give no sets.
 """
 
 import dataclasses
@@ -16,7 +15,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,8 +27,8 @@ from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.metrics import ABSTAINED, Bin, BoolArray, FloatArray, IntArray, Interval
 from speech_emotion.evaluation.score import Answer, Evaluation
-from speech_emotion.evaluation.splits import Protocol, protocol
-from speech_emotion.files import write_whole
+from speech_emotion.evaluation.splits import Protocol, recorded
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 
 COVERAGES: Final = tuple(range(100, 0, -5))  # percent
@@ -106,9 +105,9 @@ class Result:
     recipes_tried: int | None
     command: str
     commit: str | None
-    aurc: Score | None = None
-    sets: EmotionSets | None = None
-    uar_among_spoken: Score | None = None  # of a corpus that lacks some emotions: the likeliest of its own
+    aurc: Score | None  # None without probabilities
+    sets: EmotionSets | None  # None without a threshold for them
+    uar_among_spoken: Score | None  # of a corpus that lacks some emotions: the likeliest of its own
 
     @property
     def stem(self) -> str:
@@ -130,13 +129,13 @@ class Result:
     @property
     def split(self) -> Protocol:
         """The protocol with its folds. `str(result.split)` is how its name is printed."""
-        return protocol(self.protocol)
+        return recorded(self.protocol)
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write `<corpus>-<protocol>-<model>.json` into `folder`."""
         path = Path(folder) / f"{self.stem}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _to_json(dataclasses.asdict(self)).encode())
+        write_atomically(path, _to_json(dataclasses.asdict(self)).encode())
         return path
 
 
@@ -251,19 +250,17 @@ def _from_dict(data: Mapping[str, Any]) -> Result:
         "seeds": tuple(data["seeds"]),
         "confusion": tuple(map(tuple, data["confusion"])),
         "reliability": tuple(Bin(**entry) for entry in data["reliability"]),
-        "aurc": _read_score(Score, data["aurc"]) if data.get("aurc") else None,
-        "sets": _read_sets(data["sets"]) if data.get("sets") else None,
+        "aurc": _read_score(Score, data["aurc"]) if data["aurc"] else None,
+        "sets": _read_sets(data["sets"]) if data["sets"] else None,
         "uar_among_spoken": _read_score(Score, data["uar_among_spoken"])
-        if data.get("uar_among_spoken")
+        if data["uar_among_spoken"]
         else None,
     }
     return Result(**{**data, **scores, **groups, **others})
 
 
 def _check_fields(data: Mapping[str, Any]) -> None:
-    fields = dataclasses.fields(Result)
-    optional = {entry.name for entry in fields if entry.default is not MISSING}
-    if differing := ({entry.name for entry in fields} ^ set(data)) - (optional - set(data)):
+    if differing := {entry.name for entry in dataclasses.fields(Result)} ^ set(data):
         raise ValueError(f"its fields differ in {', '.join(sorted(differing))}")
 
 

@@ -33,7 +33,7 @@ from speech_emotion.evaluation.result import DECIMALS, Score
 from speech_emotion.evaluation.score import Answer, Trial, answer_of, plan_trials
 from speech_emotion.evaluation.splits import protocol
 from speech_emotion.extras import require
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Robustness:
         path = Path(results_folder) / FOLDER / f"{self.stem}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
-        write_whole(path, f"{text}\n".encode())
+        write_atomically(path, f"{text}\n".encode())
         return path
 
 
@@ -332,7 +332,7 @@ def draw(found: Robustness, folder: str | os.PathLike[str]) -> Path:
         figure.savefig(image, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     path = Path(folder) / f"{found.stem}-robustness.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, image.getvalue())
+    write_atomically(path, image.getvalue())
     return path
 
 
@@ -347,7 +347,7 @@ def renew_page(results_folder: str | os.PathLike[str], page: str | os.PathLike[s
     for path in paths:
         draw(read_robustness(path), page.parent / FIGURES)
     parts = [_part(path, Path(os.path.relpath(path, page.parent)).as_posix()) for path in paths]
-    write_whole(page, f"{before}{BEGIN}\n\n{''.join(parts)}{END}{after}".encode())
+    write_atomically(page, f"{before}{BEGIN}\n\n{''.join(parts)}{END}{after}".encode())
 
 
 def _part(path: Path, link: str) -> str:

@@ -19,8 +19,8 @@ import speech_emotion
 from speech_emotion import corpora
 from speech_emotion.corpora import Clip
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
-from speech_emotion.evaluation.splits import Fold, Protocol, protocol, require_emotions
-from speech_emotion.files import write_whole
+from speech_emotion.evaluation.splits import Fold, Protocol, protocol
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import ModelInfo
 from speech_emotion.prediction import Prediction
@@ -108,10 +108,8 @@ def plan_trials(
 ) -> tuple[Evaluation, list[Trial]]:
     """What is scored, without its answers, and who answers what: by seed, then by fold.
 
-    Raises ConfigError where the corpus has labels of its own; SpeakerLeakError if any model could have learned
-    from a speaker it would be tested on.
+    Raises SpeakerLeakError if any model could have learned from a speaker it would be tested on.
     """
-    require_emotions(corpus, corpora.get(corpus).categories)
     split = protocol(protocol_name)
     if corpus != split.corpus:
         raise ConfigError(
@@ -142,10 +140,7 @@ def plan_trials(
 
 
 def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
-    """Raise SpeakerLeakError unless the model's metadata proves that it learned from no tested speaker.
-
-    A peeked fold was validated on them: its protocol is LEAKY, and such a model is refused by every other.
-    """
+    """Raise SpeakerLeakError unless the model's metadata proves that it learned from no tested speaker."""
     if not same_voices(split.corpus).intersection(info.corpora):
         return
     where = f"{info.name} under {split.name}, fold {fold.index}"
@@ -157,7 +152,7 @@ def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
             f"{where}: the model learned from {', '.join(info.corpora)} and names nobody who was left out, "
             f"so nobody of {split.corpus} can test it. {advice}"
         )
-    learned_from = {*info.protocol["train"], *(() if fold.peeked else info.protocol["validation"])}
+    learned_from = {*info.protocol["train"], *info.protocol["validation"]}
     if heard := sorted(fold.test & learned_from):
         raise SpeakerLeakError(
             f"{where}: the model learned from {', '.join(heard)}, who are tested. {advice}"
@@ -183,11 +178,11 @@ def write_answers(answers: Sequence[Answer], path: str | os.PathLike[str]) -> No
     for answer in answers:
         texts = (guard(str(getattr(answer, column))) for column in _TEXT_COLUMNS)
         table.writerow([*texts, " ".join(answer.emotions), *(answer.probabilities or [""] * len(EMOTIONS))])
-    write_whole(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
+    write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def read_answers(path: str | os.PathLike[str]) -> tuple[Answer, ...]:
-    """The table that `write_answers` wrote; older ones have no column `emotions`."""
+    """The table that `write_answers` wrote."""
     with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         return tuple(_read_row(row) for row in csv.DictReader(file))
 
@@ -199,7 +194,7 @@ def _read_row(row: Mapping[str, str]) -> Answer:
     texts: dict[str, Any] = {column: unguard(row[column]) for column in _TEXT_COLUMNS}
     numbers = {"fold": int(texts["fold"]), "seed": int(texts["seed"])}
     probabilities = tuple(float(row[emotion]) for emotion in EMOTIONS if row[emotion])
-    emotions = tuple(row.get("emotions", "").split())
+    emotions = tuple(row["emotions"].split())
     if texts["label"] not in EMOTIONS:
         raise ValueError(f"label {texts['label']!r}")
     if probabilities and not (

@@ -10,15 +10,15 @@ The protocols named CORPUS-unheard divide nothing: all of a corpus tests a model
 Whether somebody speaks at all was learned with half of the speakers of nEMO, EmoSpeech-IN and EmotionTTS
 (docs/limits.md).
 
-Three protocols are dishonest, because the literature is: each has one habit of it, so that `ladder` can say what
-the habit adds. `luna5-peeked` keeps the epoch that did best on the test speakers. `random10` divides *clips*, the
-same voices on both sides; its folds hold clip names instead of speakers. `random10-copies` learns from altered
-copies of the tested clips as well. Their `leaky` is true, and their text says LEAKY and why.
+`random10` divides *clips*, with the same voices on both sides, as much of the literature does; its folds hold clip
+names instead of speakers. Two more names stand in recorded results alone (`recorded`): `luna5-peeked` and
+`random10-copies`, which nothing here trains or scores; benchmarks/honesty_ladder.py does. All three are `leaky`, and
+their text says LEAKY and why.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache, cached_property, partial
@@ -30,7 +30,6 @@ import numpy.typing as npt
 
 from speech_emotion.corpora import Clip
 from speech_emotion.errors import ConfigError, SpeakerLeakError
-from speech_emotion.labels import EMOTIONS
 
 
 def check_no_leak(learned_from: Collection[str], test: Collection[str], *, where: str) -> None:
@@ -42,52 +41,41 @@ def check_no_leak(learned_from: Collection[str], test: Collection[str], *, where
         )
 
 
-def require_emotions(corpus: str, categories: Sequence[str]) -> None:
-    """Raise ConfigError unless the labels of `corpus` are our emotions: emotion models learn and answer these."""
-    if tuple(categories) != EMOTIONS:
-        raise ConfigError(
-            f"{corpus} has {len(categories)} labels of its own ({', '.join(categories[:3])} …), not the emotions "
-            f"{', '.join(EMOTIONS)}. Use it for pre-training alone, and another corpus here."
-        )
-
-
 @dataclass(frozen=True)
 class Fold:
-    """Three disjoint sets of speakers; of clip names, or EVERYBODY, where a protocol divides clips, or nothing.
-
-    Dishonest, and never by accident: a `peeked` fold validates on whom it tests, and keeps the epoch that did best
-    on them; `copies` are tested clips of which altered copies, not the clips themselves, are learned from.
-    """
+    """Three disjoint sets of speakers; of clip names, or EVERYBODY, where a protocol divides clips, or nothing."""
 
     index: int
     test: frozenset[str]
     validation: frozenset[str]
     train: frozenset[str]
-    copies: frozenset[str] = frozenset()
-    peeked: bool = False
 
     def __post_init__(self) -> None:
         check_no_leak(self.train, self.test, where=f"fold {self.index}, train and test")
         check_no_leak(self.train, self.validation, where=f"fold {self.index}, train and validation")
-        if not self.peeked:
-            check_no_leak(self.validation, self.test, where=f"fold {self.index}, validation and test")
+        check_no_leak(self.validation, self.test, where=f"fold {self.index}, validation and test")
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-safe, sorted: `{"fold": 0, "test": [...], "validation": [...], "train": [...]}`, `copies` if any."""
+        """JSON-safe, sorted: `{"fold": 0, "test": [...], "validation": [...], "train": [...]}`."""
         sides = {"test": self.test, "validation": self.validation, "train": self.train}
-        sides |= {"copies": self.copies} if self.copies else {}
         return {"fold": self.index} | {side: sorted(members) for side, members in sides.items()}
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named way to divide one corpus. `str(protocol)` is how it is printed."""
+    """A named way to divide one corpus. `str(protocol)` is how it is printed.
+
+    `habit` and `recorded_hash` are those of a recorded protocol: what a training did wrong beyond the folds, and the
+    hash of the sides that it used.
+    """
 
     name: str
     corpus: str
     folds: tuple[Fold, ...]
     divides_clips: bool = False
     divides_nothing: bool = False
+    habit: str = ""
+    recorded_hash: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} (LEAKY: {', '.join(self.leaks)})" if self.leaky else self.name
@@ -95,12 +83,8 @@ class Protocol:
     @property
     def leaks(self) -> tuple[str, ...]:
         """What is dishonest about it."""
-        habits = {
-            "epoch picked on the test speakers": any(fold.peeked for fold in self.folds),
-            "same speakers in train and test": self.divides_clips,
-            "altered copies of test clips in train": any(fold.copies for fold in self.folds),
-        }
-        return tuple(habit for habit, is_so in habits.items() if is_so)
+        voices = "same speakers in train and test" if self.divides_clips else ""
+        return tuple(leak for leak in (voices, self.habit) if leak)
 
     @property
     def leaky(self) -> bool:
@@ -109,8 +93,7 @@ class Protocol:
     @cached_property
     def split_hash(self) -> str:
         """sha256 of the folds as canonical JSON: of one corpus, equal hashes are equal splits."""
-        folds = [fold.to_dict() for fold in self.folds]
-        return hashlib.sha256(json.dumps(folds, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return self.recorded_hash or hash_of([fold.to_dict() for fold in self.folds])
 
     def describe(self, fold: Fold) -> dict[str, object]:
         """What a model trained on `fold` carries in its metadata as `protocol`."""
@@ -128,19 +111,31 @@ class Protocol:
         return clip.name if self.divides_clips else clip.speaker
 
 
+def hash_of(folds: Sequence[Mapping[str, object]]) -> str:
+    """sha256 of folds, each as `Fold.to_dict` gives it, as canonical JSON."""
+    return hashlib.sha256(json.dumps(folds, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def names() -> tuple[str, ...]:
-    """Every protocol there is."""
+    """Every protocol that can be trained and scored."""
     return tuple(_PROTOCOLS)
 
 
 @cache
 def protocol(name: str) -> Protocol:
     """The protocol of this name."""
+    if name in _RECORDED:
+        raise ConfigError(f"{name} is dishonest: benchmarks/honesty_ladder.py alone trains and scores it.")
     if name not in _PROTOCOLS:
         close = get_close_matches(name, _PROTOCOLS, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Choose one of: {', '.join(_PROTOCOLS)}."
         raise ConfigError(f"There is no protocol {name!r}. {hint}")
     return _PROTOCOLS[name]()
+
+
+def recorded(name: str) -> Protocol:
+    """The protocol that a result file names: one of `names`, or one of the honesty ladder's own."""
+    return _RECORDED[name]() if name in _RECORDED else protocol(name)
 
 
 def _ids(*numbers: int) -> tuple[str, ...]:
@@ -203,9 +198,13 @@ def _luna5() -> Protocol:
 
 
 def _luna5_peeked() -> Protocol:
-    """The same people learned from and tested; luna5's validation speakers take no part."""
-    folds = tuple(replace(fold, validation=fold.test, peeked=True) for fold in _luna5().folds)
-    return Protocol("luna5-peeked", "ravdess", folds)
+    """luna5, but validated on the test speakers; its validation speakers take no part."""
+    return replace(
+        _luna5(),
+        name="luna5-peeked",
+        habit="epoch picked on the test speakers",
+        recorded_hash="6857ef255046b20e1c2f2f2a770da7f8321283194d32982db697424b166a5e45",
+    )
 
 
 def _emobox6() -> Protocol:
@@ -238,9 +237,13 @@ def _random10() -> Protocol:
 
 
 def _random10_copies() -> Protocol:
-    """A corpus that was augmented first and divided afterwards."""
-    folds = tuple(replace(fold, copies=fold.test) for fold in _random10().folds)
-    return Protocol("random10-copies", "ravdess", folds, divides_clips=True)
+    """random10 of a corpus that was augmented first and divided afterwards."""
+    return replace(
+        _random10(),
+        name="random10-copies",
+        habit="altered copies of test clips in train",
+        recorded_hash="4425992adc7bf1065f9e13885e766d5304a11cbea4eef4278db023bc5da9da5e",
+    )
 
 
 def _ravdess_speech() -> list[str]:
@@ -269,7 +272,9 @@ _PROTOCOLS: Final[dict[str, Callable[[], Protocol]]] = {
     "savee4": _savee4,
     "tfds": _tfds,
     **{f"{corpus}-unheard": partial(_unheard, corpus) for corpus in _UNHEARD},
-    "luna5-peeked": _luna5_peeked,
     "random10": _random10,
+}
+_RECORDED: Final[dict[str, Callable[[], Protocol]]] = {
+    "luna5-peeked": _luna5_peeked,
     "random10-copies": _random10_copies,
 }

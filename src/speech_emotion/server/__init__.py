@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion import __version__
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import ConfigError, SpeechEmotionError
 from speech_emotion.extras import require
 from speech_emotion.prediction import Prediction
 from speech_emotion.profile import SpeakerProfile
 from speech_emotion.server import http
+from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -15,12 +15,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from speech_emotion import __version__
 from speech_emotion.audio import SAMPLE_RATE, Limits, open_audio
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import AudioDecodeError, AudioTooLargeError, ConfigError, SpeechEmotionError
 from speech_emotion.model_info import ModelInfo
 from speech_emotion.prediction import Prediction
+from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request

@@ -98,10 +98,13 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What every training has. `name` names the run and the model. `init` is where the weights start from:
+class TrainConfig:
+    """The recipe of one model of one corpus.
 
-    "fresh", "pretrained" (the trunk in the package), a trunk file, or for VGG16 "imagenet".
+    `name` names the run and the model. `init` is where the weights start from: "fresh", "pretrained" (the trunk in
+    the package), a trunk file, or for VGG16 "imagenet". `recipes_tried` counts the recipes it was chosen from.
+    `second` is a network of its own recipe, trained on the same clips, whose logits are averaged with the first one's:
+    `second_weight` is its share of 1. Of an encoder with a speech head and another network, the encoder is the first.
     """
 
     name: str
@@ -111,11 +114,23 @@ class Recipe:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     fit: FitConfig = field(default_factory=FitConfig)
+    corpus: str = "ravdess"
+    recipes_tried: int = 1
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    second: "TrainConfig | None" = None
+    second_weight: float = 0.5
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a recipe; ConfigError where it cannot be read or holds a setting that does not exist."""
-        return cls.from_dict(_read_recipe(Path(path)), where=str(path))
+        """Read a recipe, whose `second` may name the file of another recipe beside it.
+
+        Raises:
+            ConfigError: It cannot be read, or holds a setting that does not exist.
+        """
+        settings = _read_recipe(Path(path))
+        if isinstance(other := settings.get("second"), str):
+            settings["second"] = _read_recipe(Path(path).parent / other)
+        return cls.from_dict(settings, where=str(path))
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], *, where: str = "recipe") -> Self:
@@ -133,30 +148,8 @@ class Recipe:
     def with_seed(self, seed: int) -> Self:
         if seed < 0:
             raise ConfigError(f"a seed is a whole number from 0 on, not {seed}.")
-        return dataclasses.replace(self, fit=dataclasses.replace(self.fit, seed=seed))
-
-
-@dataclass(frozen=True)
-class TrainConfig(Recipe):
-    """One model of one corpus. `recipes_tried` is the search behind it.
-
-    `second` is a network of its own recipe, trained on the same clips, whose logits are averaged with the first one's:
-    `second_weight` is its share of 1. Of an encoder with a speech head and another network, the encoder is the first.
-    """
-
-    corpus: str = "ravdess"
-    recipes_tried: int = 1
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    second: "TrainConfig | None" = None
-    second_weight: float = 0.5
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """As any recipe; `second` may name the file of the other recipe, beside this one."""
-        settings = _read_recipe(Path(path))
-        if isinstance(other := settings.get("second"), str):
-            settings["second"] = _read_recipe(Path(path).parent / other)
-        return cls.from_dict(settings, where=str(path))
+        second = self.second.with_seed(seed) if self.second else None
+        return dataclasses.replace(self, fit=dataclasses.replace(self.fit, seed=seed), second=second)
 
     @property
     def parts(self) -> tuple["TrainConfig", ...]:
@@ -164,28 +157,14 @@ class TrainConfig(Recipe):
         alone = dataclasses.replace(self, second=None, second_weight=TrainConfig.second_weight)
         return (alone, self.second) if self.second else (alone,)
 
-    def with_seed(self, seed: int) -> Self:
-        mine = super().with_seed(seed)
-        return dataclasses.replace(mine, second=self.second.with_seed(seed)) if self.second else mine
-
-
-@dataclass(frozen=True)
-class PretrainConfig(Recipe):
-    """One trunk of several corpora, each with a head of its own."""
-
-    corpora: tuple[str, ...] = ()
-
 
 def _read_recipe(path: Path) -> dict[str, Any]:
-    return {"name": path.stem} | read_toml(path, example="a recipe such as recipes/ravdess-cnn.toml")
-
-
-def read_toml(path: Path, *, example: str) -> dict[str, Any]:
-    """What a TOML file holds; ConfigError, with an `example` of what to give, where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return {"name": path.stem} | tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give {example}.") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}). Give a recipe such as recipes/ravdess-cnn.toml."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}.") from error
 
@@ -228,7 +207,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _check(config: Recipe, where: str) -> None:
+def _check(config: TrainConfig, where: str) -> None:
     window, frontend, network = config.window, config.frontend, config.network
     augment, fit = config.augment, config.fit
     snr = augment.noise_snr_db
@@ -276,29 +255,25 @@ def _check(config: Recipe, where: str) -> None:
         (0 <= fit.warmup < 1, "fit: 0 ≤ warmup < 1"),
         (0 <= fit.label_smoothing < 1, "fit: 0 ≤ label_smoothing < 1"),
         (0 <= fit.ema_decay < 1, "fit: 0 ≤ ema_decay < 1"),
+        (config.recipes_tried >= 1, "recipes_tried ≥ 1"),
+        (config.probe.copies >= 0 and config.probe.penalty >= 0, "probe: copies and penalty ≥ 0"),
+        (
+            not config.probe.copies or window.min_seconds <= config.probe.crop_seconds <= window.seconds,
+            "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds",
+        ),
+        (
+            not config.probe.copies or not (augment.warp_frequency or augment.mixup_alpha or augment.n_masks),
+            "probe: copies are sound: augment.warp_frequency, mixup_alpha and n_masks must be 0",
+        ),
     )
-    if isinstance(config, TrainConfig):
+    if second := config.second:
+        _check(second, f"{where}: second")
         rules += (
-            (config.recipes_tried >= 1, "recipes_tried ≥ 1"),
-            (config.probe.copies >= 0 and config.probe.penalty >= 0, "probe: copies and penalty ≥ 0"),
-            (
-                not config.probe.copies or window.min_seconds <= config.probe.crop_seconds <= window.seconds,
-                "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds",
-            ),
-            (
-                not config.probe.copies
-                or not (augment.warp_frequency or augment.mixup_alpha or augment.n_masks),
-                "probe: copies are sound: augment.warp_frequency, mixup_alpha and n_masks must be 0",
-            ),
+            (second.second is None, "second: has no second of its own"),
+            (second.window == window, "second: hears the same [window]"),
+            (second.corpus == config.corpus, "second: learns from the same corpus"),
+            (0 < config.second_weight < 1, "0 < second_weight < 1"),
         )
-        if second := config.second:
-            _check(second, f"{where}: second")
-            rules += (
-                (second.second is None, "second: has no second of its own"),
-                (second.window == window, "second: hears the same [window]"),
-                (second.corpus == config.corpus, "second: learns from the same corpus"),
-                (0 < config.second_weight < 1, "0 < second_weight < 1"),
-            )
     for kept, rule in rules:
         if not kept:
             raise ConfigError(f"{where}: {rule}.")

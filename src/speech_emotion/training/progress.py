@@ -2,26 +2,20 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from speech_emotion.errors import ConfigError
-from speech_emotion.extras import require
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.fit.train import PAIR, Epoch
 from speech_emotion.training.runs import Training
 
 
 class EpochLines:
-    """Call it with each finished epoch; it writes a line, and TensorBoard events where asked for."""
+    """Call it with each finished epoch; it writes a line."""
 
-    def __init__(
-        self, trainings: Sequence[Training], write: Callable[[str], None], *, tensorboard: bool
-    ) -> None:
+    def __init__(self, trainings: Sequence[Training], write: Callable[[str], None]) -> None:
         self._write = write
-        self._folders = {str(training): training.folder for training in trainings}
         self._to_come = [
             (str(training), network, n_epochs)
             for training in trainings
@@ -29,12 +23,6 @@ class EpochLines:
         ]
         self._started: float | None = None
         self._n_done = 0
-        self._writers: dict[Path, Any] = {}
-        if tensorboard:
-            self._module = require(
-                "torch.utils.tensorboard", extra="tensorboard", needed_for="Writing TensorBoard events"
-            )
-        self._tensorboard = tensorboard
 
     def __call__(self, training: str, epoch: Epoch) -> None:
         now = time.monotonic()
@@ -45,22 +33,6 @@ class EpochLines:
         n_left = sum(n_epochs for *_, n_epochs in self._to_come) - epoch.epoch
         seconds_left = (now - self._started) / self._n_done * n_left
         self._write(f"{training}: {epoch}; {_duration(seconds_left)} left")
-        if self._tensorboard:
-            self._log_event(training, epoch)
-
-    def _log_event(self, training: str, epoch: Epoch) -> None:
-        if epoch.loss is None:  # two networks put together: no step of a curve
-            return
-        folder = self._folders[training] / epoch.network
-        if folder not in self._writers:
-            self._writers[folder] = self._module.SummaryWriter(str(folder))
-        writer = self._writers[folder]
-        writer.add_scalar("loss/training", epoch.loss, epoch.epoch)
-        writer.add_scalar("learning rate", epoch.learning_rate, epoch.epoch)
-        if epoch.validation_uar is not None:
-            writer.add_scalar("loss/validation", epoch.validation_loss, epoch.epoch)
-            writer.add_scalar("UAR/validation", epoch.validation_uar, epoch.epoch)
-        writer.flush()
 
 
 def _n_epochs(config: TrainConfig) -> dict[str, int]:

@@ -3,9 +3,8 @@
     OUT/seed-0/fold-0/      one training: everything it took and everything it made
         recipe.json         the resolved recipe
         run.json            who was learned from, seed, commit, versions, temperature, times
-        first/ second/      of two networks: each with its own log.jsonl, curves.png and checkpoint
+        first/ second/      of two networks: each with its own log.jsonl and checkpoint
         log.jsonl           one line an epoch
-        curves.png          loss and validation UAR; not where two networks were put together
         checkpoint.json     and its .safetensors: resume goes on from here, export reads it
         model.onnx          sealed; what is scored
 
@@ -18,7 +17,7 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -33,15 +32,13 @@ import torch
 import speech_emotion
 from speech_emotion import corpora
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.errors import ConfigError, ModelFormatError, SpeakerLeakError
+from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.result import Result, read_result
-from speech_emotion.evaluation.score import same_voices
-from speech_emotion.evaluation.splits import Fold, Protocol, require_emotions
-from speech_emotion.files import digest, locked, write_whole
+from speech_emotion.evaluation.splits import Fold, Protocol
+from speech_emotion.files import digest, locked, write_atomically
 from speech_emotion.model import EmotionModel, ModelInfo
 from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.curves import draw_curves
 from speech_emotion.training.data.frames import FrameCache
 from speech_emotion.training.export.card import model_card
 from speech_emotion.training.export.onnx import Provenance, export
@@ -61,8 +58,9 @@ from speech_emotion.training.fit.train import (
 )
 from speech_emotion.training.networks.frontend import LogMel
 
-RUN_FACTS = {"corpora", "protocol", "split_hash", "temperature", "commit"}  # what export needs of run.json
-TRUNK_FACTS = ("name", "began_with", "commit")  # what a run keeps of the trunk it began with
+# What export needs of run.json.
+RUN_FACTS = {"corpora", "protocol", "split_hash", "temperature", "trunks", "validation", "commit"}
+TRUNK_FACTS = ("name", "licence", "citation", "commit")  # what a run keeps of the trunk it began with
 
 OnEpoch = Callable[[str, Epoch], None]
 
@@ -122,10 +120,8 @@ def train(
 
     like: the run folder of a protocol, after whose enrolled heads that of a model of everybody is fitted.
     """
-    require_emotions(dataset.corpus, dataset.categories)
     if like:
         calibration_runs(like)  # are there
-    check_trunks({part.init for training in trainings for part in training.config.parts}, protocol)
     for training in trainings:  # before hours of work
         sides = _sides(training, dataset, protocol)
         resumable(training.config, dataset, sides, training.folder)
@@ -161,18 +157,6 @@ def _bank(
     network = build(config)
     trunk.start(network, config.init)
     return copies(config, network, dataset, dataset.folder.parent, on_copy)
-
-
-def check_trunks(inits: Iterable[str], protocol: Protocol | None) -> None:
-    """Raise SpeakerLeakError where one of the trunks `inits` has heard the corpus that `protocol` tests."""
-    if protocol is None:
-        return
-    for init in sorted(inits):
-        if both := sorted(same_voices(protocol.corpus) & set(trunk.corpora_of(init))):
-            raise SpeakerLeakError(
-                f"{init}: this trunk learned from {', '.join(both)}, whose speakers {protocol.name} tests. "
-                "Start from another one, or with --init fresh."
-            )
 
 
 def _learned_in(training: Training) -> list[Path]:
@@ -215,14 +199,14 @@ def _train_one(
         on_epoch=lambda epoch: on_epoch(str(training), epoch),
     )
     run = {
-        "corpora": _corpora(dataset, fitted.trunks),
+        "corpora": [dataset.corpus],
         "corpus_hash": dataset.corpus_hash,
         "protocol": None if protocol is None or training.fold is None else protocol.describe(training.fold),
         "split_hash": None if protocol is None else protocol.split_hash,
         "seed": config.fit.seed,
         "temperature": fitted.temperature,
         "validation": fitted.validation,
-        "trunks": [{key: trunk[key] for key in TRUNK_FACTS if key in trunk} for trunk in fitted.trunks],
+        "trunks": [{key: trunk.get(key) for key in TRUNK_FACTS} for trunk in fitted.trunks],
         "commit": code,
         "device": device,
         "threads": torch.get_num_threads(),
@@ -237,8 +221,6 @@ def _train_one(
     }
     _write_json(folder / "recipe.json", config.to_dict())
     _write_json(folder / "run.json", run | {"sha256": digest(run)})
-    for learned in _learned_in(training):
-        draw_curves(learned)
     if len(sides.validation) or like:
         others = sorted(path.parent for path in like.glob("**/run.json")) if like else []
         heard = enrolment.learn_run(folder, dataset, sides, others, next(iter(voices), None))
@@ -247,27 +229,18 @@ def _train_one(
     export_run(folder, folder / "model.onnx")
 
 
-def _corpora(dataset: PreparedDataset, trunks: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What was learned from, here and in the trunks before; each once."""
-    before = [name for trunk in trunks for name in trunk.get("corpora", [])]
-    return list(dict.fromkeys([dataset.corpus, *before]))
-
-
 def _sides(training: Training, dataset: PreparedDataset, protocol: Protocol | None) -> Sides:
     if protocol is None or training.fold is None:
         sides = Sides(np.arange(len(dataset.clips)), np.zeros(0, dtype=np.int64))
     else:
         fold = training.fold
-        train, validation, copies = (
-            protocol.indices(dataset.clips, members) for members in (fold.train, fold.validation, fold.copies)
+        sides = Sides(
+            protocol.indices(dataset.clips, fold.train), protocol.indices(dataset.clips, fold.validation)
         )
-        sides = Sides(train, validation, copies, keep_best=fold.peeked)
     if len(sides.train) < 2:
         raise ConfigError(
             f"{dataset.folder}: holds too few clips of the speakers that {training} learns from."
         )
-    if len(sides.copies) and any(set(part.augment.speeds) == {1.0} for part in training.config.parts):
-        raise ConfigError(f"{training}: there are no copies at speed 1 alone. Add others to augment.speeds.")
     return sides
 
 
@@ -306,25 +279,16 @@ def export_run(
         provenance,
         path,
         head=enrolment.read(folder),
-        thresholds=fit_thresholds(_evidences([run])) if thresholds is None else thresholds,
+        thresholds=fit_thresholds([run["validation"]]) if thresholds is None else thresholds,
     )
 
 
 def _joined(separator: str, run: Mapping[str, Any], fact: str) -> str:
-    """A fact of every corpus, and of the trunks that know more than their corpora; each once."""
+    """A fact of every corpus and of every trunk; each once."""
     texts = [getattr(corpora.get(name), fact) for name in run["corpora"]]
     known = separator.join(dict.fromkeys(texts))
-    others = [
-        text
-        for trunk in run.get("trunks", [])
-        for text in trunk.get("began_with", {}).get(fact, "").split(separator)
-        if text
-    ]
+    others = [text for trunk in run["trunks"] for text in (trunk[fact] or "").split(separator) if text]
     return separator.join([known, *(text for text in others if text not in known)])
-
-
-def _evidences(runs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [run["validation"] for run in runs if "validation" in run]
 
 
 def _read_run(folder: Path) -> dict[str, Any]:
@@ -332,7 +296,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
         run = json.loads((folder / "run.json").read_bytes())
         if not (run.keys() >= RUN_FACTS and run["temperature"] > 0):
             raise ValueError("run.json does not hold what a training writes")
-        if run.pop("sha256", None) not in (None, digest(run)):  # older ones have none
+        if run.pop("sha256", None) != digest(run):
             raise ValueError("run.json is damaged: it does not match its own checksum")
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ModelFormatError(
@@ -359,11 +323,11 @@ def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None
             run,
             path,
             temperature=mean_temperature(judged) if judged else None,
-            thresholds=fit_thresholds(_evidences(judged)) if judged else None,
+            thresholds=fit_thresholds([run["validation"] for run in judged]) if judged else None,
             result=score,
         ).info
-        write_whole(path.with_suffix(".sha256"), f"{info.sha256}  {path.name}\n".encode())
-        write_whole(path.with_suffix(".md"), model_card(info).encode())
+        write_atomically(path.with_suffix(".sha256"), f"{info.sha256}  {path.name}\n".encode())
+        write_atomically(path.with_suffix(".md"), model_card(info).encode())
     return info
 
 
@@ -392,7 +356,7 @@ def mean_temperature(runs: Sequence[Mapping[str, Any]]) -> float:
 
     Of the likeliest ones: all these speakers together need no prior, which each of them had.
     """
-    found = [run.get("validation", {}).get("likeliest_temperature", run["temperature"]) for run in runs]
+    found = [run["validation"]["likeliest_temperature"] for run in runs]
     return math.exp(float(np.mean(np.log(found))))
 
 
@@ -429,4 +393,4 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode())
+    write_atomically(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode())

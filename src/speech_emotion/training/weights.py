@@ -20,14 +20,15 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from speech_emotion.errors import ConfigError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.training.export.quantize import pack, unpack
 from speech_emotion.training.imagenet import imagenet_state
 from speech_emotion.training.networks.vgg16 import Vgg16, load_imagenet
 
 SHIPPED: Final = Path(__file__).parents[1] / "assets" / "encoder.safetensors"
 FACTS_KEY: Final = "speech_emotion_trunk"
-HEAD: Final = ("head.", "heads.")
+HEAD: Final = "head."
+NEXT_STEP: Final = "The one in the package is --init pretrained."
 
 # The whisper-tiny encoder (Radford et al. 2022, MIT) as Smart Turn v3.2 (Daily 2025, BSD 2-Clause) taught it to hear
 # from the prosody whether a speaker has finished. 8-bit, with its scales.
@@ -47,10 +48,10 @@ _SMART_TURN_NAMES: Final = {
 
 
 def save(network: nn.Module, facts: Mapping[str, Any], path: Path) -> None:
-    """Write `network` without its heads, and what it is, all or nothing."""
+    """Write `network` without its head, and what it is, all or nothing."""
     tensors = {name: t for name, t in network.state_dict().items() if not name.startswith(HEAD)}
     header = {FACTS_KEY: json.dumps(facts, sort_keys=True, ensure_ascii=False)}
-    write_whole(path, safetensors.torch.save(pack(tensors), metadata=header))
+    write_atomically(path, safetensors.torch.save(pack(tensors), metadata=header))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,20 +61,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             facts = {**json.loads((file.metadata() or {})[FACTS_KEY])}
             return unpack({name: file.get_tensor(name) for name in file.keys()}), facts  # noqa: SIM118
     except FileNotFoundError as error:
-        raise ModelNotFoundError(
-            f"{path}: there is no such trunk. Make one with: speech-emotion pretrain"
-        ) from error
+        raise ModelNotFoundError(f"{path}: there is no such trunk. {NEXT_STEP}") from error
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise ModelFormatError(
-            f"{path}: not a trunk ({error}). Make one with: speech-emotion pretrain"
-        ) from error
-
-
-def corpora_of(source: str) -> list[str]:
-    """The corpora of ours that the weights of `source` (see `start`) learned from."""
-    if source in ("fresh", "imagenet") or Path(source).suffix in (".pth", ".onnx"):
-        return []
-    return list(load(SHIPPED if source == "pretrained" else Path(source))[1].get("corpora", []))
+        raise ModelFormatError(f"{path}: not a trunk ({error}). {NEXT_STEP}") from error
 
 
 def start(network: nn.Module, source: str) -> dict[str, Any]:

@@ -121,14 +121,12 @@ def test_pitch_of_a_steady_voice(hz: float) -> None:
     tone = sum(np.sin(2 * np.pi * hz * k * t) / k for k in range(1, 10) if hz * k < 8000)
     f0, voicing = pitch((0.1 * tone).astype(np.float32))
     np.testing.assert_allclose(f0, hz, rtol=0.005)
-    assert voicing.min() > 0.95
+    assert voicing[1:-1].min() > 0.95
 
 
-def test_pitch_follows_a_glide_as_librosa_does(computed) -> None:  # type: ignore[no-untyped-def]
-    expected = librosa.yin(SAMPLES, fmin=60, fmax=600, sr=RATE, frame_length=1024, **AXIS)
-    ours = computed["f0"][1 : 1 + len(expected)]  # librosa's frame begins, ours is centred: 256 samples apart
-    true_glide = 70 / 2.0 * (HOP - (1024 - N_FFT) // 2) / RATE
-    np.testing.assert_allclose(ours - true_glide, expected, rtol=0.01)
+def test_pitch_follows_a_glide(computed) -> None:  # type: ignore[no-untyped-def]
+    seconds = (np.arange(len(computed["f0"])) * HOP + N_FFT / 2) / RATE
+    np.testing.assert_allclose(computed["f0"][1:-1], (110 + 70 * seconds / 2)[1:-1], rtol=0.01)
 
 
 def test_noise_and_silence_are_not_voiced() -> None:
@@ -141,10 +139,10 @@ def test_silence_has_finite_features() -> None:
     assert all(np.isfinite(matrix).all() for matrix in clip_features(np.zeros(RATE, np.float32)).values())
 
 
-def test_a_clip_without_a_pitch_frame_is_refused() -> None:
-    with pytest.raises(CorpusError, match="1023 samples has no features"):
-        clip_features(SAMPLES[:1023])
-    assert clip_features(SAMPLES[:1024])["voice"].shape == (2, 4)
+def test_a_clip_shorter_than_a_frame_is_refused() -> None:
+    with pytest.raises(CorpusError, match="511 samples has no features"):
+        clip_features(SAMPLES[:511])
+    assert clip_features(SAMPLES[:512])["voice"].shape == (1, 4)
 
 
 # The folder

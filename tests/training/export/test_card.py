@@ -105,9 +105,12 @@ def test_thresholds() -> None:
     assert row(card(), "thresholds").startswith("none: ")
     text = card(thresholds={"not_sure": 0.3456, "set": 0.9})
     assert row(text, "thresholds") == (
-        "no label (not sure) below 0.346; emotion set: the best, and all from 0.100 on"
+        "no label (not sure) below 0.346; emotion set: the best, and all from 0.100 on; "
+        "no speech detection: only silence is refused"
     )
-    assert row(card(thresholds={"set": 1.0}), "thresholds") == "emotion set: the best, and all from 0.000 on"
+    assert row(card(thresholds={"set": 1.0}), "thresholds").startswith(
+        "emotion set: the best, and all from 0.000 on;"
+    )
     assert row(card(thresholds={"set": 1.0, "speech": 0.4567}), "thresholds").endswith(
         "on; no answer (no speech) below 0.457 of its own output `speech`"
     )

@@ -78,7 +78,7 @@ def test_the_log_says_what_happened(tmp_path: Path) -> None:
 
 def test_without_validation_speakers_nothing_is_measured(tmp_path: Path) -> None:
     fitted = train(recipe(), tmp_path, Sides(np.arange(16), np.zeros(0, np.int64)))
-    assert fitted == Fitted(1.0, {"scores": [], "confidences": []}, ())
+    assert fitted == Fitted(1.0, {"scores": [], "confidences": [], "likeliest_temperature": 1.0}, ())
     assert {row["validation_uar"] for row in log_of(tmp_path)} == {None}
     assert {row["validation_loss"] for row in log_of(tmp_path)} == {None}
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from speech_emotion import __version__, audio
+from speech_emotion import audio
 from speech_emotion.corpora.readers import ravdess
 from speech_emotion.errors import AudioError, ConfigError, CorpusError
 from speech_emotion.evaluation.audit import fingerprint
-from speech_emotion.files import digest, write_whole
+from speech_emotion.files import digest, write_atomically
+from speech_emotion.version import __version__
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps in all: each clip is heard, then compared."""
@@ -117,7 +118,7 @@ class Audit:
         """Write `to_dict` as JSON; ConfigError where that cannot be."""
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
         try:
-            write_whole(Path(path), text.encode("utf-8", "backslashreplace"))
+            write_atomically(Path(path), text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be written ({error.strerror}). Name a file in a folder that is there."

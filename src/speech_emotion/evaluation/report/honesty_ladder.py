@@ -1,7 +1,7 @@
 """What each dishonest habit of the field adds. In: a folder of result files. Out: the section "Honesty ladder".
 
 One model's score under luna5, then under protocols that do one thing wrong each (splits.py), beside what others
-published that way. docs/honesty.md says how the habits come about.
+published that way. docs/honesty.md says how the habits come about, benchmarks/honesty_ladder.py trains them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from speech_emotion.evaluation.metrics import SET_COVERAGE, IntArray
 from speech_emotion.evaluation.report import published
 from speech_emotion.evaluation.result import EmotionSets, Group, Result, Score
 from speech_emotion.extras import require
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def draw(result: Result, folder: str | os.PathLike[str]) -> list[Path]:
             image = io.BytesIO()
             figure.savefig(image, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
             paths.append(Path(folder) / f"{result.stem}-{kind}.png")
-            write_whole(paths[-1], image.getvalue())
+            write_atomically(paths[-1], image.getvalue())
     return paths
 
 

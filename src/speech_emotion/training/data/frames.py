@@ -27,7 +27,6 @@ class FrameCache:
     def __init__(self, dataset: PreparedDataset, frontend: LogMel, augment: AugmentConfig) -> None:
         self.labels = torch.from_numpy(np.array(dataset.labels, dtype=np.int64))
         speeds = augment.speeds
-        self._altered = [place for place, speed in enumerate(speeds) if speed != 1.0]
         worse = {
             over_the_telephone: augment.telephone_probability,
             in_a_room: augment.room_probability,
@@ -52,25 +51,16 @@ class FrameCache:
         with ThreadPoolExecutor(2) as pool:  # soxr and torch both let go of the interpreter lock
             self._clips.extend(pool.map(frames, range(len(dataset.labels))))
 
-    def windows(
-        self, clips: Tensor, n_frames: int, generator: Generator, altered: Tensor | None = None
-    ) -> Tensor:
+    def windows(self, clips: Tensor, n_frames: int, generator: Generator) -> Tensor:
         """One window at a random line, speed and place of each clip: (len(clips), n_mels, n_frames).
 
-        A clip shorter than the window starts again at its beginning: no silence is invented. `altered`
-        (len(clips),) says of which clips only other speeds than 1.0 are drawn.
+        A clip shorter than the window starts again at its beginning: no silence is invented.
         """
-        marks = [False] * len(clips) if altered is None else altered.tolist()
-        windows = [
-            self._window(clip, n_frames, generator, altered=mark)
-            for clip, mark in zip(clips.tolist(), marks, strict=True)
-        ]
+        windows = [self._window(clip, n_frames, generator) for clip in clips.tolist()]
         return torch.stack(windows).transpose(1, 2)
 
-    def _window(self, clip: int, n_frames: int, generator: Generator, *, altered: bool) -> Tensor:
+    def _window(self, clip: int, n_frames: int, generator: Generator) -> Tensor:
         speeds = self._clips[clip][self._line(generator)]
-        if altered:
-            speeds = [speeds[place] for place in self._altered]
         frames = speeds[_integer(len(speeds), generator)]
         start = _integer(max(len(frames) - n_frames, 0) + 1, generator)
         if len(frames) >= n_frames:

@@ -83,7 +83,8 @@ def _thresholds(thresholds: Mapping[str, float]) -> str:
         words.append(f"emotion set: the best, and all from {1 - thresholds['set']:.3f} on")
     if "speech" in thresholds:
         words.append(f"no answer (no speech) below {thresholds['speech']:.3f} of its own output `speech`")
-    return "; ".join(words) or "none: it is never not sure, and its emotion set is the label alone"
+    text = "; ".join(words) or "none: it is never not sure, and its emotion set is the label alone"
+    return text if "speech" in thresholds else f"{text}; no speech detection: only silence is refused"
 
 
 def _enrolment(enrolment: Enrolment | None) -> str:

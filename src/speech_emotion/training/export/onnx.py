@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.errors import ParityError
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import (
     FORMAT_VERSION,
@@ -185,7 +185,7 @@ def export(
         candidate = Path(beside) / path.name
         candidate.write_bytes(data)
         check_parity(shipped, EmotionModel.load(candidate), config)
-    write_whole(path, data)
+    write_atomically(path, data)
     return EmotionModel.load(path)
 
 
@@ -242,8 +242,8 @@ def _quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def check_parity(shipped: _Shipped, model: EmotionModel, config: TrainConfig) -> float:
-    """The largest difference in a probability over lengths and batch sizes; ParityError beyond the tolerance."""
+def check_parity(shipped: _Shipped, model: EmotionModel, config: TrainConfig) -> None:
+    """Raise ParityError where a probability differs by more than the tolerance, over lengths and batch sizes."""
     random = np.random.default_rng(0)
     window = round(config.window.seconds * SAMPLE_RATE)
     shortest = round(config.window.min_seconds * SAMPLE_RATE)
@@ -269,7 +269,6 @@ def check_parity(shipped: _Shipped, model: EmotionModel, config: TrainConfig) ->
             f"The exported graph differs from the network by {worst:.1e} in probability; at most {TOLERANCE} is "
             "allowed. Nothing was written. Install the versions of constraints.txt and export again."
         )
-    return worst
 
 
 def _profiles(shipped: nn.Module, random: np.random.Generator) -> list[FloatArray | None]:

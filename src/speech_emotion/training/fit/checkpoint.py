@@ -14,7 +14,7 @@ import safetensors.torch
 from torch import Tensor
 
 from speech_emotion.errors import ModelFormatError, ModelIntegrityError, ModelNotFoundError
-from speech_emotion.files import digest, write_whole
+from speech_emotion.files import digest, write_atomically
 
 STATE = "checkpoint.json"
 NEXT_STEP = "Delete the run folder and train again."
@@ -26,10 +26,10 @@ def save(folder: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> Non
     data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"checkpoint-{sha256[:16]}.safetensors"
-    write_whole(folder / name, data)
+    write_atomically(folder / name, data)
     body = {"tensors": name, "sha256": sha256, "state": state}
     body["body_sha256"] = digest(body)
-    write_whole(folder / STATE, json.dumps(body, indent=1).encode())
+    write_atomically(folder / STATE, json.dumps(body, indent=1).encode())
     for old in folder.glob("checkpoint-*.safetensors"):
         if old.name != name:
             old.unlink(missing_ok=True)

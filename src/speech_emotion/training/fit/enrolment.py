@@ -25,7 +25,7 @@ from torch import Tensor
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.profile import shrunk
 from speech_emotion.training.config import TrainConfig
@@ -79,7 +79,7 @@ class EnrolledHead:
         tensors = {name: getattr(self, name) for name in _TENSORS}
         facts = json.dumps({name: getattr(self, name) for name in ("temperature", "penalty", "gain")})
         metadata = {"facts": facts, "sha256": _sha256(tensors, facts)}
-        write_whole(folder / FILE, safetensors.numpy.save(tensors, metadata=metadata))
+        write_atomically(folder / FILE, safetensors.numpy.save(tensors, metadata=metadata))
 
 
 _TENSORS: Final = ("mean", "deviation", "weight", "bias")
@@ -99,7 +99,7 @@ def read(folder: Path) -> EnrolledHead | None:
         with safetensors.safe_open(path, framework="np") as file:
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
             facts = file.metadata()["facts"]
-            if file.metadata().get("sha256") not in (None, _sha256(tensors, facts)):  # older files have none
+            if file.metadata().get("sha256") != _sha256(tensors, facts):
                 raise ValueError("it is damaged: it does not match its own checksum")
             return EnrolledHead(**tensors, **json.loads(facts))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.files import locked, write_whole
+from speech_emotion.files import locked, write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.waveform_augment import at_speed, varied
 from speech_emotion.training.fit.loop import derive, keep_freed_memory, smooth
 
-SCHEMA: Final = 2  # of the kept copies: raise it whenever the code makes others of the same settings
+SCHEMA: Final = 3  # of the kept copies: raise it whenever the code makes others of the same settings
 BATCH: Final = 16
 MAX_ITERATIONS: Final = 100
 EPSILON: Final = 1e-5  # of the batch normalisation that standardises
@@ -38,13 +38,9 @@ Progress = Callable[[int, int], None]  # copies made, copies in all
 
 @dataclass(frozen=True, eq=False)
 class AugmentedEmbeddings:
-    """Every clip in every copy: embeddings (n_copies, n_clips, n_embedding).
-
-    altered (n_copies, n_clips): which are at another speed than 1.
-    """
+    """Every clip in every copy: embeddings (n_copies, n_clips, n_embedding)."""
 
     embeddings: Tensor
-    altered: Tensor
 
 
 def copies(
@@ -60,8 +56,8 @@ def copies(
         kept = _read(path)
         if kept is None:
             kept = _make(config, network, dataset, progress)
-            tensors = {"embeddings": kept.embeddings, "altered": kept.altered}
-            write_whole(path, safetensors.torch.save(tensors, metadata={"sha256": _sha256(kept)}))
+            tensors = {"embeddings": kept.embeddings}
+            write_atomically(path, safetensors.torch.save(tensors, metadata={"sha256": _sha256(kept)}))
         return kept
 
 
@@ -69,14 +65,14 @@ def _read(path: Path) -> AugmentedEmbeddings | None:
     """The copies that were kept; None where there are none, or where they are damaged."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            kept = AugmentedEmbeddings(file.get_tensor("embeddings"), file.get_tensor("altered"))
+            kept = AugmentedEmbeddings(file.get_tensor("embeddings"))
             return kept if (file.metadata() or {}).get("sha256") == _sha256(kept) else None
     except (OSError, SafetensorError):
         return None
 
 
 def _sha256(kept: AugmentedEmbeddings) -> str:
-    return hashlib.sha256(kept.embeddings.numpy().tobytes() + kept.altered.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(kept.embeddings.numpy().tobytes()).hexdigest()
 
 
 def _key(config: TrainConfig, network: Any, dataset: PreparedDataset) -> str:
@@ -102,39 +98,29 @@ def _make(
 ) -> AugmentedEmbeddings:
     keep_freed_memory()
     network.eval()
-    embeddings, altered = [], []
+    embeddings = []
     for copy in range(config.probe.copies):
-        rows, speeds = _one_copy(config, network, dataset, copy)
-        embeddings.append(rows)
-        altered.append(speeds)
+        embeddings.append(_one_copy(config, network, dataset, copy))
         progress(copy + 1, config.probe.copies)
-    return AugmentedEmbeddings(torch.stack(embeddings), torch.stack(altered))
+    return AugmentedEmbeddings(torch.stack(embeddings))
 
 
-def _one_copy(
-    config: TrainConfig, network: Any, dataset: PreparedDataset, copy: int
-) -> tuple[Tensor, Tensor]:
-    """Every clip once: embeddings (n_clips, n_embedding) as float16, and whether its speed was changed."""
+def _one_copy(config: TrainConfig, network: Any, dataset: PreparedDataset, copy: int) -> Tensor:
+    """Every clip once: embeddings (n_clips, n_embedding) as float16."""
     chance = np.random.default_rng(derive(config.fit.seed, f"copy {copy}"))
     seconds = chance.uniform(config.probe.crop_seconds, config.window.seconds)
-    sounds, speeds = zip(
-        *(
-            _cut(config, dataset.waveform(clip), round(seconds * SAMPLE_RATE), chance)
-            for clip in range(len(dataset))
-        ),
-        strict=True,
-    )
-    return _embedded(network, sounds), torch.tensor([speed != 1.0 for speed in speeds])
+    n_samples = round(seconds * SAMPLE_RATE)
+    sounds = [_cut(config, dataset.waveform(clip), n_samples, chance) for clip in range(len(dataset))]
+    return _embedded(network, sounds)
 
 
 def _cut(
     config: TrainConfig, waveform: FloatArray, n_samples: int, chance: np.random.Generator
-) -> tuple[FloatArray, float]:
-    """At most `n_samples` of a recording, varied, and at what speed they were taken."""
-    speed = float(chance.choice(config.augment.speeds))
-    samples = at_speed(waveform, speed)
+) -> FloatArray:
+    """At most `n_samples` of a recording at one of the recipe's speeds, varied."""
+    samples = at_speed(waveform, float(chance.choice(config.augment.speeds)))
     start = chance.integers(max(len(samples) - n_samples, 0) + 1)
-    return varied(samples[start : start + n_samples], config.augment, chance), speed
+    return varied(samples[start : start + n_samples], config.augment, chance)
 
 
 @torch.inference_mode()

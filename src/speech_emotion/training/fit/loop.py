@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from speech_emotion.errors import ConfigError
-from speech_emotion.training.config import FitConfig, Recipe
+from speech_emotion.training.config import FitConfig, TrainConfig
 
 MAX_GRADIENT_NORM = 5.0
 
@@ -25,7 +25,7 @@ MAX_GRADIENT_NORM = 5.0
 class Trainer(ABC):
     """The network, its moving average and the optimiser, one epoch at a time."""
 
-    def __init__(self, network: Any, config: Recipe, device: torch.device) -> None:
+    def __init__(self, network: Any, config: TrainConfig, device: torch.device) -> None:
         self.config, self.device = config, device
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(requires_grad=False)

@@ -10,8 +10,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +25,10 @@ from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.files import write_whole
+from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import weights as trunk
-from speech_emotion.training.config import Recipe, TrainConfig
+from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data import augment
 from speech_emotion.training.data.frames import FrameCache, batches
 from speech_emotion.training.export.quantize import round_weights
@@ -41,9 +41,6 @@ from speech_emotion.training.networks.vgg16 import Vgg16
 from speech_emotion.windows import Framer
 
 PAIR: Final = ("first", "second")  # folders of the two networks of a pair, within that of their run
-_NO_CLIPS: Final = torch.zeros(0, dtype=torch.int64)
-# Of the penalty: what is tried on the test speakers where a protocol peeks.
-PEEKED: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -77,16 +74,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Sides:
-    """Clip indices to learn from and to validate on, (n,) each; `validation` may be empty.
-
-    Of `copies` only the altered speeds are learned from. `keep_best` keeps the epoch of the best validation UAR (the
-    first of several) instead of the last one.
-    """
+    """Clip indices to learn from and to validate on, (n,) each; `validation` may be empty."""
 
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
-    copies: npt.NDArray[np.int64] = field(default_factory=_NO_CLIPS.numpy)
-    keep_best: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +113,7 @@ def _paired(config: TrainConfig) -> EmotionPair:
     return EmotionPair(*map(build, config.parts), weight=config.second_weight)
 
 
-def build(config: Recipe) -> Network:
+def build(config: TrainConfig) -> Network:
     """The recipe's network with fresh weights drawn from its seed; without a second one."""
     torch.manual_seed(derive(config.fit.seed, "weights"))
     network, frontend = config.network, dataclasses.asdict(config.frontend)
@@ -150,16 +141,12 @@ def fit(
         return _pair(config, dataset, bank, sides, out, device, on_epoch)
     if isinstance(bank, AugmentedEmbeddings):
         return _probe(config, dataset, bank, sides, out, on_epoch)
-    trainer = _FineTuner(
-        config, bank, torch.from_numpy(sides.train), torch.device(device), torch.from_numpy(sides.copies)
-    )
-    validation = _validation_set(config, dataset, sides, trainer.average, out)
+    trainer = _FineTuner(config, bank, torch.from_numpy(sides.train), torch.device(device))
+    validation = _ValidationSet(config, dataset, sides.validation, trainer.average)
     log: list[dict[str, Any]] = []
-    best: dict[str, Tensor] = {}
     if kept := resumable(config, dataset, sides, out):
         tensors, log = kept
         trainer.restore(tensors)
-        best = part(tensors, "best")
     state = {"fingerprint": _fingerprint(config, dataset, sides), "recipe": config.to_dict(), "log": log}
     for epoch in range(len(log), config.fit.epochs):
         started = time.perf_counter()
@@ -176,15 +163,10 @@ def fit(
             round(seconds, 2),
         )
         log.append(line.row())
-        if sides.keep_best and _is_best(log):
-            best = {name: tensor.cpu().clone() for name, tensor in trainer.average.state_dict().items()}
-        write_whole(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
-        of_best = {f"best.{name}": tensor for name, tensor in best.items()}
+        write_atomically(out / "log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
         # Last: what it holds need not be written again.
-        checkpoint.save(out, trainer.tensors() | of_best, state)
+        checkpoint.save(out, trainer.tensors(), state)
         on_epoch(line)
-    if best:
-        trainer.average.load_state_dict(best)
     round_weights(trainer.average)  # as its file will hold them
     temperature, evidence = validation.calibration(trainer.average)
     return Fitted(temperature, evidence, (trainer.trunk,) if trainer.trunk else ())
@@ -214,7 +196,7 @@ def _pair(
     started = time.perf_counter()
     pair.eval()
     round_weights(pair)
-    validation = _validation_set(config, dataset, sides, pair, out)
+    validation = _ValidationSet(config, dataset, sides.validation, pair)
     score, validation_loss = validation.score(pair, torch.device("cpu"))
     line = Epoch(1, 1, None, score, validation_loss, 0.0, round(time.perf_counter() - started, 2))
     _finish(config, dataset, sides, pair, line, out)
@@ -238,24 +220,11 @@ def _probe(
     labels = torch.from_numpy(np.array(dataset.labels, dtype=np.int64))
     rows = copies.embeddings[:, sides.train].flatten(0, 1).float()
     targets = labels[sides.train].repeat(len(copies.embeddings))
-    if len(sides.copies):
-        chosen = copies.altered[:, sides.copies]
-        rows = torch.cat([rows, copies.embeddings[:, sides.copies][chosen].float()])
-        targets = torch.cat([targets, labels[sides.copies].expand_as(chosen)[chosen]])
-    validation = _validation_set(config, dataset, sides, network, out)
-    penalties = [config.probe.penalty * share for share in (PEEKED if sides.keep_best else (1.0,))]
-    best: tuple[float, Epoch, dict[str, Tensor]] | None = None
-    for penalty in penalties:
-        loss = fit_head(network, rows, targets, penalty, config.fit.label_smoothing)
-        round_weights(network)
-        score, validation_loss = validation.score(network.eval(), torch.device("cpu"))
-        line = Epoch(
-            1, 1, round(loss, 5), score, validation_loss, 0.0, round(time.perf_counter() - started, 2)
-        )
-        if best is None or (score or 0.0) > best[0]:
-            best = score or 0.0, line, {name: t.clone() for name, t in network.state_dict().items()}
-    _, line, weights = best  # type: ignore[misc]  # there is a penalty
-    network.load_state_dict(weights)
+    validation = _ValidationSet(config, dataset, sides.validation, network)
+    loss = fit_head(network, rows, targets, config.probe.penalty, config.fit.label_smoothing)
+    round_weights(network)
+    score, validation_loss = validation.score(network.eval(), torch.device("cpu"))
+    line = Epoch(1, 1, round(loss, 5), score, validation_loss, 0.0, round(time.perf_counter() - started, 2))
     _finish(config, dataset, sides, network, line, out)
     on_epoch(line)
     temperature, evidence = validation.calibration(network)
@@ -267,21 +236,15 @@ def _finish(
 ) -> None:
     """Log and checkpoint of what was trained in one step."""
     log = [line.row()]
-    write_whole(out / "log.jsonl", (json.dumps(log[0]) + "\n").encode())
+    write_atomically(out / "log.jsonl", (json.dumps(log[0]) + "\n").encode())
     state = {"fingerprint": _fingerprint(config, dataset, sides), "recipe": config.to_dict(), "log": log}
     weights = {f"average.{name}": tensor for name, tensor in network.state_dict().items()}
     checkpoint.save(out, weights, state)
 
 
-def _is_best(log: Sequence[Mapping[str, Any]]) -> bool:
-    """Is the last line better than all before it?"""
-    *earlier, last = (line["validation_uar"] for line in log)
-    return all(last > score for score in earlier)
-
-
 def kept_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Of a finished run's checkpoint, the averaged weights that are exported: `Sides.keep_best` says which."""
-    return part(tensors, "best") or part(tensors, "average")
+    """Of a finished run's checkpoint, the averaged weights that are exported."""
+    return part(tensors, "average")
 
 
 def resumable(
@@ -302,27 +265,18 @@ def resumable(
 class _FineTuner(Trainer):
     """Learns the labels of some clips of one corpus."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        bank: FrameCache,
-        clips: Tensor,
-        device: torch.device,
-        copies: Tensor = _NO_CLIPS,
-    ) -> None:
+    def __init__(self, config: TrainConfig, bank: FrameCache, clips: Tensor, device: torch.device) -> None:
         network = build(config)
         self.trunk = trunk.start(network, config.init)
         super().__init__(network, config, device)
-        self.bank, self.clips = bank, torch.cat([clips, copies])
-        self.copies = copies
+        self.bank, self.clips = bank, clips
         self.n_frames = n_frames(config)
 
     def batches(self, generator: Generator) -> list[Tensor]:
         return batches(self.clips, self.config.fit.batch_size, generator)
 
     def loss(self, clips: Tensor, generator: Generator) -> Tensor:
-        altered = torch.isin(clips, self.copies)
-        log_mel = self.bank.windows(clips, self.n_frames, generator, altered).to(self.device)
+        log_mel = self.bank.windows(clips, self.n_frames, generator).to(self.device)
         targets = smooth(
             self.bank.labels[clips].to(self.device), len(EMOTIONS), self.config.fit.label_smoothing
         )
@@ -371,7 +325,7 @@ class _ValidationSet:
     def calibration(self, network: EmotionNetwork) -> tuple[float, dict[str, Any]]:
         """The temperature, and what thresholds and a model of everybody are calibrated with; 1 without clips."""
         if not len(self.labels):
-            return 1.0, {"scores": [], "confidences": []}
+            return 1.0, {"scores": [], "confidences": [], "likeliest_temperature": 1.0}
         logits = self._logits(network)
         fit = partial(calibration.fit_temperature, logits, self.recordings, self.labels)
         temperature = fit(n_speakers=self.n_speakers)
@@ -384,16 +338,7 @@ class _ValidationSet:
         return torch.cat(parts).cpu().double().numpy()
 
 
-def _validation_set(
-    config: TrainConfig, dataset: PreparedDataset, sides: Sides, network: EmotionNetwork, out: Path
-) -> _ValidationSet:
-    validation = _ValidationSet(config, dataset, sides.validation, network)
-    if sides.keep_best and not len(validation.labels):
-        raise ConfigError(f"{out}: nobody to pick the epoch by. Set validation speakers aside.")
-    return validation
-
-
-def n_frames(config: Recipe) -> int:
+def n_frames(config: TrainConfig) -> int:
     """Of what is learned from at once."""
     n_samples = round((config.fit.crop_seconds or config.window.seconds) * SAMPLE_RATE)
     return 1 + (n_samples - config.frontend.n_fft) // config.frontend.hop
@@ -410,6 +355,4 @@ def frame(config: TrainConfig, waveform: npt.NDArray[np.float32]) -> list[npt.ND
 
 def _fingerprint(config: TrainConfig, dataset: PreparedDataset, sides: Sides) -> str:
     facts = [config.to_dict(), dataset.key, sides.train.tolist(), sides.validation.tolist()]
-    if sides.keep_best or len(sides.copies):
-        facts += [sides.keep_best, sides.copies.tolist()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -30,11 +30,6 @@ def mel_to_hz(mel: Tensor) -> Tensor:
     return torch.where(mel < 15, linear, logarithmic)
 
 
-def mel_filterbank(n_mels: int, n_fft: int, fmin_hz: float, fmax_hz: float) -> Tensor:
-    """Triangular filters of unit area, (n_mels, 1 + n_fft // 2); equal to librosa.filters.mel(norm="slaney")."""
-    return triangles(mel_edges(n_mels, fmin_hz, fmax_hz), n_fft)
-
-
 def mel_edges(n_mels: int, fmin_hz: float, fmax_hz: float) -> Tensor:
     """Where the filters begin, peak and end, in hertz, as float64: filter i has edges i, i + 1 and i + 2."""
     limits = hz_to_mel(torch.tensor([fmin_hz, fmax_hz], dtype=torch.float64))
@@ -42,7 +37,7 @@ def mel_edges(n_mels: int, fmin_hz: float, fmax_hz: float) -> Tensor:
 
 
 def triangles(edges_hz: Tensor, n_fft: int) -> Tensor:
-    """Edges (n_mels + 2,) → filters of unit area (n_mels, 1 + n_fft // 2)."""
+    """Edges (n_mels + 2,) → filters of unit area (n_mels, 1 + n_fft // 2), as librosa.filters.mel(norm="slaney")."""
     bins_hz = torch.arange(1 + n_fft // 2, dtype=torch.float64, device=edges_hz.device) * (
         SAMPLE_RATE / n_fft
     )
@@ -119,11 +114,10 @@ class LogMel(nn.Module):
         n_fft: int = 512,
         hop: int = 320,
         fmin_hz: float = 50.0,
-        fmax_hz: float = 8000.0,
     ) -> None:
         super().__init__()
         self.spectrum = PowerSpectrum(n_fft, hop)
-        self.register_buffer("edges_hz", mel_edges(n_mels, fmin_hz, fmax_hz), persistent=False)
+        self.register_buffer("edges_hz", mel_edges(n_mels, fmin_hz, SAMPLE_RATE / 2), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):

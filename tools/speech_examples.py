@@ -1,19 +1,11 @@
-"""Train the speech gate. In: folders of speech and of other sounds. Out: assets/speech_gate.json.
-
-    python tools/train_speech_gate.py --speech RAVDESS=FOLDER … --other ESC-10=FOLDER … [--out FILE]
+"""Examples of speech and of other sounds. In: folders of recordings. Out: what a detector of speech learns from.
 
 Half of the speakers, and half of the recordings of other sounds, are learned from (`is_learned`); the other half is
-for benchmarks/speech_gate.py. Tones, music, engines, animals and noises made here join the other sounds.
-
-The gate is also trained without each kind of other sound, and judges that kind: what it then rejects is written
-beside the weights as `left_out_rejected_percent`. The same folders give the same weights.
+for benchmarks/speech_head.py. Tones, music, engines, animals and noises made here join the other sounds. The same
+folders give the same examples.
 """
 
-import argparse
-import json
 import re
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -22,13 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from gate_sounds import KINDS, Array, degrade, loudness, unit, voice
+from made_sounds import KINDS, Array, degrade, loudness, unit, voice
 
 from speech_emotion.audio import SAMPLE_RATE, load
-from speech_emotion.audio.speech import Weights, describe
-from speech_emotion.files import write_whole
 
-ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = {".flac", ".wav", ".ogg", ".opus", ".mp3"}
 # Examples of a corpus, of a folder of other sounds, of a made kind.
 N_PER_SPEECH, N_PER_OTHER, N_PER_KIND = 1200, 1400, 200
@@ -38,9 +27,7 @@ SHARES = {"speech": 2.0, "other": 3.0, "made": 0.35}  # of a corpus, a folder an
 # Who speaks: RAVDESS, EmoGator, nEMO, EmoSpeech-IN and EmotionTTS-ko; elsewhere a recording stands for itself.
 SPEAKER = re.compile(r"Actor_\d+|\d{6}(?=/)|[A-Z]{2}\d(?=_)|[0-9a-f]{12}(?=[0-9a-f]*\.\w+$)|\w+(?=/wav/)")
 VOICE = "voice"
-MIN_SNR_DB, MAX_SNR_DB = 5.0, 25.0
-HIDDEN, STEPS, LEARNING_RATE, DECAY = 16, 200, 0.02, 0.01
-DIGITS = 5  # to which the weights are written
+MIN_SNR_DB, MAX_SNR_DB = 0.0, 25.0
 
 
 class Example(NamedTuple):
@@ -55,7 +42,9 @@ class Example(NamedTuple):
     speaker: str  # or ""
 
 
-Describe = Callable[[npt.NDArray[np.float32]], Array | None]  # a sound → what a gate knows of it, or too soft
+Describe = Callable[
+    [npt.NDArray[np.float32]], Array | None
+]  # a sound → its statistics, or None if it is too quiet
 
 
 class Recording(NamedTuple):
@@ -63,39 +52,9 @@ class Recording(NamedTuple):
     samples: Array
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the speech gate.")
-    parser.add_argument("--speech", nargs="+", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--other", nargs="+", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--out", type=Path, default=ROOT / "src/speech_emotion/assets/speech_gate.json")
-    arguments = parser.parse_args()
-    examples = make_examples(named(arguments.speech), named(arguments.other))
-    print(f"{len(examples)} examples")
-    weights = train(examples)
-    report = {
-        "command": " ".join(["python", "tools/train_speech_gate.py", *sys.argv[1:]]),
-        "commit": git("rev-parse", "HEAD"),
-        "examples": {
-            name: sum(e.source == name for e in examples) for name in sorted({e.source for e in examples})
-        },
-        "left_out_rejected_percent": left_out(examples, named(arguments.other), rejected),
-        **{name: rounded(values) for name, values in weights._asdict().items()},
-    }
-    write_whole(arguments.out, (json.dumps(report) + "\n").encode())
-
-
 def named(folders: list[str]) -> dict[str, Path]:
     pairs = (folder.partition("=") for folder in folders)
     return {name: Path(path) for name, _, path in pairs}
-
-
-def git(*arguments: str) -> str:
-    command = ["git", "-C", str(ROOT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def rounded(values: Any) -> Any:
-    return np.vectorize(lambda value: float(f"{value:.{DIGITS}g}"))(values).tolist()
 
 
 def paths(folder: Path) -> list[Path]:
@@ -103,7 +62,7 @@ def paths(folder: Path) -> list[Path]:
 
 
 def is_learned(path: Path, folder: Path) -> bool:
-    """Whether the gate may learn from `path` below `folder`; else it is for the test."""
+    """Whether `path` below `folder` is for training; otherwise it is for the test."""
     return zlib.crc32(speaker_of(path, folder).encode()) % 2 == 0
 
 
@@ -118,20 +77,12 @@ def kind_of(path: Path, folder: Path) -> str:
     return path.parent.name if path.parent != folder else path.stem
 
 
-def make_examples(
-    speech: dict[str, Path],
-    other: dict[str, Path],
-    describe: Describe = describe,
-    min_snr_db: float = MIN_SNR_DB,
-) -> list[Example]:
+def make_examples(speech: dict[str, Path], other: dict[str, Path], describe: Describe) -> list[Example]:
     """Every source in a process of its own, with a generator of its own."""
     noises = {name: recordings(folder) for name, folder in other.items()}
     pool = [recording for found in noises.values() for recording in found]
     with ProcessPoolExecutor() as workers:
-        jobs = [
-            workers.submit(of_speech, name, folder, pool, describe, min_snr_db)
-            for name, folder in speech.items()
-        ]
+        jobs = [workers.submit(of_speech, name, folder, pool, describe) for name, folder in speech.items()]
         jobs += [workers.submit(of_other, name, found, describe) for name, found in noises.items()]
         jobs += [workers.submit(of_kind, kind, describe) for kind in (*KINDS, VOICE)]
         return [example for job in jobs for example in job.result()]
@@ -145,9 +96,7 @@ def recordings(folder: Path) -> list[Recording]:
     return [Recording(kind_of(p, folder), load(p).samples) for p in paths(folder) if is_learned(p, folder)]
 
 
-def of_speech(
-    name: str, folder: Path, pool: list[Recording], describe: Describe, min_snr_db: float
-) -> list[Example]:
+def of_speech(name: str, folder: Path, pool: list[Recording], describe: Describe) -> list[Example]:
     """A third as they are, a third through some channel, a third in noise."""
     chance, examples = generator(name), []
     learned = [path for path in paths(folder) if is_learned(path, folder)]
@@ -159,7 +108,7 @@ def of_speech(
             if way > 0:
                 samples = degrade(samples, chance)
             if way > 1:
-                samples, noise = in_noise(samples, pool, chance, min_snr_db)
+                samples, noise = in_noise(samples, pool, chance)
             if (found := describe(samples.astype(np.float32))) is not None:
                 speaker = speaker_of(path, folder)
                 examples.append(Example(found, True, name, "speech", name, noise, speaker))
@@ -193,9 +142,7 @@ def of_kind(kind: str, describe: Describe) -> list[Example]:
     return examples
 
 
-def in_noise(
-    samples: Array, pool: list[Recording], chance: np.random.Generator, min_snr_db: float
-) -> tuple[Array, str]:
+def in_noise(samples: Array, pool: list[Recording], chance: np.random.Generator) -> tuple[Array, str]:
     if chance.random() < 0.5:
         kind, noise = pool[chance.integers(len(pool))]
         noise = cut(np.tile(noise, 1 + len(samples) // len(noise)), chance, len(samples))
@@ -204,7 +151,7 @@ def in_noise(
             chance.integers(8)
         ]
         noise = KINDS[kind](len(samples), chance)
-    snr_db = chance.uniform(min_snr_db, MAX_SNR_DB)
+    snr_db = chance.uniform(MIN_SNR_DB, MAX_SNR_DB)
     level = np.sqrt(loudness(samples)) * 10 ** (-snr_db / 20)
     return samples + noise / (np.sqrt(np.square(noise).mean()) + 1e-9) * level, kind
 
@@ -235,42 +182,6 @@ def cut_loud(samples: Array, chance: np.random.Generator) -> Array:
 def loudest(samples: Array) -> float:
     frames = np.square(samples[: len(samples) // 400 * 400]).reshape(-1, 400).mean(axis=1)
     return float(np.percentile(frames, 95))
-
-
-def train(examples: list[Example]) -> Weights:
-    """Logistic loss, Adam, all examples at every step, weighed by their importance."""
-    chance = np.random.default_rng(0)
-    x = np.array([example.statistics for example in examples])
-    target = np.array([example.is_voice for example in examples], np.float32)
-    centre, scale = x.mean(axis=0), x.std(axis=0) + 1e-3
-    x = np.clip((x - centre) / scale, -5, 5).astype(np.float32)
-    n = x.shape[1]
-    weight = importance(examples)
-    hidden = (chance.standard_normal((n, HIDDEN)) / np.sqrt(n)).astype(np.float32)
-    out = (chance.standard_normal(HIDDEN) / np.sqrt(HIDDEN)).astype(np.float32)
-    parameters = [hidden, np.zeros(HIDDEN, np.float32), out, np.zeros(1, np.float32)]
-    first, second = ([np.zeros_like(p) for p in parameters] for _ in range(2))
-    for step in range(1, STEPS + 1):
-        rate = LEARNING_RATE * min(1, step / 30, 2 * (1 - (step - 1) / STEPS))
-        for index, gradient in enumerate(gradients(parameters, x, target, weight)):
-            first[index] += 0.1 * (gradient - first[index])
-            second[index] += 0.01 * (gradient**2 - second[index])
-            size = np.sqrt(second[index] / (1 - 0.99**step)) + 1e-8
-            parameters[index] -= rate * first[index] / (1 - 0.9**step) / size
-    hidden, bias, out, offset = parameters
-    return Weights(centre, scale, hidden, bias, out, -float(offset[0]))
-
-
-def gradients(
-    parameters: list[npt.NDArray[np.float32]], x: Array, target: Array, weight: Array
-) -> tuple[Array, ...]:
-    hidden, bias, out, offset = parameters
-    before = x @ hidden + bias
-    active = np.maximum(before, 0)
-    error = weight * (1 / (1 + np.exp(-(active @ out + offset))) - target)
-    back = np.outer(error, out) * (before > 0)
-    of_hidden, of_out = x.T @ back + DECAY * hidden, active.T @ error + DECAY * out
-    return of_hidden, back.sum(axis=0), of_out, error.sum(keepdims=True)
 
 
 def importance(examples: list[Example]) -> Array:
@@ -309,15 +220,3 @@ def in_windows(samples: Array) -> list[Array]:
     length = 3 * SAMPLE_RATE
     starts = [*range(0, len(samples) - length, length), max(len(samples) - length, 0)]
     return [samples[start : start + length] for start in starts]
-
-
-def rejected(examples: list[Example], kind: str, folder: Path) -> dict[str, Any]:
-    weights = train([example for example in examples if kind not in (example.kind, example.noise)])
-    sounds = [load(path).samples for path in paths(folder) if kind_of(path, folder) == kind]
-    statistics = [describe(window) for samples in sounds for window in in_windows(samples)]
-    is_rejected = [found is None or weights.score(found) <= 0 for found in statistics]
-    return {"percent": round(100 * float(np.mean(is_rejected)), 1), "n": len(is_rejected)}
-
-
-if __name__ == "__main__":
-    main()

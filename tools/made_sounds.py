@@ -1,4 +1,4 @@
-"""Made sounds for tools/train_speech_gate.py. In: n_samples and a random generator. Out: (n_samples,) at 16 kHz.
+"""Made sounds for tools/train_speech_head.py. In: n_samples and a random generator. Out: (n_samples,) at 16 kHz.
 
 KINDS are sounds without a voice; `voice` is a source under moving formants. `degrade` sends any sound through some
 channel: tilt, resonances, band limits, a room, clipping, 8-bit companding, faint noise.
