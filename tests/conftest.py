@@ -46,3 +46,11 @@ def judging(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
 @pytest.fixture(scope="session")
 def classifier(model_path: Path) -> Classifier:
     return load(model_path)
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """With a stand-in that takes profiles."""
+    path = tmp_path_factory.mktemp("model") / "enrols.onnx"
+    path.write_bytes(standin.model_bytes(enrolment=standin.ENROLMENT))
+    return load(path)
