@@ -1,98 +1,108 @@
-"""One hearing on the page: the answer first, then what it was heard in."""
+"""One analysis on the page: the answer first, then the sound it is about."""
 
 import html
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Final
 
+import analysis
 import charts
-import hearing as hearings
+import downloads
 import streamlit as st
-import takeaway
-from hearing import Hearing, Sound
+from analysis import Analysis, Sound
 from session import Session
 
 from speech_emotion import Prediction, SpeechEmotionError
 from speech_emotion.model_info import ModelInfo
 
 WARNINGS: Final = {
-    "clipped": "**Clipped:** its loudest moments are cut off. Record again with less gain or farther away.",
-    "quiet": "**Very quiet:** it uses a small part of the range. Record again closer to the microphone.",
-    "noisy": "**Noisy:** its pauses are nearly as loud as the voice. Record again in a quieter place.",
-    "truncated": "**Cut short:** the file ends before its header says. What is there was heard.",
-    "phase_cancelled": "**Channels cancel each other:** mixing them removed most of the sound. Export the left or the "
-    "right channel alone.",
+    "clipped": "**Clipped:** the loudest moments are cut off. Record again with less gain or farther away.",
+    "quiet": "**Very quiet:** the sound uses little of the range. Record again closer to the microphone.",
+    "noisy": "**Noisy:** the pauses are nearly as loud as the voice. Record again in a quieter place.",
+    "truncated": "**Cut short:** the file ends before its header says. The answer is about what is there.",
+    "phase_cancelled": "**Channels cancel each other:** mixing them removed most of the sound. Export only the left or "
+    "the right channel.",
     "short_enrolment": "**Short:** 30 to 60 s of speech are best.",
 }
 NO_ANSWER: Final = {
-    "no_speech": "Nobody was heard to speak: silence, noise, music, another sound, or a voice that is too faint.",
-    "too_short": "There is too little sound for an answer.",
+    "no_speech": "No speech was found: silence, noise, music, another sound, or a voice that is too faint.",
+    "too_short": "The sound is too short for an answer.",
 }
-COMPLAINTS: Final = {
-    "audio_too_short": "There are no samples in it. Record or export it again.",
-    "audio_too_large": "It is longer, or has more channels or a stranger sample rate, than can be heard. Cut it up.",
-    "invalid_waveform": "Its numbers are no sound (NaN, infinity or far beyond full scale). Export it again.",
+ERRORS: Final = {
+    "audio_too_short": "The file has no samples. Record or export it again.",
+    "audio_too_large": "The sound is too long, has too many channels or an unusual sample rate. Split or convert it.",
+    "invalid_waveform": "The samples are not a sound (NaN, infinity or far beyond full scale). Export it again.",
 }
-SHORT_SECONDS: Final = 2.0  # of one second alone far fewer emotions are found: docs/robustness.md
-MOST_PLAYED: Final = 600  # seconds in the player at once
+SHORT_SECONDS: Final = 2.0  # with only one second far fewer emotions are found: docs/robustness.md
+MAX_PLAYED: Final = 600  # seconds in the player at once
 
 
 def hundredths(share: float | None) -> float | None:
-    """For `share_column`: never 100 % of what is not, as `charts.percent`."""
+    """A share in percent for `share_column`; like `charts.percent`, 100 % only for exactly 1."""
     if share is None:
         return None
     return 100.0 if share == 1 else min(100 * share, 99.4)
 
 
 def share_column() -> Any:
-    """A column of a table with a bar and `42 %` a row."""
+    """A table column with a bar and `42 %` per row."""
     return st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
 
 
-def plain(text: str) -> str:
-    """`text` for places that take Markdown, as it is: what a file begins with may not draw a picture from elsewhere."""
+def escape(text: str) -> str:
+    """`text` with its Markdown escaped: a file must not be able to embed a picture from elsewhere."""
     return re.sub(r"([^\w\s])", r"\\\1", text)
 
 
-def warning(word: str) -> str:
-    return WARNINGS.get(word) or plain(word.replace("_", " "))
+def warning(name: str) -> str:
+    """What to do about a warning of a Prediction or a SpeakerProfile, as Markdown."""
+    return WARNINGS.get(name) or escape(name.replace("_", " "))
 
 
 def capital(text: str) -> str:
+    """`text` with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
-def in_plain_words(error: SpeechEmotionError) -> str:
-    """What is wrong with a sound, and what to do, for whoever gave it; no Markdown."""
+def explain(error: SpeechEmotionError) -> str:
+    """What is wrong with a sound, and what to do, in plain words and without Markdown."""
     if error.code == "audio_decode":
         reason, *_ = re.split(r"; |\. Pass ", str(error))
         return f"{capital(reason)}. Export it again, as WAV, MP3 or M4A."
-    return COMPLAINTS.get(error.code) or capital(str(error))
+    return ERRORS.get(error.code) or capital(str(error))
 
 
 def or_else(answer: Prediction) -> str:
-    """The runner-up, or what it may be where it is not sure."""
+    """The runner-up, or the candidates of an answer that is not sure."""
     return answer.runner_up or " or ".join(answer.emotions)
 
 
-def slot(is_there: bool) -> AbstractContextManager[Any]:
-    """A place of the page that is cleared at once when nothing stands there.
+def slot(is_used: bool) -> AbstractContextManager[Any]:
+    """A place of the page that is cleared at once if it is not used.
 
-    Streamlit clears what a run does not write again when it ends, and a run that works at sounds lasts.
+    Streamlit clears unwritten elements only when a run ends, and a run that analyses sounds takes long.
     """
-    return st.container() if is_there else nullcontext(st.empty())
+    return st.container() if is_used else nullcontext(st.empty())
 
 
 def show(
-    sound: Sound, chosen: Hearing, state: Session, info: ModelInfo, *, without_profile: Hearing | None
+    sound: Sound, chosen: Analysis, state: Session, info: ModelInfo, *, without_profile: Analysis | None
 ) -> None:
+    """The answer, its probabilities, the player and the charts; or the error.
+
+    Args:
+        sound: the sound that `chosen` is about.
+        chosen: its analysis, with the profile if one is active.
+        without_profile: its analysis without the profile, for comparison.
+    """
     st.html(f"<h2 class='se-name'>{html.escape(chosen.name)}</h2>")
     if chosen.answer is None:
         if chosen.error:
-            st.error(plain(in_plain_words(chosen.error)), icon="❌")
-            if chosen.error.code in COMPLAINTS:
-                st.caption(f"In the words of the program: {plain(str(chosen.error))}")
+            st.error(escape(explain(chosen.error)), icon="❌")
+            if chosen.error.code in ERRORS:
+                st.caption(f"Error message: {escape(str(chosen.error))}")
         return
     answer, bars = st.columns([2, 3], gap="large")
     with answer:
@@ -100,68 +110,72 @@ def show(
         other = without_profile.answer if without_profile else None
         with slot(other is not None):
             if other:
-                share = f" {charts.percent(other.confidence)}" if other.confidence else ""
-                st.caption(f"Tuned to your voice. Without your profile: {charts.title(other)}{share}")
-        advices = _advice(chosen)
-        with slot(bool(advices)):
-            for advice in advices:
-                st.warning(advice, icon="⚠️")
+                st.caption(f"Tuned to your voice. Without your profile: {charts.title_with_share(other)}")
+        advice = _advice(chosen)
+        with slot(bool(advice)):
+            for text in advice:
+                st.warning(text, icon="⚠️")
     with bars:
         if chosen.answer.probabilities:
-            words = [f"{label} {charts.percent(p)}" for label, p in _ranked(chosen.answer)]
-            st.altair_chart(charts.bars(chosen.answer), alt="Probabilities: " + ", ".join(words) + ".")
+            shares = [f"{label} {charts.percent(p)}" for label, p in charts.ranked(chosen.answer)]
+            st.altair_chart(charts.bars(chosen.answer), alt="Probabilities: " + ", ".join(shares) + ".")
     _player(sound, chosen, state)
     if chosen.windows and chosen.log_mel.size:
         _pictures(sound, chosen, state, info)
 
 
-def _advice(chosen: Hearing) -> list[str]:
-    """What to do about the sound; one thing where the others follow from it."""
+def _advice(chosen: Analysis) -> list[str]:
+    """What to do about the sound; of warnings that follow from another one, only that one."""
     answer = chosen.answer
-    words = set(answer.warnings) if answer else set()
-    if answer is None or (answer.abstained == "too_short"):
+    if answer is None or answer.abstained == "too_short":
         return []
-    if "phase_cancelled" in words:
-        words.discard("quiet")
+    names = set(answer.warnings)
+    if "phase_cancelled" in names:
+        names.discard("quiet")
     if answer.abstained == "no_speech":
-        words.discard("noisy")
-        if words == {"quiet"}:
-            return ["**Almost silent:** is the right microphone chosen, and is it switched on?"]
-    advice = [warning(word) for word in answer.warnings if word in words]
+        names.discard("noisy")
+        if names == {"quiet"}:
+            return ["**Almost silent:** is the right microphone selected and switched on?"]
+    advice = [warning(name) for name in answer.warnings if name in names]
     if answer.label and chosen.seconds < SHORT_SECONDS:
         advice.append(
-            "**Very short:** from one second alone the model finds far fewer emotions. Give it more."
+            "**Very short:** with only one second, the model finds far fewer emotions. Record more."
         )
     return advice
 
 
-def take_along(
-    found: Sequence[Hearing], chosen: Hearing, info: ModelInfo, profile_seconds: float | None, *, stem: str
+def download_buttons(
+    analyses: Sequence[Analysis],
+    chosen: Analysis,
+    info: ModelInfo,
+    profile_seconds: float | None,
+    *,
+    stem: str,
 ) -> None:
-    """Buttons that give `found` as tables and `chosen` as a picture; each is made when it is pressed."""
-    documents: list[tuple[str, str, str, str, Callable[[], str | bytes]]] = [
-        ("Answers, CSV", "📊", ".csv", "text/csv", lambda: takeaway.csv_table(found, info, profile_seconds)),
+    """Buttons that download `analyses` as tables and the timeline of `chosen`; each file is made on demand.
+
+    Args:
+        profile_seconds: seconds of speech in the profile that was used, if any.
+        stem: how the file names begin.
+    """
+    made_with = info, profile_seconds
+    buttons: list[tuple[str, str, str, str, Callable[[], str | bytes]]] = [
+        ("Answers, CSV", "📊", ".csv", "text/csv", partial(downloads.csv_table, analyses, *made_with)),
         (
             "Answers, JSON",
             "🧾",
             ".json",
             "application/json",
-            lambda: takeaway.json_document(found, info, profile_seconds),
+            partial(downloads.json_document, analyses, *made_with),
         ),
     ]
-    pictures: list[tuple[str, str, str, str, Callable[[], str | bytes]]] = [
-        (
-            "Timeline, PNG",
-            "🖼️",
-            "-timeline.png",
-            "image/png",
-            lambda: takeaway.picture(chosen, info, profile_seconds),
-        )
-    ]
-    st.subheader("Take it with you", anchor=False)
+    if chosen.windows:
+        picture = partial(downloads.picture, chosen, *made_with)
+        buttons.append(("Timeline, PNG", "🖼️", "-timeline.png", "image/png", picture))
+    st.subheader("Download", anchor=False)
     with st.container(horizontal=True):
-        for label, icon, end, kind, make in [*documents, *(pictures if chosen.windows else [])]:
-            name = f"{stem}{end}"
+        for label, icon, ending, kind, make in buttons:
+            name = f"{stem}{ending}"
             st.download_button(label, make, name, kind, on_click="ignore", icon=icon, key=name)
 
 
@@ -169,109 +183,111 @@ def _card(answer: Prediction, info: ModelInfo) -> None:
     """The answer in the largest letters of the page."""
     best = next(iter(answer.emotions), "no_speech")
     edge = charts.colour(answer.abstained or best)
-    if answer.label:
-        runner_up = answer.runner_up or ""
-        second = f"then {runner_up} {charts.percent(answer.probabilities[runner_up])}" if runner_up else ""
-        lines = [f"{charts.percent(answer.confidence or 0)} confident", second]
-    elif answer.probabilities:
-        lines = ["maybe " + " or ".join(answer.emotions), "No emotion is probable enough to be named."]
-    else:
-        lines = [NO_ANSWER[answer.abstained or "no_speech"]]
-        if answer.abstained == "too_short":
-            lines.append(f"It needs {info.min_seconds:g} s or more.")
-    if answer.label and len(answer.emotions) > 1:
-        lines.append("It may well be " + ", ".join(answer.emotions[1:]) + " too.")
-    text = "".join(f"<div class='se-line'>{html.escape(line)}</div>" for line in lines if line)
-    icon, _, words = charts.title(answer).partition(" ")
+    text = "".join(f"<div class='se-line'>{html.escape(line)}</div>" for line in _details(answer, info))
+    icon, _, title = charts.title(answer).partition(" ")
     st.html(
         f"<div class='se-card' role='status' style='border-left-color:{edge}'><span class='se-icon' aria-hidden='true'>"
-        f"{icon}</span><div><div class='se-answer'>{html.escape(words)}</div>{text}</div></div>"
+        f"{icon}</span><div><div class='se-answer'>{html.escape(title)}</div>{text}</div></div>"
     )
 
 
-def _ranked(answer: Prediction) -> list[tuple[str, float]]:
-    return sorted(answer.probabilities.items(), key=lambda item: -item[1])
+def _details(answer: Prediction, info: ModelInfo) -> list[str]:
+    """The lines below the answer."""
+    if answer.label:
+        lines = [f"{charts.percent(answer.confidence or 0)} confident"]
+        if answer.runner_up:
+            lines.append(f"then {answer.runner_up} {charts.percent(answer.probabilities[answer.runner_up])}")
+        if len(answer.emotions) > 1:
+            lines.append("It may also be " + ", ".join(answer.emotions[1:]) + ".")
+        return lines
+    if answer.probabilities:
+        return ["maybe " + " or ".join(answer.emotions), "No emotion is probable enough to be named."]
+    lines = [NO_ANSWER[answer.abstained or "no_speech"]]
+    if answer.abstained == "too_short":
+        lines.append(f"It needs {info.min_seconds:g} s or more.")
+    return lines
 
 
-def _player(sound: Sound, chosen: Hearing, state: Session) -> None:
-    """What the model heard; of a long sound, the part around the moment that was asked for."""
+def _player(sound: Sound, chosen: Analysis, state: Session) -> None:
+    """The sound as the model read it; of a long one, the part around the requested moment."""
     sound_id, seconds, count = state.seek or (sound.id, 0.0, 0)
-    if sound_id != sound.id:  # of one that is gone
+    if sound_id != sound.id:  # a sound that was removed
         seconds, count = 0.0, 0
-    part = int(seconds // MOST_PLAYED)
+    part = int(seconds // MAX_PLAYED)
     if state.played[:2] != (sound.sha256, part):
-        wav = hearings.as_wav(sound.data, part * MOST_PLAYED, MOST_PLAYED)
+        wav = analysis.as_wav(sound.data, part * MAX_PLAYED, MAX_PLAYED)
         state.played = sound.sha256, part, wav
-    place = f", from {charts.clock(seconds)}, asked for {count} times" if count else ""
+    # The count makes this another element: requested again, the same moment plays again.
+    place = f", from {charts.clock(seconds)}, requested {count} times" if count else ""
     st.audio(
         state.played[2],
-        start_time=seconds - part * MOST_PLAYED,
+        start_time=seconds - part * MAX_PLAYED,
         autoplay=count > 0,
         alt=f"The sound {chosen.name}, {charts.clock(chosen.seconds)} long{place}.",
     )
-    if chosen.seconds > MOST_PLAYED:
-        start, end = part * MOST_PLAYED, min((part + 1) * MOST_PLAYED, chosen.seconds)
+    if chosen.seconds > MAX_PLAYED:
+        start, end = part * MAX_PLAYED, min((part + 1) * MAX_PLAYED, chosen.seconds)
         st.caption(
-            f"The player has {charts.clock(start)} to {charts.clock(end)}: for another part, click there below."
+            f"The player holds {charts.clock(start)} to {charts.clock(end)}. For another part, click the timeline."
         )
 
 
-def _pictures(sound: Sound, chosen: Hearing, state: Session, info: ModelInfo) -> None:
-    """Waveform, log-mel and timeline on one axis; a click plays from there; the same as a table."""
-    count = state.seek[2] if state.seek else 0
-    chart_key = f"picture-{chosen.sha256}-{count}"  # a new chart after each click, which may be at the same place again
-    table_key = f"segments-{chosen.sha256}-{count}"
+def _pictures(sound: Sound, chosen: Analysis, state: Session, info: ModelInfo) -> None:
+    """Waveform, log-mel and timeline on one axis of time; a click plays from there; the same as a table."""
+    count = state.seek[2] if state.seek else 0  # in the keys: a second click at the same place must count too
+    chart_key = f"picture-{chosen.sha256}-{count}"
     is_long = len(chosen.windows) > 1
 
-    def seek_by_chart() -> None:
+    def seek() -> None:
         if points := st.session_state[chart_key].selection.get("at"):
             state.play_from(sound.id, points[0]["start"])
 
-    def seek_by_table() -> None:
-        if rows := st.session_state[table_key].selection.rows:
-            state.play_from(sound.id, chosen.windows[rows[0]].start_seconds)
-
-    words = charts.in_words(chosen.windows)
     st.caption(
-        "The sound as the model hears it, and what it saw of it"
-        + (", with its answers: click one to hear it from there." if is_long else ".")
+        "The waveform and the model's input"
+        + (", with the answers over time. Click the timeline to play from there." if is_long else ".")
     )
     with st.container(gap=None):
         st.altair_chart(charts.waveform(chosen.envelope, chosen.seconds), alt=f"Waveform of {chosen.name}.")
         st.altair_chart(
             charts.spectrogram(chosen.log_mel, chosen.seconds, is_last=not is_long),
-            alt="Log-mel spectrogram, as the model saw it.",
+            alt="Log-mel spectrogram, the model's input.",
         )
         if is_long:
             st.altair_chart(
                 charts.timeline(chosen.windows, info.labels, legend=False),
                 key=chart_key,
-                on_select=seek_by_chart,
+                on_select=seek,
                 selection_mode="at",
-                alt=words,
+                alt=charts.in_words(chosen.windows),
             )
             st.html(charts.legend(chosen.windows, info.labels))
-    if not is_long:
-        return
+    if is_long:
+        _segments(sound, chosen, state, key=f"segments-{chosen.sha256}-{count}")
+
+
+def _segments(sound: Sound, chosen: Analysis, state: Session, *, key: str) -> None:
+    """The windows as a table; selecting a row plays from there."""
+
+    def seek() -> None:
+        if rows := st.session_state[key].selection.rows:
+            state.play_from(sound.id, chosen.windows[rows[0]].start_seconds)
+
     with st.expander(f"The {len(chosen.windows)} windows as a table"):
-        st.dataframe(
-            [segment(window) for window in chosen.windows],
-            hide_index=True,
-            on_select=seek_by_table,
-            selection_mode="single-row",
-            key=table_key,
-            column_config={"confidence": share_column()},
-            alt=words,
-        )
-        st.caption("Choose a row to hear it from there.")
+        segment_table(chosen.windows, key=key, on_select=seek, selection_mode="single-row")
+        st.caption("Select a row to play from there.")
 
 
-def segment(window: Prediction) -> dict[str, Any]:
-    """A row of a table of windows; with `share_column` for its confidence."""
-    return {
-        "from": charts.clock(window.start_seconds),
-        "to": charts.clock(window.end_seconds),
-        "answer": charts.title(window),
-        "confidence": hundredths(window.confidence),
-        "or else": or_else(window),
-    }
+def segment_table(windows: Sequence[Prediction], *, key: str, **options: Any) -> None:
+    """One row per window; `options` go to `st.dataframe`."""
+    rows = [
+        {
+            "from": charts.clock(window.start_seconds),
+            "to": charts.clock(window.end_seconds),
+            "answer": charts.title(window),
+            "confidence": hundredths(window.confidence),
+            "or else": or_else(window),
+        }
+        for window in windows
+    ]
+    share = {"confidence": share_column()}
+    st.dataframe(rows, hide_index=True, key=key, column_config=share, alt=charts.in_words(windows), **options)

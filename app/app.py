@@ -1,11 +1,10 @@
-"""One port for the page and the live sound: `streamlit run app/app.py`.
+"""Page and live sound on one port: `streamlit run app/app.py`.
 
-Streamlit finds `app` here and serves it; the page itself is page.py. `/api` lies beside the page, below the same
-`server.baseUrlPath`, so that the browser sends the sound of the microphone to where the page came from and nowhere
-else.
+Streamlit finds `app` here and serves it; the page itself is page.py. `/api` is mounted below the same
+`server.baseUrlPath`, so that the browser sends the microphone's sound only to the server of the page.
 """
 
-import charts  # noqa: F401 - with all that draws, before the first visitor waits for it
+import charts  # noqa: F401 - imports the drawing libraries before the first visit needs them
 import shared
 import streamlit as st
 from starlette.routing import Mount

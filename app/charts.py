@@ -1,7 +1,7 @@
-"""Pictures of an answer. In: predictions, and what was seen of the sound on the way. Out: Altair charts; all pure.
+"""Charts of an answer. In: predictions, envelope and log-mel. Out: Altair charts. All functions are pure.
 
-Waveform, spectrogram and timeline have left axes of one width, so that their times stand one below the other.
-Every chart has a sentence beside it (`in_words`) that says the same, for whoever cannot see it.
+Waveform, spectrogram and timeline have left axes of the same width, so that their time axes line up. `in_words` is the
+text alternative of a timeline.
 """
 
 import base64
@@ -14,13 +14,13 @@ from typing import Any, Final
 import altair as alt
 import numpy as np
 import numpy.typing as npt
-import pandas  # noqa: F401 - whole before Altair looks at it: half imported by another visit, it breaks charts
+import pandas  # noqa: F401 - imported before Altair, which fails if another thread has only half imported it
 from PIL import Image
 
 from speech_emotion import Prediction
 from speech_emotion.labels import ICONS
 
-# Told apart with red-green blindness too: neighbours in the list differ in lightness. Text never stands on them alone.
+# Neighbours differ in lightness, for people with red-green blindness. No meaning is carried by colour alone.
 COLOURS: Final[Mapping[str, str]] = {
     "neutral": "#667a8e",
     "calm": "#2a9d8f",
@@ -34,19 +34,19 @@ COLOURS: Final[Mapping[str, str]] = {
     "no_speech": "#adb3ba",
     "too_short": "#adb3ba",
 }
-ANOTHER_COLOUR: Final = "#607d8b"  # of a label that a model of your own has
+ANOTHER_COLOUR: Final = "#607d8b"  # for other labels, of a custom model
 ABSTENTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "not_sure": ("🤔", "not sure"),
     "no_speech": ("🔇", "no speech"),
     "too_short": ("⏱️", "too short"),
 }
-MOST_BANDS: Final = 300  # of a timeline; a longer one shows means of neighbours
-AXIS_PIXELS: Final = 52  # left of every chart, so that their time axes stand one below the other
+MAX_BANDS: Final = 300  # of a timeline; in a longer one, neighbours are averaged
+AXIS_PIXELS: Final = 52  # left of every chart, so that the time axes line up
 TIME_PIXELS: Final = 50  # below the last chart, for its time axis
-INK: Final = "currentColor"  # the page's own, in every theme; charts are drawn as SVG therefore
-STRIP: Final = 0.06  # of a timeline's height, above answers that are not sure
-MIN_TOP: Final = -9.0  # natural-log power: below that even the loudest cell of a picture is dark
-# Black, violet, red, yellow: from quiet to loud, also in grey.
+INK: Final = "currentColor"  # the page's text colour in every theme; needs charts drawn as SVG
+STRIP: Final = 0.06  # of a timeline's height, marks answers that are not sure
+MIN_TOP: Final = -9.0  # natural-log power; if the loudest cell is below this, the picture is dark
+# Black, violet, red, yellow, from quiet to loud; lightness increases too.
 _HEAT: Final = np.array(
     [[0, 0, 4], [49, 18, 59], [122, 28, 109], [187, 55, 84], [237, 105, 37], [252, 181, 25], [252, 255, 164]]
 )
@@ -56,22 +56,34 @@ AnyFloats = npt.NDArray[np.floating[Any]]
 
 
 def colour(label: str) -> str:
+    """The colour of an emotion or abstention."""
     return COLOURS.get(label, ANOTHER_COLOUR)
 
 
 def icon(label: str) -> str:
+    """The icon of an emotion."""
     return ICONS.get(label, "🔊")
 
 
 def title(prediction: Prediction) -> str:
-    """`😠 angry` or `🤔 not sure`: never a colour alone."""
+    """`😠 angry` or `🤔 not sure`."""
     if prediction.abstained:
         return " ".join(ABSTENTIONS[prediction.abstained])
     return f"{icon(prediction.label or '')} {prediction.label}"
 
 
+def title_with_share(prediction: Prediction) -> str:
+    """`😠 angry 94 %`; without a confidence the title alone."""
+    return title(prediction) + (f" {percent(prediction.confidence)}" if prediction.confidence else "")
+
+
+def ranked(prediction: Prediction) -> list[tuple[str, float]]:
+    """Every emotion with its probability, the most probable first."""
+    return sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+
+
 def percent(share: float) -> str:
-    """Never 0 or 100 % of what is not."""
+    """`42 %`; 0 and 100 % only for exactly 0 and 1."""
     if 0 < share < 0.005:
         return "< 1 %"
     if 0.995 < share < 1:
@@ -80,12 +92,12 @@ def percent(share: float) -> str:
 
 
 def bars(prediction: Prediction) -> alt.Chart:
-    """Every emotion with its probability, the most probable first; the numbers stand in the axis, in its colours."""
-    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-    names = [f"{icon(label)} {label}  {percent(share)}" for label, share in ranked]
+    """One bar per emotion, the most probable first; names and numbers are the axis labels."""
+    shares = ranked(prediction)
+    names = [f"{icon(label)} {label}  {percent(share)}" for label, share in shares]
     rows = [
         {"emotion": name, "probability": share, "colour": colour(label)}
-        for name, (label, share) in zip(names, ranked, strict=True)
+        for name, (label, share) in zip(names, shares, strict=True)
     ]
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
@@ -110,12 +122,11 @@ def bars(prediction: Prediction) -> alt.Chart:
 def timeline(
     predictions: Sequence[Prediction], labels: Sequence[str], *, height: int = 170, legend: bool = True
 ) -> alt.Chart:
-    """The probabilities over time, stacked; grey where there is no answer. A click selects `at`, where it starts."""
+    """The probabilities over time, stacked; grey where there is no answer. A click selects `at`, the start in s."""
     bands = _bands(predictions)
     rows = [row for band in bands for row in _stack(band, labels)]
-    emotions = [*labels, *ABSTENTIONS]
     used = {row["emotion"] for row in rows}
-    known = [name for name in emotions if name in used]
+    known = [name for name in (*labels, *ABSTENTIONS) if name in used]
     at = alt.selection_point(name="at", fields=["start"], toggle=False, empty=False)
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
@@ -143,12 +154,7 @@ def timeline(
                 if legend
                 else None,
             ),
-            tooltip=[
-                alt.Tooltip("time:N"),
-                alt.Tooltip("answer:N"),
-                alt.Tooltip("emotion:N"),
-                alt.Tooltip("share:N", title="probability"),
-            ],
+            tooltip=["time:N", "answer:N", "emotion:N", alt.Tooltip("share:N", title="probability")],
         )
         .add_params(at)
         .properties(height=height, padding=_PADDING, usermeta=_SVG)
@@ -158,7 +164,7 @@ def timeline(
 
 
 def legend(predictions: Sequence[Prediction], labels: Sequence[str]) -> str:
-    """The colours of a timeline as HTML that wraps: which of `labels`, and which abstentions."""
+    """The legend of a timeline as HTML that wraps: all `labels`, and the abstentions that occur."""
     reasons = {band["abstained"] for band in _bands(predictions)}
     names = [*labels, *(reason for reason in ABSTENTIONS if reason in reasons)]
     chips = [
@@ -169,7 +175,7 @@ def legend(predictions: Sequence[Prediction], labels: Sequence[str]) -> str:
 
 
 def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> alt.Chart:
-    """Least and greatest sample of each moment; envelope (n, 2)."""
+    """The minimum and maximum sample over time; envelope (n, 2)."""
     step = seconds / max(len(envelope), 1)
     rows = [
         {"start": (i + 0.5) * step, "low": round(float(low), 4), "high": round(float(high), 4)}
@@ -199,7 +205,7 @@ def waveform(envelope: FloatArray, seconds: float, *, height: int = 70) -> alt.C
 def spectrogram(
     log_mel: AnyFloats, seconds: float, *, height: int = 120, is_last: bool = False
 ) -> alt.LayerChart:
-    """The log-mel that the model saw, low bands below; log_mel (n_mels, n_frames). The last chart shows the time."""
+    """The model's log-mel input (n_mels, n_frames), low bands at the bottom; is_last: with a time axis."""
     picture = alt.Chart(alt.InlineData(values=[{"url": heat_map(log_mel)}])).mark_image(
         align="left",
         baseline="top",
@@ -231,7 +237,7 @@ def spectrogram(
 
 
 def heat_map(log_mel: AnyFloats) -> str:
-    """A PNG of (n_mels, n_frames) as a data URL: 60 dB of range below the loudest cell; silence is dark."""
+    """A PNG of (n_mels, n_frames) as a data URL: the 60 dB below the loudest cell; silence is dark."""
     top = max(float(log_mel.max(initial=-99)), MIN_TOP)
     share = np.clip((log_mel[::-1].astype(np.float32) - top) / 13.8 + 1, 0, 1)  # 60 dB in natural-log power
     stops = np.linspace(0, 1, len(_HEAT))
@@ -242,17 +248,19 @@ def heat_map(log_mel: AnyFloats) -> str:
 
 
 def in_words(predictions: Sequence[Prediction]) -> str:
-    """The timeline as a sentence: how long each answer holds, the longest first."""
+    """The timeline as a sentence: how long each answer lasts, the longest first."""
     seconds: dict[str, float] = {}
     for band in _bands(predictions):
         name = ABSTENTIONS[band["abstained"]][1] if band["abstained"] else band["best"]
         seconds[name] = seconds.get(name, 0.0) + band["end"] - band["start"]
-    held = [f"{name} for {time:.1f} s" for name, time in sorted(seconds.items(), key=lambda item: -item[1])]
-    return "Timeline: " + ", ".join(held) + "."
+    lasting = [
+        f"{name} for {time:.1f} s" for name, time in sorted(seconds.items(), key=lambda item: -item[1])
+    ]
+    return "Timeline: " + ", ".join(lasting) + "."
 
 
 def clock(seconds: float) -> str:
-    """`1:05.2`, and hours where there are any."""
+    """`1:05.2`, with hours only if there are any: `1:02:05.0`."""
     minutes, rest = divmod(round(seconds, 1), 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
@@ -271,7 +279,7 @@ _LEFT: Final[dict[str, Any]] = {
 
 def _time_axis(field: str, seconds: float, *, hidden: bool = False) -> alt.X:
     shown = not hidden
-    # A label beyond the end would make this chart narrower than the ones above it.
+    # labelBound: a label beyond the end would make this chart narrower than the ones above it.
     axis = alt.Axis(
         labels=shown,
         ticks=shown,
@@ -291,12 +299,12 @@ _CLOCK: Final = (
 
 
 def _bands(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Overlapping windows as stretches that touch: each ends midway between its middle and the next one's."""
+    """Overlapping windows as bands that touch: borders lie midway between the middles of neighbours."""
     middles = [(p.start_seconds + p.end_seconds) / 2 for p in predictions]
     borders = [(a + b) / 2 for a, b in pairwise(middles)]
     starts = [predictions[0].start_seconds, *borders]
     ends = [*borders, predictions[-1].end_seconds]
-    step = -(-len(predictions) // MOST_BANDS)
+    step = -(-len(predictions) // MAX_BANDS)
     return [
         _band(predictions[i : i + step], starts[i], ends[min(i + step, len(ends)) - 1])
         for i in range(0, len(predictions), step)
@@ -318,10 +326,10 @@ def _band(predictions: Sequence[Prediction], start: float, end: float) -> dict[s
 
 
 def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """A row an emotion, from the bottom up, a strip over what is not sure; one grey row where nothing was scored."""
-    icon, words = ABSTENTIONS.get(band["abstained"], ("", band["best"]))
+    """One row per emotion, from the bottom up, with a strip on top if not sure; one grey row without probabilities."""
+    icon, text = ABSTENTIONS.get(band["abstained"], ("", band["best"]))
     row = {"start": round(band["start"], 3), "end": round(band["end"], 3)}
-    row |= {"time": f"{clock(band['start'])} to {clock(band['end'])}", "answer": f"{icon} {words}".strip()}
+    row |= {"time": f"{clock(band['start'])} to {clock(band['end'])}", "answer": f"{icon} {text}".strip()}
     if not band["shares"]:
         return [row | {"emotion": band["abstained"], "low": 0.0, "high": 1.0, "share": "–"}]
     rows, low = [], 0.0
@@ -331,6 +339,6 @@ def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
             row | {"emotion": label, "low": low, "high": high, "share": percent(band["shares"][label])}
         )
         low = high
-    if band["abstained"] == "not_sure":  # drawn last, over the others
+    if band["abstained"] == "not_sure":  # last, so drawn over the others
         rows.append(row | {"emotion": "not_sure", "low": 1 - STRIP, "high": 1.0, "share": "–"})
     return rows

@@ -1,15 +1,15 @@
-// The microphone of this browser, heard by the route /stream of the server that sent the page, and what it answers.
-// In: `data` from live.py. Out: the trigger "session" once listening ends. The messages: docs/live.md.
+// Sends the microphone's sound to the route /stream of the server of this page, and shows the answers.
+// In: `data` from live.py. Out: the trigger "session" when a session ends. The messages: docs/live.md.
 
-const CHUNKS_A_SECOND = 10;
+const CHUNKS_PER_SECOND = 10;
 const SHOWN_SECONDS = 60;
-const PATIENCE_SECONDS = 10; // for the server: to accept, to answer, to say goodbye
-const MOST_UNSENT_BYTES = 2 ** 21; // 11 s of 48 kHz: the network or the server is too slow
+const TIMEOUT_SECONDS = 10; // for the server to accept, to answer and to finish
+const MAX_UNSENT_BYTES = 2 ** 21; // 11 s at 48 kHz
 const FLOOR_DBFS = -60;
 const QUIET_DBFS = -40; // peak of the last two seconds
 const CLIPPING = 0.98; // of full scale
 
-// Runs beside the page, where no rendering delays it; no sample is dropped between two chunks.
+// Runs in the audio thread, where rendering cannot delay it; no sample is dropped between two chunks.
 const COLLECTOR = `
 registerProcessor("collector", class extends AudioWorkletProcessor {
   constructor({ processorOptions }) {
@@ -17,7 +17,7 @@ registerProcessor("collector", class extends AudioWorkletProcessor {
     this.chunk = new Float32Array(processorOptions.size);
     this.filled = 0;
     this.isOver = false;
-    this.port.onmessage = () => { this.isOver = true; this.pass(); };
+    this.port.onmessage = () => { this.isOver = true; this.flush(); };
   }
   process([channels]) {
     const samples = channels[0] ?? [];
@@ -26,34 +26,34 @@ registerProcessor("collector", class extends AudioWorkletProcessor {
       this.chunk.set(part, this.filled);
       this.filled += part.length;
       taken += part.length;
-      if (this.filled === this.chunk.length) this.pass();
+      if (this.filled === this.chunk.length) this.flush();
     }
     return !this.isOver;
   }
-  pass() {
+  flush() {
     const samples = this.chunk.slice(0, this.filled);
     this.filled = 0;
-    this.port.postMessage({ samples, heardAt: Date.now(), isLast: this.isOver }, [samples.buffer]);
+    this.port.postMessage({ samples, capturedAt: Date.now(), isLast: this.isOver }, [samples.buffer]);
   }
 });`;
 
 const CLOSED = {
-  1008: "The server ended the session. Press Start for another one.",
-  1012: "The server is being restarted. Press Start in a moment.",
-  1013: "The server is listening to as many people as it can. Try again in a moment.",
+  1008: "The server ended the session. Press Start for a new one.",
+  1012: "The server is restarting. Press Start in a moment.",
+  1013: "The server has no free connection. Try again in a moment.",
 };
-const LOST = "The connection to the server was lost. What was answered so far is kept. Press Start to begin anew.";
+const LOST = "The connection to the server was lost. The answers so far are kept. Press Start for a new session.";
 const REFUSED = {
   NotAllowedError:
-    "The microphone was not allowed. Allow it for this page, at the left of the address bar, then press Start.",
+    "The microphone is not allowed. Allow it for this page, to the left of the address bar, then press Start.",
   NotFoundError: "No microphone was found. Plug one in, then press Start.",
-  NotReadableError: "The microphone is in use by another program, or switched off. Free it, then press Start.",
+  NotReadableError: "The microphone is switched off or used by another program. Free it, then press Start.",
 };
 const INSECURE =
-  "Browsers give the microphone only to pages on https or on localhost, and this one is on plain http. " +
-  `Open it as http://localhost${location.port && `:${location.port}`} on the computer that runs it, or over https.`;
+  "Browsers allow the microphone only over https or from localhost, but this page was opened over plain http. " +
+  `Open it as http://localhost${location.port && `:${location.port}`} on the computer that serves it, or over https.`;
 
-const panels = new WeakMap(); // what is mounted: Streamlit calls again for the same element whenever the page reruns
+const panels = new WeakMap(); // by element: Streamlit calls again for the same element whenever the page reruns
 
 export default function ({ data, parentElement, setTriggerValue }) {
   if (!panels.has(parentElement)) panels.set(parentElement, new Panel(parentElement));
@@ -61,15 +61,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
   return () => panels.get(parentElement).leave();
 }
 
-/** From the microphone to the answers: one press of Start until Stop, or until something breaks. */
-class Listening {
+/** One session, from Start until Stop or an error: the microphone, the connection and the answers. */
+class Session {
   constructor(data, watcher) {
     Object.assign(this, { data, watcher, isOver: false, isStopping: false });
     this.ready = null;
     this.answers = [];
     this.warnings = [];
     this.nSent = this.nReceived = 0;
-    this.heardAt = new Map(); // number of samples sent → when the last of them was heard, ms
+    this.capturedAt = new Map(); // number of samples sent → when the last of them was captured, ms
   }
 
   get sampleRate() {
@@ -83,10 +83,10 @@ class Listening {
   async start() {
     try {
       if (!window.isSecureContext || !navigator.mediaDevices) return this.end(INSECURE);
-      const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-      this.microphone = await navigator.mediaDevices.getUserMedia({ audio: plain });
+      const unprocessed = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+      this.microphone = await navigator.mediaDevices.getUserMedia({ audio: unprocessed });
       if (this.isOver) return this.release(); // stopped while the browser asked
-      this.context = new AudioContext(); // at its own rate: forcing one fails in some browsers
+      this.context = new AudioContext(); // at the device's rate: some browsers reject any other
       await this.context.resume();
       const module = URL.createObjectURL(new Blob([COLLECTOR], { type: "text/javascript" }));
       await this.context.audioWorklet.addModule(module);
@@ -111,16 +111,16 @@ class Listening {
           profile: this.data.profile,
         }),
       );
-    this.socket.onmessage = ({ data }) => this.hearServer(JSON.parse(data));
+    this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
     this.socket.onclose = ({ code }) => this.end(CLOSED[code] ?? LOST);
-    this.lastWord = performance.now(); // of the server
-    this.patience = setInterval(() => this.checkPatience(), 1000);
+    this.lastMessageAt = performance.now();
+    this.timer = setInterval(() => this.checkTimeout(), 1000);
   }
 
-  hearServer(message) {
-    this.lastWord = performance.now();
+  receive(message) {
+    this.lastMessageAt = performance.now();
     if (message.type === "ready") this.open(message);
-    if (message.type === "prediction") this.takeAnswer(message);
+    if (message.type === "prediction") this.addAnswer(message);
     if (message.type === "error") this.end(message.code === "busy" ? CLOSED[1013] : capital(message.message));
     if (message.type === "end") {
       this.nReceived = message.n_samples;
@@ -129,64 +129,64 @@ class Listening {
     }
   }
 
-  /** The server listens: from now on every sample goes to it. */
+  /** The server is ready: from now on every sample is sent. */
   open(ready) {
     this.ready = ready;
     this.collector = new AudioWorkletNode(this.context, "collector", {
       channelCount: 1,
       channelCountMode: "explicit",
-      processorOptions: { size: Math.round(this.sampleRate / CHUNKS_A_SECOND) },
+      processorOptions: { size: Math.round(this.sampleRate / CHUNKS_PER_SECOND) },
     });
-    this.collector.port.onmessage = ({ data }) => this.hear(data);
+    this.collector.port.onmessage = ({ data }) => this.send(data);
     const [track] = this.microphone.getAudioTracks();
-    track.onended = () => this.end("The microphone was unplugged or taken away. Press Start once it is back.");
+    track.onended = () => this.end("The microphone was unplugged or switched off. Reconnect it, then press Start.");
     this.context.createMediaStreamSource(this.microphone).connect(this.collector).connect(this.context.destination);
     this.watcher.opened();
   }
 
-  hear({ samples, heardAt, isLast }) {
+  send({ samples, capturedAt, isLast }) {
     if (this.isOver) return;
     this.socket.send(samples);
     this.nSent += samples.length;
-    this.heardAt.set(this.nSent, heardAt);
+    this.capturedAt.set(this.nSent, capturedAt);
     if (isLast) {
       this.release();
       this.socket.send('{"type": "finish"}');
     }
-    this.watcher.heard(samples);
-    if (this.socket.bufferedAmount > MOST_UNSENT_BYTES)
-      this.end("The server or the network is too slow to follow. Try again with fewer listeners, or closer to it.");
+    this.watcher.sent(samples);
+    if (this.socket.bufferedAmount > MAX_UNSENT_BYTES)
+      this.end("The server or the network is too slow. Try again with fewer users or a faster connection.");
   }
 
-  takeAnswer({ type: _, n_samples: nSamples, ...answer }) {
-    const windowHeardAt = this.heardAt.get(nSamples) - 1000 * (nSamples / this.sampleRate - answer.end_seconds);
-    for (const count of this.heardAt.keys()) if (count < nSamples) this.heardAt.delete(count);
+  addAnswer({ type: _, n_samples: nSamples, ...answer }) {
+    const windowCapturedAt = this.capturedAt.get(nSamples) - 1000 * (nSamples / this.sampleRate - answer.end_seconds);
+    for (const count of this.capturedAt.keys()) if (count < nSamples) this.capturedAt.delete(count);
     this.nReceived = nSamples;
     this.answers.push(answer);
-    this.watcher.answered(answer, windowHeardAt);
+    this.watcher.answered(answer, windowCapturedAt);
   }
 
   mute(isMuted) {
-    for (const track of this.microphone.getAudioTracks()) track.enabled = !isMuted; // silence is sent meanwhile
+    for (const track of this.microphone.getAudioTracks()) track.enabled = !isMuted; // which sends silence
   }
 
-  /** The rest of the sound goes out, then the last answers come; who cannot wait for them stops again. */
+  /** Send the rest of the sound and wait for the last answers; a second press does not wait. */
   stop() {
     if (!this.collector || this.isStopping) return this.end(null);
     this.isStopping = true;
-    this.collector.port.postMessage("the rest, please");
+    this.collector.port.postMessage("flush");
   }
 
-  /** Sound goes out and nothing comes back: no connection that is dead may look alive. */
-  checkPatience() {
+  /** End a session whose server has stopped answering. */
+  checkTimeout() {
     const window = this.ready && !this.answers.length ? this.ready.window_seconds : 0;
-    if (performance.now() - this.lastWord > 1000 * (window + PATIENCE_SECONDS)) this.end(LOST);
+    if (performance.now() - this.lastMessageAt > 1000 * (window + TIMEOUT_SECONDS)) this.end(LOST);
   }
 
   end(problem) {
     if (this.isOver) return;
     this.isOver = true;
-    clearInterval(this.patience);
+    clearInterval(this.timer);
     this.release();
     if (this.socket) {
       this.socket.onclose = this.socket.onmessage = null;
@@ -195,7 +195,7 @@ class Listening {
     this.watcher.ended(problem);
   }
 
-  /** The light of the microphone goes out. */
+  /** Switch the microphone off. */
   release() {
     for (const track of this.microphone?.getTracks() ?? []) {
       track.onended = null;
@@ -205,11 +205,11 @@ class Listening {
   }
 }
 
-/** What is seen of it. */
+/** The element on the page. */
 class Panel {
   constructor(root) {
     this.part = Object.fromEntries([...root.querySelectorAll("[data-part]")].map((e) => [e.dataset.part, e]));
-    this.listening = null;
+    this.session = null;
     this.levels = []; // of the last two seconds: { rms, peak, isClipped }
     this.spokenAt = 0;
     this.part.start.onclick = () => this.start();
@@ -217,12 +217,12 @@ class Panel {
     this.part.mute.onclick = () => this.mute();
     this.part.details.ontoggle = () => this.showTable();
     new ResizeObserver(() => this.draw()).observe(this.part.timeline);
-    new ResizeObserver(() => this.remind()).observe(this.part.panel); // its size is 0 in a tab that is not shown
+    new ResizeObserver(() => this.updateChip()).observe(this.part.panel); // its size is 0 in a tab that is not shown
     this.chip = element("button", "", "🎙️ Microphone on · Stop");
     this.chip.type = "button";
     this.chip.setAttribute("aria-label", "Microphone on · Stop listening");
     this.chip.onclick = () => this.stop();
-    this.show("idle", "Press Start and speak. The sound goes to the server of this page, which keeps none of it.");
+    this.show("idle", "Press Start and speak. The sound is sent to the server of this page, which does not store it.");
   }
 
   update(data, setTriggerValue) {
@@ -237,40 +237,40 @@ class Panel {
     this.draw();
   }
 
-  /** Gone from the page: nobody listens any more, and nobody is there to be told. */
+  /** Removed from the page: end the session without handing it over. */
   leave() {
     this.handOver = () => {};
-    this.listening?.end(null);
+    this.session?.end(null);
   }
 
   start() {
     this.levels = [];
-    this.listening = new Listening(this.data, this);
+    this.session = new Session(this.data, this);
     this.show("starting", "Asking for the microphone …");
     this.part.stop.focus();
-    this.listening.start();
+    this.session.start();
   }
 
   stop() {
     this.show("stopping", "Waiting for the last answers …");
-    this.listening.stop();
+    this.session.stop();
   }
 
   mute() {
     const isMuted = this.part.panel.dataset.state !== "muted";
-    this.listening.mute(isMuted);
+    this.session.mute(isMuted);
     this.show(...(isMuted ? ["muted", "Muted: silence is sent until you unmute."] : ["listening", "Listening."]));
   }
 
-  // What the listening tells
+  // Called by the session
 
   opened() {
     this.clear();
-    this.show("listening", `Listening: the first answer comes after ${this.listening.ready.window_seconds} s.`);
+    this.show("listening", `Listening. The first answer comes after ${this.session.ready.window_seconds} s.`);
   }
 
-  heard(samples) {
-    const { nSent, seconds, answers, ready } = this.listening;
+  sent(samples) {
+    const { nSent, seconds, answers, ready } = this.session;
     this.part.panel.dataset.sent = nSent;
     this.part.clock.textContent = clock(seconds);
     this.part.count.textContent = `${nSent.toLocaleString("en")} samples`;
@@ -283,25 +283,25 @@ class Panel {
     }
   }
 
-  answered(answer, windowHeardAt) {
-    const { nReceived, answers } = this.listening;
+  answered(answer, windowCapturedAt) {
+    const { nReceived, answers } = this.session;
     this.part.panel.dataset.received = nReceived;
     this.part.panel.dataset.answers = answers.length;
     if (answers.length === 1 && this.part.panel.dataset.state === "listening") this.show("listening", "Listening.");
     this.showAnswer(answer);
     this.draw();
     this.showTable();
-    // Once it can be seen: how long ago the last sound of its window was heard.
-    requestAnimationFrame(() => (this.part.panel.dataset.delayMs = Math.round(Date.now() - windowHeardAt)));
+    // How long after its window was captured the answer is drawn.
+    requestAnimationFrame(() => (this.part.panel.dataset.delayMs = Math.round(Date.now() - windowCapturedAt)));
   }
 
   ended(problem) {
-    const { answers, nReceived, nSent, ready, seconds, sampleRate, warnings, data } = this.listening;
+    const { answers, nReceived, nSent, ready, seconds, sampleRate, warnings, data } = this.session;
     const last = answers.at(-1);
     Object.assign(this.part.panel.dataset, { received: nReceived, sent: nSent });
     this.show(problem ? "failed" : "stopped", problem ?? `Stopped after ${seconds.toFixed(1)} s.`);
     if (!last) return;
-    this.part.about.textContent = `The last answer, about the last ${fixed(last.end_seconds - last.start_seconds)} s only:`;
+    this.part.about.textContent = `The last answer, about the last ${fixed(last.end_seconds - last.start_seconds)} s:`;
     this.part.about.hidden = false;
     this.showAnswer(last);
     this.handOver({
@@ -317,7 +317,7 @@ class Panel {
     });
   }
 
-  // How it looks
+  // Drawing
 
   show(state, text) {
     const isOn = state === "listening" || state === "muted";
@@ -331,16 +331,16 @@ class Panel {
     this.part.mute.setAttribute("aria-pressed", String(state === "muted"));
     this.part["level-row"].hidden = !isOn;
     if (isOn) this.part.results.hidden = false;
-    this.remind();
+    this.updateChip();
     if (focused?.disabled) (isOn || state === "stopping" ? this.part.stop : this.part.start).focus();
   }
 
-  /** No microphone is on without being seen: while the panel is in a hidden tab, a button beside everything says so. */
-  remind() {
+  /** While the microphone is on and the panel is in a hidden tab, show a floating button to stop it. */
+  updateChip() {
     const { state } = this.part.panel.dataset;
     const isNeeded = (state === "listening" || state === "muted") && !this.part.panel.offsetWidth;
     if (!isNeeded) return this.chip.remove();
-    const theme = getComputedStyle(this.part.panel); // which the rest of the page does not have
+    const theme = getComputedStyle(this.part.panel); // its variables are not set in the rest of the page
     const value = (name) => theme.getPropertyValue(`--st-${name}`);
     Object.assign(this.chip.style, {
       position: "fixed", right: "1rem", bottom: "1rem", zIndex: 1000000, padding: "0.5rem 1rem", cursor: "pointer",
@@ -364,11 +364,11 @@ class Panel {
       power += sample * sample;
       peak = Math.max(peak, Math.abs(sample));
     }
-    this.levels = [...this.levels.slice(1 - 2 * CHUNKS_A_SECOND), peak];
+    this.levels = [...this.levels.slice(1 - 2 * CHUNKS_PER_SECOND), peak];
     const highest = Math.max(...this.levels);
     const isMuted = this.part.panel.dataset.state === "muted";
     const note = isMuted ? "muted" : highest >= CLIPPING ? "clipping" : dbfs(highest) < QUIET_DBFS ? "too quiet" : "";
-    const advice = { clipping: ": move away or turn it down", "too quiet": ": come closer or turn it up" }[note] ?? "";
+    const advice = { clipping: ": move away or lower the gain", "too quiet": ": move closer or raise the gain" }[note] ?? "";
     const rms = dbfs(Math.sqrt(power / Math.max(1, samples.length)));
     this.part.meter.dataset.note = note;
     this.part.meter.setAttribute("aria-valuenow", rms.toFixed(0));
@@ -384,14 +384,14 @@ class Panel {
     const key = answer.abstained ?? answer.label;
     const title = isMuted ? "muted" : this.words(key);
     const second = answer.runner_up && `${this.words(answer.runner_up)} ${percent(answer.probabilities[answer.runner_up])}`;
-    const sure = answer.label && `${percent(answer.confidence)} confident${second ? `, then ${second}` : ""}`;
+    const named = answer.label && `${percent(answer.confidence)} confident${second ? `, then ${second}` : ""}`;
     const unsure = answer.emotions.length && `maybe ${answer.emotions.map((label) => this.words(label)).join(" or ")}`;
-    const noVoice = isMuted ? "silence is sent until you unmute" : "no voice was heard";
-    const silent = { no_speech: noVoice, too_short: "too little sound for an answer" }[key];
-    this.showTitle(this.data.icons[key] ?? "🔊", title, sure || unsure || silent, this.data.colours[key]);
+    const noVoice = isMuted ? "silence is sent until you unmute" : "no voice was found";
+    const silent = { no_speech: noVoice, too_short: "the sound is too short for an answer" }[key];
+    this.showTitle(this.data.icons[key] ?? "🔊", title, named || unsure || silent, this.data.colours[key]);
     this.showBars(answer.probabilities);
     if (title !== this.spoken && performance.now() - this.spokenAt > 3000) {
-      this.part.spoken.textContent = title; // for ears: when it changes, and not too often
+      this.part.spoken.textContent = title; // for screen readers: changes only, and not too often
       [this.spoken, this.spokenAt] = [title, performance.now()];
     }
   }
@@ -419,9 +419,9 @@ class Panel {
     this.part.bars.replaceChildren(...rows);
   }
 
-  /** The answers of the last minute, each with the seconds that were new in it. */
+  /** The answers of the last minute, each with the seconds that it added. */
   get recent() {
-    const { answers, seconds } = this.listening ?? { answers: [], seconds: 0 };
+    const { answers, seconds } = this.session ?? { answers: [], seconds: 0 };
     const slots = answers.map((answer, index) => ({
       answer,
       from: index ? answers[index - 1].end_seconds : answer.start_seconds,
@@ -438,12 +438,12 @@ class Panel {
     [canvas.width, canvas.height] = [width * scale, height * scale];
     const brush = canvas.getContext("2d");
     brush.scale(scale, scale);
-    const now = this.listening?.seconds ?? 0;
+    const now = this.session?.seconds ?? 0;
     const x = (seconds) => width * (1 - (now - seconds) / SHOWN_SECONDS);
     for (const { answer, from, to } of this.recent) {
       const [left, right] = [Math.floor(x(from)), Math.floor(x(to))];
       const labels = Object.keys(answer.probabilities);
-      let top = height; // from the bottom up, as in the other pictures
+      let top = height; // from the bottom up, as in the other charts
       for (const label of labels) {
         const part = answer.probabilities[label] * height;
         top -= part;
@@ -491,16 +491,16 @@ class Panel {
 }
 
 function element(name, className = "", text = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = text;
-  return made;
+  const node = document.createElement(name);
+  node.className = className;
+  node.textContent = text;
+  return node;
 }
 
 function swatch(colour) {
-  const made = element("i");
-  made.style.background = colour;
-  return made;
+  const node = element("i");
+  node.style.background = colour;
+  return node;
 }
 
 const dbfs = (amplitude) => Math.max(FLOOR_DBFS, 20 * Math.log10(amplitude));
@@ -509,7 +509,7 @@ const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seco
 const fixed = (seconds) => String(Math.round(10 * seconds) / 10);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1) + ".";
 
-/** Never 0 or 100 % of what is not. */
+/** 0 and 100 % only for exactly 0 and 1. */
 function percent(part) {
   if (part > 0 && part < 0.005) return "< 1 %";
   if (part > 0.995 && part < 1) return "> 99 %";

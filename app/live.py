@@ -1,7 +1,7 @@
-"""Live sound on the page. In: the microphone of a browser. Out: answers while it listens, and a Session at the end.
+"""Live sound on the page. In: the microphone of a browser. Out: answers while it is on, and a LiveSession at the end.
 
 The element is live.html, live.css and live.js, sent inline with the page. The browser talks to the route `/stream`
-of speech_emotion.server, which app.py mounts beside the page; nothing of the sound passes through here.
+of speech_emotion.server, which app.py mounts beside the page; no sound passes through this module.
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ _element = st.components.v2.component(
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What was answered from Start to Stop.
+class LiveSession:
+    """The answers from Start to Stop.
 
-    warnings: what the audio gate noticed over all of it. profile_seconds: speech in the profile that was used, if one
-    was. problem: why it ended, when it was not by Stop.
+    warnings: of the audio gate, about the whole session. profile_seconds: seconds of speech in the profile that was
+    used, if any. problem: why the session ended, unless by Stop.
     """
 
     predictions: tuple[Prediction, ...]
@@ -50,16 +50,25 @@ def panel(
     profile: SpeakerProfile | None = None,
     hop_seconds: float = 0.5,
     key: str = "live",
-) -> Session | None:
-    """Start, Mute and Stop, the level, the answer now and those of the last minute; then the Session, once it is over.
+) -> LiveSession | None:
+    """Start, Mute and Stop, the level, the current answer and those of the last minute.
 
-    colours, icons, labels_text: how an emotion, "not_sure", "no_speech" and "too_short" look and are called; a label
-    without a text is shown as it is. profile and hop_seconds count from the next Start on. The page reruns when
-    listening ends; a rerun for any other reason does not disturb it.
+    The page reruns when a session ends; a rerun for any other reason does not disturb it.
+
+    Args:
+        colours: colour of each emotion and of "not_sure", "no_speech" and "too_short".
+        icons: icon of each of them.
+        labels_text: text of each of them; a label without a text is shown as it is.
+        profile: used from the next Start on.
+        hop_seconds: seconds between answers, from the next Start on.
+        key: key of the element.
+
+    Returns:
+        The session that ended last, if any.
     """
     kept = f"{key}-session"
 
-    def keep() -> None:  # called before the page is run, which another click may end at any place
+    def keep() -> None:  # a callback runs before the page, whose run another click may interrupt
         if document := st.session_state[key].session:
             st.session_state[kept] = _session(document)
 
@@ -76,12 +85,12 @@ def panel(
         },
         on_session_change=keep,
     )
-    session: Session | None = st.session_state.get(kept)
+    session: LiveSession | None = st.session_state.get(kept)
     return session
 
 
-def _session(document: dict[str, Any]) -> Session:
-    """The document of live.js, where everything of one answer has the name that `Prediction` gives it."""
+def _session(document: dict[str, Any]) -> LiveSession:
+    """The document that live.js hands over, in which answers have the keys of `Prediction.to_dict`."""
     predictions = tuple(
         Prediction(
             answer["probabilities"],
@@ -94,4 +103,4 @@ def _session(document: dict[str, Any]) -> Session:
         for answer in document["answers"]
     )
     facts = {name: value for name, value in document.items() if name not in ("answers", "warnings")}
-    return Session(predictions, tuple(document["warnings"]), **facts)
+    return LiveSession(predictions, tuple(document["warnings"]), **facts)

@@ -1,4 +1,4 @@
-"""The tab "Live": the microphone as it speaks, and what was answered to take along."""
+"""The tab "Live": answers while the microphone is on, and the whole session to download."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import charts
 import live
 import shared
 import streamlit as st
-from hearing import Hearing
+from analysis import Analysis
 from session import Session
 
 from speech_emotion import EMOTIONS
@@ -16,49 +16,42 @@ from speech_emotion.model_info import ModelInfo
 ICONS = {label: charts.icon(label) for label in EMOTIONS} | {
     reason: icon for reason, (icon, _) in charts.ABSTENTIONS.items()
 }
-WORDS = {reason: words for reason, (_, words) in charts.ABSTENTIONS.items()}
+TEXTS = {reason: text for reason, (_, text) in charts.ABSTENTIONS.items()}
 
 
 def tab(state: Session, info: ModelInfo) -> None:
+    """The panel and, once a session has ended, its answers."""
     st.markdown(
-        f"Speak, and read along twice a second. Each answer is about the last {info.window_seconds:g} s, so the first "
-        "one takes as long as that."
+        f"Speak, and get two answers per second. Each is about the last {info.window_seconds:g} s, so the first one "
+        "takes that long."
         + (
-            " From the next Start on, tuned to your voice."
+            " From the next Start on, answers are tuned to your voice."
             if state.active_profile
-            else " Make a profile in the tab *My voice* to tune it to you."
+            else " Make a profile in the tab *My voice* to tune them to you."
         )
     )
-    heard = live.panel(colours=charts.COLOURS, icons=ICONS, labels_text=WORDS, profile=state.active_profile)
-    if heard and heard.predictions:
-        _show(heard, info)
+    ended = live.panel(colours=charts.COLOURS, icons=ICONS, labels_text=TEXTS, profile=state.active_profile)
+    if ended and ended.predictions:
+        _show(ended, info)
 
 
-def _show(heard: live.Session, info: ModelInfo) -> None:
-    """All of a session, once it is over."""
-    # What the gate noticed is known at the end only, and is about every answer.
-    windows = tuple(replace(window, warnings=heard.warnings) for window in heard.predictions)
+def _show(ended: live.LiveSession, info: ModelInfo) -> None:
+    """The answers of a session that has ended."""
+    # Warnings are known only at the end, and concern every answer.
+    windows = tuple(replace(window, warnings=ended.warnings) for window in ended.predictions)
     answer = shared.classifier().pool(windows)
-    share = f" {charts.percent(answer.confidence)}" if answer.confidence else ""
-    words = charts.in_words(windows)
     st.markdown(
-        f"**The session that ended:** {charts.title(answer)}{share}, over all {charts.clock(heard.seconds)} of it"
-        + (", tuned to your voice" if heard.profile_seconds else "")
+        f"**The last session:** {charts.title_with_share(answer)}, over {charts.clock(ended.seconds)}"
+        + (", tuned to your voice" if ended.profile_seconds else "")
     )
-    if heard.problem:
-        st.warning(answers.plain(f"It did not end by Stop. {heard.problem}"), icon="⚠️")
-    st.altair_chart(charts.timeline(windows, info.labels, legend=False), alt=words)
+    if ended.problem:
+        st.warning(answers.escape(f"It was not ended by Stop. {ended.problem}"), icon="⚠️")
+    st.altair_chart(charts.timeline(windows, info.labels, legend=False), alt=charts.in_words(windows))
     st.html(charts.legend(windows, info.labels))
     with st.expander(f"The {len(windows)} answers as a table"):
-        st.dataframe(
-            [answers.segment(window) for window in windows],
-            hide_index=True,
-            key="live-table",
-            column_config={"confidence": answers.share_column()},
-            alt=words,
-        )
-    for word in heard.warnings:
-        st.warning(answers.warning(word), icon="⚠️")
-    hearing = Hearing("live", "", heard.seconds, answer, windows)
-    settings = info.with_hop(heard.hop_seconds)
-    answers.take_along([hearing], hearing, settings, heard.profile_seconds, stem="speech-emotion-live")
+        answers.segment_table(windows, key="live-table")
+    for name in ended.warnings:
+        st.warning(answers.warning(name), icon="⚠️")
+    whole = Analysis("live", "", ended.seconds, answer, windows)
+    settings = info.with_hop(ended.hop_seconds)
+    answers.download_buttons([whole], whole, settings, ended.profile_seconds, stem="speech-emotion-live")

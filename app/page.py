@@ -1,12 +1,12 @@
-"""The page, run anew at every visit and every click."""
+"""The page; Streamlit runs this script at every visit and every click."""
 
 import about
 import listen
 import microphone
+import profile_panel
 import session
 import shared
 import streamlit as st
-import voice
 
 STYLE = """
 <style>
@@ -39,7 +39,7 @@ if about.notice(info):
     with microphone_live:
         microphone.tab(state, info)
     with my_voice:
-        voice.tab(state, info)
+        profile_panel.tab(state, info)
     with model:
         about.page(info)
     listen.work(state, place)

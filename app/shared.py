@@ -1,4 +1,4 @@
-"""What the page and the live route share: one classifier."""
+"""What the page and the live route share: the classifier."""
 
 from functools import cache
 

@@ -1,16 +1,26 @@
-"""What many tests share: the stand-in model and a classifier with it."""
+"""What many tests share: the stand-in model, a classifier with it, and fake models in the place of real ones."""
 
 import signal
 from pathlib import Path
 
+import fakes
 import pytest
 import standin
 
+import speech_emotion
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.model import EmotionModel
 
 # Started in the background, we ignore Ctrl-C, and the processes that tests send it to would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Fake models behind `speech_emotion.load`; the clips they have heard."""
+    clips: list[Path] = []
+    monkeypatch.setattr(speech_emotion, "load", lambda path: fakes.FakeClassifier(Path(path), clips))
+    return clips
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The pictures of the app in docs/figures, from the app itself.
+"""Take the screenshots of the app in docs/figures.
 
     python tools/make_screenshots.py
 
@@ -6,6 +6,7 @@ In: the app, Chromium and the demo voices. Out: docs/figures/app-*.png.
 """
 
 import io
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests" / "support"))
@@ -31,11 +32,12 @@ def main() -> None:
         sync_playwright() as driver,
     ):
         microphone = Path(folder) / "microphone.wav"
-        voice, rate = everybody()
-        soundfile.write(microphone, np.tile(voice, 3), rate, subtype="PCM_16")
+        samples, rate = voices()
+        soundfile.write(microphone, np.tile(samples, 3), rate, subtype="PCM_16")
         fake = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
         fake += [f"--use-file-for-fake-audio-capture={microphone}%noloop", "--no-sandbox"]
         browser = driver.chromium.launch(executable_path=chromium(), args=fake)
+        expect.set_options(timeout=60_000)
         notice(browser, app.url)
         answer(browser, app.url)
         many_dark(browser, app.url)
@@ -44,15 +46,16 @@ def main() -> None:
         phone(browser, app.url)
 
 
-def everybody() -> tuple[np.ndarray, int]:
-    """The demo voices one after the other, with pauses."""
-    voices = [soundfile.read(path, dtype="float32") for path in DEMOS]
-    rate = voices[0][1]
-    return np.concatenate([np.append(samples, np.zeros(rate // 2)) for samples, _ in voices]), rate
+def voices() -> tuple[np.ndarray, int]:
+    """The demo voices one after the other, with pauses, and their sample rate."""
+    read = [soundfile.read(path, dtype="float32") for path in DEMOS]
+    rate = read[0][1]
+    return np.concatenate([np.append(samples, np.zeros(rate // 2)) for samples, _ in read]), rate
 
 
 def wav(times: int = 1) -> dict[str, Any]:
-    samples, rate = everybody()
+    """The demo voices, `times` times, as a file to upload."""
+    samples, rate = voices()
     file = io.BytesIO()
     soundfile.write(file, np.tile(samples, times), rate, format="WAV", subtype="PCM_16")
     return {"name": "three voices.wav", "mimeType": "audio/wav", "buffer": file.getvalue()}
@@ -68,7 +71,7 @@ def opened(browser: Browser, url: str, width: int = WIDTH, height: int = 1800, *
     return page
 
 
-def begun(browser: Browser, url: str, **options: Any) -> Page:
+def started(browser: Browser, url: str, **options: Any) -> Page:
     page = opened(browser, url, **options)
     page.get_by_role("button", name="I have read this").click()
     page.get_by_text("Upload a sound, record one").wait_for()
@@ -81,8 +84,8 @@ def upload(page: Page, *files: dict[str, Any]) -> None:
 
 
 def keep(page: Page, name: str) -> None:
-    """Cut off below the last thing on the page."""
-    page.wait_for_timeout(2500)  # charts and fonts are there
+    """Save the page down to its last element."""
+    page.wait_for_timeout(2500)  # for charts and fonts
     bottom = page.evaluate(
         "Math.max(...[...document.querySelectorAll('[data-testid=stMain] [data-testid=stElementContainer]')]"
         ".map((element) => element.getBoundingClientRect()).filter((box) => box.height).map((box) => box.bottom))"
@@ -99,13 +102,13 @@ def notice(browser: Browser, url: str) -> None:
 
 
 def answer(browser: Browser, url: str) -> None:
-    page = begun(browser, url)
+    page = started(browser, url)
     upload(page, wav())
     keep(page, "answer")
 
 
 def many_dark(browser: Browser, url: str) -> None:
-    page = begun(browser, url, color_scheme="dark")
+    page = started(browser, url, color_scheme="dark")
     names = [{"name": path.name, "mimeType": "audio/flac", "buffer": path.read_bytes()} for path in DEMOS]
     silence = io.BytesIO()
     soundfile.write(silence, np.zeros(48_000), 16_000, format="WAV")
@@ -116,15 +119,15 @@ def many_dark(browser: Browser, url: str) -> None:
 
 
 def live(browser: Browser, url: str) -> None:
-    page = begun(browser, url)
+    page = started(browser, url)
     page.get_by_role("tab", name="Live").click()
     page.get_by_role("button", name="Start", exact=True).click()
-    page.wait_for_timeout(22_000)
+    expect(page.locator("[data-part=panel]")).to_have_attribute("data-answers", re.compile("^(3[6-9]|4.)$"))
     keep(page, "live")
 
 
 def my_voice(browser: Browser, url: str) -> None:
-    page = begun(browser, url)
+    page = started(browser, url)
     upload(page, wav())
     page.get_by_role("tab", name="My voice").click()
     page.locator("input[type=file]").nth(2).set_input_files([wav(4)])
@@ -134,7 +137,7 @@ def my_voice(browser: Browser, url: str) -> None:
 
 
 def phone(browser: Browser, url: str) -> None:
-    page = begun(browser, url, width=PHONE, height=1600)
+    page = started(browser, url, width=PHONE, height=1600)
     page.get_by_role("button", name="A low voice").click()
     page.locator(".se-answer").wait_for()
     keep(page, "phone")

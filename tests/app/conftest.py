@@ -1,10 +1,11 @@
-"""The app as people meet it: started with `streamlit run`, opened in Chromium.
+"""The app as users run it: started with `streamlit run`, opened in Chromium.
 
 Without Chromium these tests are skipped. Install it with: sudo apt-get install chromium
 """
 
 from collections.abc import Callable, Iterator
 
+import pages
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 from streamlit_server import chromium, running
@@ -14,7 +15,7 @@ Launch = Callable[..., Browser]
 
 @pytest.fixture(scope="session")
 def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the app is served, as long as the tests run."""
+    """Address of the app, which is served while the tests run."""
     with running("app/app.py", tmp_path_factory.mktemp("app")) as app:
         yield app.url
 
@@ -26,8 +27,8 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="module")
-def launch(playwright: Playwright) -> Iterator[Launch]:
-    """Start Chromium with the given arguments; it is closed when the tests of the module are done."""
+def launch(playwright: Playwright, app_url: str) -> Iterator[Launch]:
+    """Starts Chromium with the given arguments; it is closed when the tests of the module are done."""
     path = chromium()
     if not path:
         pytest.skip("Chromium is not installed; install it with: sudo apt-get install chromium")
@@ -37,6 +38,9 @@ def launch(playwright: Playwright) -> Iterator[Launch]:
         browsers.append(playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *arguments]))
         return browsers[-1]
 
+    first = start()
+    pages.measure(first, app_url)
+    first.close()
     yield start
     for browser in browsers:
         browser.close()

@@ -1,4 +1,4 @@
-"""The pictures, as the data that a browser draws."""
+"""The charts, as the data that a browser draws."""
 
 import base64
 import io
@@ -37,7 +37,7 @@ def test_every_emotion_and_abstention_has_its_own_colour_and_sign() -> None:
     assert (charts.colour("bored"), charts.icon("bored")) == (charts.ANOTHER_COLOUR, "🔊")
 
 
-def test_bars_are_sorted_and_say_their_numbers() -> None:
+def test_bars_are_sorted_and_labelled_with_their_numbers() -> None:
     chart = charts.bars(answer(0, 4, angry=0.7, sad=0.2, calm=0.001))
     names = [row["emotion"] for row in rows(chart)]
     assert names[:4] == ["😠 angry  70 %", "😢 sad  20 %", "😐 neutral  10 %", "😌 calm  < 1 %"]
@@ -49,11 +49,11 @@ def test_bars_are_sorted_and_say_their_numbers() -> None:
 @pytest.mark.parametrize(
     ("share", "text"), [(0.0, "0 %"), (0.0049, "< 1 %"), (0.424, "42 %"), (0.9951, "> 99 %"), (1.0, "100 %")]
 )
-def test_a_percentage_is_never_0_or_100_where_it_is_not(share: float, text: str) -> None:
+def test_only_0_and_1_are_shown_as_0_and_100_percent(share: float, text: str) -> None:
     assert charts.percent(share) == text
 
 
-def test_windows_that_overlap_become_stretches_that_touch() -> None:
+def test_overlapping_windows_become_bands_that_touch() -> None:
     windows = [answer(0, 4, angry=1.0), answer(1, 5, sad=1.0), silence(2, 6)]
     drawn = [row for row in rows(charts.timeline(windows, EMOTIONS)) if row["high"] > row["low"]]
     assert [(row["emotion"], row["start"], row["end"]) for row in drawn] == [
@@ -63,7 +63,7 @@ def test_windows_that_overlap_become_stretches_that_touch() -> None:
     ]
 
 
-def test_a_stack_is_as_high_as_the_probabilities_are() -> None:
+def test_the_heights_of_a_stack_are_the_probabilities() -> None:
     windows = [answer(0, 4, angry=0.5, sad=0.25), answer(1, 5, angry=0.5, sad=0.25)]
     first = [row for row in rows(charts.timeline(windows, EMOTIONS)) if row["start"] == 0]
     assert [row["emotion"] for row in first] == list(EMOTIONS)
@@ -75,35 +75,35 @@ def test_a_stack_is_as_high_as_the_probabilities_are() -> None:
     assert {row["time"] for row in first} == {"0:00.0 to 0:02.5"}
 
 
-def test_a_long_timeline_shows_means_of_neighbours() -> None:
-    n = 4 * charts.MOST_BANDS
+def test_a_long_timeline_averages_neighbours() -> None:
+    n = 4 * charts.MAX_BANDS
     windows = [answer(i, i + 4, angry=1.0 if i % 4 == 0 else 0.0) for i in range(n)]
     drawn = rows(charts.timeline(windows, EMOTIONS))
     angry = [row for row in drawn if row["emotion"] == "angry"]
-    assert len(angry) == charts.MOST_BANDS
+    assert len(angry) == charts.MAX_BANDS
     assert {round(row["high"] - row["low"], 6) for row in angry} == {0.25}
     assert (angry[0]["start"], angry[-1]["end"]) == (0.0, n + 3.0)
 
 
-def test_what_is_not_sure_has_a_strip_over_its_colours() -> None:
+def test_not_sure_is_marked_by_a_strip_over_the_colours() -> None:
     unsure = Prediction(dict.fromkeys(EMOTIONS, 1 / 8), 0, 4, abstained="not_sure")
     drawn = rows(charts.timeline([unsure, answer(4, 8, angry=1.0)], EMOTIONS))
     assert [(row["emotion"], row["start"], row["high"]) for row in drawn if row["emotion"] == "not_sure"] == [
         ("not_sure", 0.0, 1.0)
     ]
-    assert drawn[len(EMOTIONS)]["emotion"] == "not_sure"  # after the colours, so over them
+    assert drawn[len(EMOTIONS)]["emotion"] == "not_sure"  # after the colours, so drawn over them
     assert "not sure" in charts.legend([unsure], EMOTIONS)
 
 
-def test_stretches_without_an_answer_do_not_count_in_the_means() -> None:
-    n = 2 * charts.MOST_BANDS
+def test_windows_without_probabilities_do_not_count_in_the_means() -> None:
+    n = 2 * charts.MAX_BANDS
     windows = [answer(i, i + 4, sad=1.0) if i % 2 else silence(i, i + 4) for i in range(n)]
     drawn = rows(charts.timeline(windows, EMOTIONS))
     assert {row["high"] - row["low"] for row in drawn if row["emotion"] == "sad"} == {1.0}
     assert "no_speech" not in {row["emotion"] for row in drawn}
 
 
-def test_the_legend_names_what_can_be_seen() -> None:
+def test_the_legend_names_the_colours_that_are_drawn() -> None:
     windows = [answer(0, 4, angry=1.0), silence(4, 8)]
     html = charts.legend(windows, EMOTIONS)
     assert html.count("<i ") == len(EMOTIONS) + 1
@@ -112,12 +112,12 @@ def test_the_legend_names_what_can_be_seen() -> None:
     assert "<b>" not in charts.legend(windows[:1], ["<b>odd"])
 
 
-def test_the_sentence_says_how_long_each_answer_holds() -> None:
+def test_the_sentence_says_how_long_each_answer_lasts() -> None:
     windows = [answer(0, 4, angry=1.0), answer(1, 5, angry=1.0), answer(2, 6, sad=1.0), silence(3, 7)]
     assert charts.in_words(windows) == "Timeline: angry for 3.5 s, no speech for 2.5 s, sad for 1.0 s."
 
 
-def test_the_waveform_has_the_envelope_in_the_middle_of_each_moment() -> None:
+def test_the_waveform_centres_the_envelope_in_its_columns() -> None:
     chart = charts.waveform(np.array([[-0.5, 0.25], [0.0, 0.0]], np.float32), 2.0)
     assert rows(chart) == [{"start": 0.5, "low": -0.5, "high": 0.25}, {"start": 1.5, "low": 0.0, "high": 0.0}]
     assert chart.to_dict()["encoding"]["y"]["scale"]["domain"] == [-0.5, 0.5]
@@ -139,8 +139,8 @@ def test_silence_is_dark() -> None:
     assert np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).max() <= 4
 
 
-def test_every_chart_has_its_time_axis_below_the_others() -> None:
-    """One left margin and one domain: what stands above each other happened together."""
+def test_the_time_axes_of_all_charts_line_up() -> None:
+    """The same left margin and domain: the same moment is at the same place."""
     windows = [answer(0, 4, angry=1.0), answer(1, 5, sad=1.0)]
     drawn = [
         charts.waveform(np.zeros((3, 2), np.float32), 5.0),

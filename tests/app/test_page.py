@@ -1,4 +1,4 @@
-"""Each state of the page and each of its errors, without a browser; two visits at once; what is kept."""
+"""Every state and error of the page, without a browser; two visits at once; what is kept."""
 
 import dataclasses
 import hashlib
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import about
+import downloads
 import numpy as np
 import pytest
 import session
 import shared
 import sounds
 import standin
-import takeaway
 from streamlit.testing.v1 import AppTest
 
 from speech_emotion import Classifier, load
@@ -28,7 +28,7 @@ File = tuple[str, bytes, str]
 
 
 def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **metadata: Any) -> Classifier:
-    """The page hears with a stand-in, its metadata changed as named."""
+    """Make the page use a stand-in model with the given metadata."""
     path = tmp_path / "stand-in.onnx"
     path.write_bytes(standin.model_bytes(**{"enrolment": standin.ENROLMENT} | metadata))
     classifier = load(path)
@@ -37,17 +37,17 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **metadata: Any) -> Cla
 
 
 @pytest.fixture
-def hears(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Classifier:
+def standin_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Classifier:
     return use(monkeypatch, tmp_path)
 
 
 def visit() -> AppTest:
-    """A visit of somebody who has read the notice."""
+    """A page whose notice is read."""
     page = AppTest.from_file(PAGE, default_timeout=60).run()
     return page.button[0].click().run()
 
 
-def give(page: AppTest, *files: File) -> AppTest:
+def upload(page: AppTest, *files: File) -> AppTest:
     page.file_uploader(key="files").set_value(list(files))
     return page.run()
 
@@ -66,12 +66,12 @@ def table(page: AppTest) -> list[dict[str, Any]]:
 
 
 def profile_file(page: AppTest) -> str:
-    """The key of the uploader of profiles, which is another one after each forgetting."""
+    """The key of the uploader of profiles, which changes when a profile is forgotten."""
     return f"profile-file-{page.session_state['session'].enrolments}"
 
 
 def shown(markdown: str) -> str:
-    """What is read of text in which every mark is escaped."""
+    """Markdown in which every mark is escaped, as it is displayed."""
     return markdown.replace("\\", "")
 
 
@@ -80,7 +80,7 @@ def texts(page: AppTest) -> str:
     return "\n".join(str(element.value) for kind in kinds for element in getattr(page, kind))
 
 
-def test_the_notice_comes_first_and_once(hears: Classifier) -> None:
+def test_the_notice_comes_first_and_once(standin_model: Classifier) -> None:
     page = AppTest.from_file(PAGE, default_timeout=60).run()
     assert not page.exception
     assert len(page.tabs) == 0
@@ -96,22 +96,24 @@ def test_the_notice_comes_first_and_once(hears: Classifier) -> None:
     assert "Before you start" not in [heading.value for heading in page.subheader]
 
 
-def test_without_a_sound_it_says_what_to_do(hears: Classifier) -> None:
+def test_without_a_sound_the_page_says_what_to_do(standin_model: Classifier) -> None:
     page = visit()
     assert "Upload a sound" in page.info[0].value
     assert not page.exception
 
 
-def test_a_sound_gets_the_answer_of_the_classifier(hears: Classifier) -> None:
-    page = give(visit(), wav("voice.wav", VOICE))
-    answer = hears.predict(VOICE)
+def test_a_sound_gets_the_answer_of_the_classifier(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("voice.wav", VOICE))
+    answer = standin_model.predict(VOICE)
     assert answer.label
     assert f"<div class='se-answer'>{answer.label}</div>" in html(page)
     assert f"{100 * (answer.confidence or 0):.0f} % confident" in html(page)
     assert "<h2 class='se-name'>voice.wav</h2>" in html(page)
     assert len(page.get("vega_lite_chart")) == 4  # bars, waveform, spectrogram, timeline
     segments = page.dataframe[0].value
-    assert list(segments["answer"]) == [f"{ICONS[w.label or '']} {w.label}" for w in hears.timeline(VOICE)]
+    assert list(segments["answer"]) == [
+        f"{ICONS[w.label or '']} {w.label}" for w in standin_model.timeline(VOICE)
+    ]
     assert [button.label for button in page.get("download_button")] == [
         "Answers, CSV",
         "Answers, JSON",
@@ -121,14 +123,14 @@ def test_a_sound_gets_the_answer_of_the_classifier(hears: Classifier) -> None:
     assert not page.exception
 
 
-def test_many_sounds_are_a_table_and_a_bad_one_stops_nobody(hears: Classifier) -> None:
+def test_many_sounds_are_a_table_even_if_one_is_unreadable(standin_model: Classifier) -> None:
     files = [
         wav("a.wav", VOICE),
         wav("b.wav", b"hello, no sound"),
         wav("c.wav", SILENCE),
         wav("d.wav", OTHER),
     ]
-    page = give(visit(), *files)
+    page = upload(visit(), *files)
     rows = table(page)
     assert [row["sound"] for row in rows] == ["a.wav", "b.wav", "c.wav", "d.wav"]
     assert rows[1]["answer"] == "❌ not readable"
@@ -138,14 +140,14 @@ def test_many_sounds_are_a_table_and_a_bad_one_stops_nobody(hears: Classifier) -
     assert rows[2]["answer"] == "🔇 no speech"
     assert rows[2]["remarks"] == "quiet"
     for row, data in ((rows[0], VOICE), (rows[3], OTHER)):
-        answer = hears.predict(data)
+        answer = standin_model.predict(data)
         assert row["answer"].endswith(f" {answer.label}")
         assert row["confidence"] == pytest.approx(100 * (answer.confidence or 0))
     assert not page.exception
 
 
-def test_a_bad_sound_alone_says_what_it_is(hears: Classifier) -> None:
-    page = give(visit(), wav("notes.wav", b"hello, no sound"))
+def test_an_unreadable_sound_alone_is_explained(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("notes.wav", b"hello, no sound"))
     assert "not a sound that can be read: it looks like text" in shown(page.error[0].value)
     assert "Export it again, as WAV, MP3 or M4A." in shown(page.error[0].value)
     assert "curl" not in texts(page)
@@ -157,42 +159,42 @@ def test_no_speech_too_short_and_not_sure_are_answers(
 ) -> None:
     use(monkeypatch, tmp_path, thresholds={"not_sure": 0.99, "set": 0.9})
     page = visit()
-    assert "Nobody was heard to speak" in html(give(page, wav("silence.wav", SILENCE)))
+    assert "No speech was found" in html(upload(page, wav("silence.wav", SILENCE)))
     assert [warning.value for warning in page.warning] == [
-        "**Almost silent:** is the right microphone chosen, and is it switched on?"
+        "**Almost silent:** is the right microphone selected and switched on?"
     ]
-    short = html(give(page, wav("short.wav", sounds.wav(sounds.voice(0.3)))))
+    short = html(upload(page, wav("short.wav", sounds.wav(sounds.voice(0.3)))))
     assert "too short" in short
     assert "It needs 0.5 s or more" in short
-    unsure = html(give(page, wav("voice.wav", VOICE)))
+    unsure = html(upload(page, wav("voice.wav", VOICE)))
     assert "<div class='se-answer'>not sure</div>" in unsure
     assert "maybe " in unsure
     assert not page.exception
 
 
-def test_warnings_say_what_to_do(hears: Classifier) -> None:
+def test_warnings_say_what_to_do(standin_model: Classifier) -> None:
     clipped = sounds.wav(np.clip(sounds.voice(3.0) * 20, -1, 1))
-    page = give(visit(), wav("loud.wav", clipped))
+    page = upload(visit(), wav("loud.wav", clipped))
     assert any("less gain" in warning.value for warning in page.warning)
 
 
-def test_names_and_contents_are_text_and_nothing_else(hears: Classifier) -> None:
-    page = give(visit(), wav("<img src=x>.wav", VOICE))
+def test_names_and_contents_are_displayed_as_text_only(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("<img src=x>.wav", VOICE))
     assert "<img" not in html(page)
-    page = give(visit(), wav("notes.wav", b"![](http://elsewhere.example/seen.png) is what it begins with"))
+    page = upload(visit(), wav("notes.wav", b"![](http://elsewhere.example/seen.png) is what it begins with"))
     assert "![](" not in texts(page)
     assert "![](" in shown(texts(page))
     assert not page.exception
 
 
-def test_one_sound_under_two_names_is_heard_once_and_has_two_rows(hears: Classifier) -> None:
-    page = give(visit(), wav("a.wav", VOICE), wav("b.wav", VOICE))
+def test_one_sound_under_two_names_is_analysed_once_and_has_two_rows(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("a.wav", VOICE), wav("b.wav", VOICE))
     state: session.Session = page.session_state["session"]
-    assert len(state.hearings) == 1
+    assert len(state.analyses) == 1
     assert [row["sound"] for row in table(page)] == ["a.wav", "b.wav"]
 
 
-def test_the_samples_are_one_click_away_and_can_be_forgotten(hears: Classifier) -> None:
+def test_the_samples_are_one_click_away_and_can_be_forgotten(standin_model: Classifier) -> None:
     page = visit()
     for key in session.SAMPLES:
         page.button(key=key).click().run()
@@ -201,11 +203,11 @@ def test_the_samples_are_one_click_away_and_can_be_forgotten(hears: Classifier) 
     next(button for button in page.button if button.label.startswith("Forget recordings")).click().run()
     assert "Upload a sound" in page.info[0].value
     state: session.Session = page.session_state["session"]
-    assert (state.kept, state.hearings, state.played) == ({}, {}, ("", 0, b""))
+    assert (state.kept, state.analyses, state.played) == ({}, {}, ("", 0, b""))
     assert not page.exception
 
 
-def test_a_recording_is_kept_when_another_one_is_made(hears: Classifier) -> None:
+def test_a_recording_is_kept_when_another_one_is_made(standin_model: Classifier) -> None:
     page = visit()
     page.audio_input(key="recording-0").set_value(wav("recording.wav", VOICE)).run()
     page.audio_input(key="recording-0").set_value(wav("recording.wav", OTHER)).run()
@@ -214,7 +216,7 @@ def test_a_recording_is_kept_when_another_one_is_made(hears: Classifier) -> None
     assert not page.exception
 
 
-def test_what_is_cleared_in_the_recorder_is_gone_here(hears: Classifier) -> None:
+def test_clearing_the_recorder_removes_the_recording(standin_model: Classifier) -> None:
     page = visit()
     page.audio_input(key="recording-0").set_value(wav("recording.wav", VOICE)).run()
     page.audio_input(key="recording-0").set_value(wav("recording.wav", OTHER)).run()
@@ -226,47 +228,47 @@ def test_what_is_cleared_in_the_recorder_is_gone_here(hears: Classifier) -> None
 
 
 class Upload(io.BytesIO):
-    """As the uploader hands it over."""
+    """A file as the uploader returns it."""
 
     def __init__(self, file_id: str, data: bytes = VOICE) -> None:
         super().__init__(data)
         self.file_id = self.name = file_id
 
 
-def test_quotes_in_a_name_come_back_from_how_browsers_send_them() -> None:
+def test_quotes_in_a_name_are_decoded() -> None:
     state = session.Session()
     upload = Upload("a")
     upload.name = "say %22no%22.wav"
-    state.take([upload])
+    state.set_uploads([upload])
     assert [sound.name for sound in state.sounds] == ['say "no".wav']
 
 
 def test_the_chosen_sound_stays_chosen_when_another_goes_and_a_new_one_is_shown() -> None:
     state = session.Session()
     a, b, c = (Upload(name) for name in "abc")
-    state.take([a, b, c])
+    state.set_uploads([a, b, c])
     assert (state.chosen, state.n_shown) == ("a", 1)
     state.choose("b")
-    state.take([b, c])
+    state.set_uploads([b, c])
     assert (state.chosen, state.n_shown) == ("b", 1)
-    state.take([b, c, a])
+    state.set_uploads([b, c, a])
     assert (state.chosen, state.n_shown) == ("a", 2)
     state.record(Upload("recorded"))
     assert [sound.name for sound in state.sounds] == ["b", "c", "a", "recording 1.wav"]
     assert (state.chosen, state.n_shown) == ("recorded", 3)
 
 
-def test_of_new_sounds_the_first_that_can_be_heard_is_shown(hears: Classifier) -> None:
+def test_of_new_sounds_the_first_with_an_answer_is_shown(standin_model: Classifier) -> None:
     page = visit()
     page.button(key="demo-low.flac").click().run()
-    page = give(page, wav("notes.wav", b"hello"), wav("voice.wav", VOICE))
+    page = upload(page, wav("notes.wav", b"hello"), wav("voice.wav", VOICE))
     assert "<h2 class='se-name'>voice.wav</h2>" in html(page)
-    page = give(page, wav("notes.wav", b"hello"))
-    assert "<h2 class='se-name'>notes.wav</h2>" in html(page)  # who gave one that cannot be heard is told so
+    page = upload(page, wav("notes.wav", b"hello"))
+    assert "<h2 class='se-name'>notes.wav</h2>" in html(page)  # a single unreadable sound is shown too
 
 
-def test_a_new_sound_is_shown_whatever_was_ticked(hears: Classifier) -> None:
-    page = give(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
+def test_a_new_sound_is_shown_whatever_was_ticked(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
     assert "<h2 class='se-name'>a.wav</h2>" in html(page)
     page.button(key="demo-low.flac").click().run()
     assert "<h2 class='se-name'>demo-low.flac</h2>" in html(page)
@@ -279,79 +281,79 @@ def test_a_seek_is_over_when_another_sound_is_chosen() -> None:
     state.choose("a")
     state.play_from("a", 7.0)
     state.play_from("a", 7.0)
-    assert state.seek == ("a", 7.0, 2)  # asked for again, it plays again
+    assert state.seek == ("a", 7.0, 2)  # a second request plays again
     state.choose("b")
     assert state.seek is None
     state.show(session.Sound.of("c", VOICE, "c"))
-    state.play_from("b", 3.0)  # who listens is not interrupted by what is heard later
+    state.play_from("b", 3.0)  # a sound analysed later does not interrupt the player
     assert (state.chosen, state.newest, state.seek) == ("b", (), ("b", 3.0, 1))
 
 
-def test_a_seek_is_over_when_its_sound_goes(hears: Classifier) -> None:
-    page = give(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
+def test_a_seek_is_over_when_its_sound_goes(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
     state: session.Session = page.session_state["session"]
     state.play_from(state.chosen or "", 4.0)
     page.run()
     assert page.get("audio")[0].proto.autoplay
-    page = give(page, wav("b.wav", OTHER))
+    page = upload(page, wav("b.wav", OTHER))
     (player,) = page.get("audio")
     assert (player.proto.autoplay, player.proto.start_time) == (False, 0)
 
 
-def test_lines_to_copy_fit_the_sound(hears: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snippets_fit_the_sound(standin_model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     page = visit()
     page.button(key="demo-low.flac").click().run()
     assert repr(session.sample_path("demo-low.flac")) in page.code[0].value
-    page = give(visit(), wav("voice.wav", VOICE))
+    page = upload(visit(), wav("voice.wav", VOICE))
     assert page.code[1].value.splitlines()[1].endswith("/api/timeline")
-    limits = dataclasses.replace(takeaway.REST_LIMITS, max_body_bytes=len(VOICE) - 1)
-    monkeypatch.setattr(takeaway, "REST_LIMITS", limits)
+    limits = dataclasses.replace(downloads.REST_LIMITS, max_body_bytes=len(VOICE) - 1)
+    monkeypatch.setattr(downloads, "REST_LIMITS", limits)
     page.run()
     assert len(page.code) == 1
     assert "25 MB and 600 s" in texts(page)
 
 
-def test_cancel_stops_and_go_on_goes_on(hears: Classifier) -> None:
-    page = give(visit(), wav("voice.wav", VOICE), wav("other.wav", OTHER), wav("silence.wav", SILENCE))
+def test_cancel_and_resume(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("voice.wav", VOICE), wav("other.wav", OTHER), wav("silence.wav", SILENCE))
     state: session.Session = page.session_state["session"]
 
     def cancel(*sounds: bytes) -> None:
         given = [hashlib.sha256(data).hexdigest() for data in sounds]
         for sha256 in given:
-            del state.hearings[sha256, ""]
+            del state.analyses[sha256, ""]
         state.cancel(given)
         page.run()
 
     cancel(VOICE)
     assert "Cancelled: voice.wav" in texts(page)
     cancel(OTHER)
-    assert "Cancelled: 2 sounds, of 3" in texts(page)
-    assert "Nobody was heard" in html(page)
+    assert "Cancelled: 2 of 3 sounds" in texts(page)
+    assert "No speech was found" in html(page)
     assert len(page.dataframe) == 0
-    next(button for button in page.button if button.label == "Go on").click().run()
+    next(button for button in page.button if button.label == "Resume").click().run()
     assert [row["sound"] for row in table(page)] == ["voice.wav", "other.wav", "silence.wav"]
     assert "Cancelled" not in texts(page)
     assert not page.exception
 
 
-def test_a_rerun_goes_on_where_the_last_one_was(hears: Classifier) -> None:
+def test_a_rerun_continues_where_the_last_one_stopped(standin_model: Classifier) -> None:
     state = session.Session()
     sound = session.Sound.of("voice.wav", VOICE, "1")
     state.keep(sound)
-    analysis = state.work_on((sound.sha256, ""), sound, None)
-    assert state.work_on((sound.sha256, ""), sound, None) is analysis
+    analyser = state.analyser((sound.sha256, ""), sound, None)
+    assert state.analyser((sound.sha256, ""), sound, None) is analyser
     state.cancel([sound.sha256])
-    assert state.work_on((sound.sha256, ""), sound, None) is not analysis
-    state.forget_kept()  # what was under way holds no sound that is gone
-    assert state.under_way == {}
+    assert state.analyser((sound.sha256, ""), sound, None) is not analyser
+    state.forget_kept()  # and holds no removed sound
+    assert state.in_progress == {}
 
 
-def test_a_sound_that_is_given_again_is_not_cancelled_any_more(hears: Classifier) -> None:
+def test_adding_a_cancelled_sound_again_resumes_it(standin_model: Classifier) -> None:
     page = visit()
     state: session.Session = page.session_state["session"]
     low = session.sample("demo-low.flac")
     state.cancel([low.sha256, hashlib.sha256(VOICE).hexdigest()])
-    page = give(page, wav("voice.wav", VOICE))
+    page = upload(page, wav("voice.wav", VOICE))
     assert "class='se-answer'" in html(page)
     state.cancel([low.sha256])
     page.button(key="demo-low.flac").click().run()
@@ -360,7 +362,7 @@ def test_a_sound_that_is_given_again_is_not_cancelled_any_more(hears: Classifier
 
 
 def test_forgetting_a_profile_leaves_recordings_and_forgetting_recordings_leaves_enrolments(
-    hears: Classifier,
+    standin_model: Classifier,
 ) -> None:
     page = visit()
     page.audio_input(key="recording-0").set_value(wav("recording.wav", VOICE))
@@ -375,14 +377,14 @@ def test_forgetting_a_profile_leaves_recordings_and_forgetting_recordings_leaves
     assert "class='se-answer'" in html(page)
 
 
-def test_a_profile_is_made_used_switched_off_taken_along_and_forgotten(hears: Classifier) -> None:
-    page = give(visit(), wav("voice.wav", VOICE))
-    plain = hears.predict(VOICE)
+def test_a_profile_is_made_used_switched_off_saved_and_forgotten(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("voice.wav", VOICE))
+    plain = standin_model.predict(VOICE)
     page.audio_input(key="enrolment-0").set_value(wav("me.wav", sounds.wav(sounds.voice(14.0, f0=180)))).run()
     next(button for button in page.button if button.label == "Make my profile").click().run()
     state: session.Session = page.session_state["session"]
     assert state.profile is not None
-    tuned = hears.predict(VOICE, profile=state.profile)
+    tuned = standin_model.predict(VOICE, profile=state.profile)
     assert tuned.probabilities != plain.probabilities
     assert f"{100 * (tuned.confidence or 0):.0f} % confident" in html(page)
     assert "Without your profile" in texts(page)
@@ -392,9 +394,9 @@ def test_a_profile_is_made_used_switched_off_taken_along_and_forgotten(hears: Cl
         {
             "sound": "voice.wav",
             "without": f"{ICONS[plain.label or '']} {plain.label}",
-            "sure": pytest.approx(100 * (plain.confidence or 0)),
+            "confidence": pytest.approx(100 * (plain.confidence or 0)),
             "with your profile": f"{ICONS[tuned.label or '']} {tuned.label}",
-            "sure ": pytest.approx(100 * (tuned.confidence or 0)),
+            "confidence ": pytest.approx(100 * (tuned.confidence or 0)),
         }
     ]
     saved = json.dumps(state.profile.to_dict()).encode()
@@ -417,10 +419,10 @@ def test_a_profile_is_made_used_switched_off_taken_along_and_forgotten(hears: Cl
         (None, "another model"),
     ],
 )
-def test_a_profile_that_is_none_says_so(hears: Classifier, data: bytes | None, message: str) -> None:
+def test_an_invalid_profile_is_refused(standin_model: Classifier, data: bytes | None, message: str) -> None:
     if data is None:
         voice = sounds.voice(14.0)
-        document = hears.enrol(voice, sample_rate=16_000).to_dict() | {"model_sha256": "0" * 64}
+        document = standin_model.enrol(voice, sample_rate=16_000).to_dict() | {"model_sha256": "0" * 64}
         data = json.dumps(document).encode()
     page = visit()
     page.file_uploader(key=profile_file(page)).set_value([("me.json", data, "application/json")]).run()
@@ -431,7 +433,7 @@ def test_a_profile_that_is_none_says_so(hears: Classifier, data: bytes | None, m
     assert not page.exception
 
 
-def test_too_little_speech_for_a_profile_says_how_much(hears: Classifier) -> None:
+def test_too_little_speech_for_a_profile_says_how_much(standin_model: Classifier) -> None:
     page = visit()
     page.audio_input(key="enrolment-0").set_value(wav("me.wav", OTHER)).run()
     next(button for button in page.button if button.label == "Make my profile").click().run()
@@ -439,7 +441,7 @@ def test_too_little_speech_for_a_profile_says_how_much(hears: Classifier) -> Non
     assert not page.exception
 
 
-def test_a_recording_that_is_none_is_named_and_the_others_make_the_profile(hears: Classifier) -> None:
+def test_an_unreadable_recording_is_named_and_the_others_make_the_profile(standin_model: Classifier) -> None:
     page = visit()
     good = wav("me.wav", sounds.wav(sounds.voice(14.0)))
     page.file_uploader(key="enrolment-files-0").set_value([wav("notes.wav", b"hello"), good]).run()
@@ -457,7 +459,7 @@ def test_a_recording_that_is_none_is_named_and_the_others_make_the_profile(hears
 def test_a_model_without_enrolment_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     use(monkeypatch, tmp_path, enrolment=None)
     page = visit()
-    assert any("takes no profiles" in info.value for info in page.info)
+    assert any("does not support profiles" in info.value for info in page.info)
 
 
 def test_the_score_stands_beside_the_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -471,53 +473,55 @@ def test_the_score_stands_beside_the_name(monkeypatch: pytest.MonkeyPatch, tmp_p
     use(monkeypatch, tmp_path, metrics=metrics)
     page = visit()
     expected = (
-        "finds the acted emotion 70 times in 100 (95 % interval 66 to 75) in voices of 24 actors, trained without "
-        "those it is tested on"
+        "finds the acted emotion 70 times in 100 (95 % interval 66 to 75), tested on 24 actors, each left out of "
+        "training"
     )
     assert page.caption[0].value == f"Model **stand-in**: {expected}; guessing finds 12.5. {about.ELSEWHERE}."
     recalls = {row["emotion"]: row["found, %"] for row in table(page)}
     assert recalls == {"😢 sad": 53.6, "😠 angry": 81.9}
 
 
-def test_two_visits_do_not_mix(hears: Classifier) -> None:
+def test_two_visits_do_not_mix(standin_model: Classifier) -> None:
     one, other = visit(), visit()
-    give(one, wav("voice.wav", VOICE))
-    give(other, wav("voice.wav", OTHER))  # the same name, another sound
+    upload(one, wav("voice.wav", VOICE))
+    upload(other, wav("voice.wav", OTHER))  # the same name, another sound
     for page, data in ((one, VOICE), (other, OTHER)):
         page.run()
-        answer = hears.predict(data)
+        answer = standin_model.predict(data)
         assert f"<div class='se-answer'>{answer.label}</div>" in html(page)
         assert f"{100 * (answer.confidence or 0):.0f} % confident" in html(page)
-        assert len(page.session_state["session"].hearings) == 1
+        assert len(page.session_state["session"].analyses) == 1
     assert one.session_state["session"] is not other.session_state["session"]
 
 
-def test_what_is_kept_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "MOST_HEARINGS", 2)
-    monkeypatch.setattr(session, "MOST_KEPT", 2)
+def test_what_is_kept_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MAX_ANALYSES", 2)
+    monkeypatch.setattr(session, "MAX_KEPT", 2)
     state = session.Session()
     for number in range(6):
         sound = session.Sound.of(f"{number}.wav", VOICE + bytes([number]), str(number))
         state.keep(sound)
-        state.hearings[sound.sha256, ""] = session.Hearing(sound.name, sound.sha256)
+        state.analyses[sound.sha256, ""] = session.Analysis(sound.name, sound.sha256)
     assert [sound.name for sound in state.kept.values()] == ["4.wav", "5.wav"]
-    state.forget_old()  # what is there stays, whatever its number, and of the rest the newest
-    assert [hearing.name for hearing in state.hearings.values()] == ["2.wav", "3.wav", "4.wav", "5.wav"]
+    state.forget_old()  # those of present sounds stay, and of the others the newest
+    assert [analysis.name for analysis in state.analyses.values()] == ["2.wav", "3.wav", "4.wav", "5.wav"]
 
 
-def test_an_upload_is_looked_at_once_and_gone_when_it_is_taken_away(hears: Classifier) -> None:
-    page = give(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
+def test_an_upload_is_read_once_and_gone_when_it_is_removed(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
     state: session.Session = page.session_state["session"]
     before = list(state.uploaded.values())
     page.run()
     assert list(state.uploaded.values()) == before
-    give(page)
+    upload(page)
     assert (state.uploaded, state.played) == ({}, ("", 0, b""))
     assert "Upload a sound" in page.info[0].value
 
 
-def test_profiles_are_told_apart_by_what_is_in_them(hears: Classifier) -> None:
-    one, other = (hears.enrol(sounds.voice(14.0, f0=pitch), sample_rate=16_000) for pitch in (110, 220))
+def test_profiles_are_identified_by_their_content(standin_model: Classifier) -> None:
+    one, other = (
+        standin_model.enrol(sounds.voice(14.0, f0=pitch), sample_rate=16_000) for pitch in (110, 220)
+    )
     keys = {session.profile_key(profile) for profile in (one, other, None)}
     assert len(keys) == 3
     assert session.profile_key(session.SpeakerProfile.from_dict(one.to_dict())) in keys

@@ -1,4 +1,4 @@
-"""The live panel, a way to take it off the page, and what it hands over when listening ends."""
+"""The live panel, a switch to remove it, and the session that it hands over."""
 
 import json
 
@@ -27,6 +27,7 @@ if st.checkbox("Show the panel", value=True):
             labels_text={"not_sure": "not sure", "no_speech": "no speech", "too_short": "too short"},
             profile=profile,
         )
+    st.text(f"Profile: {'yes' if profile else 'no'}")  # written after the panel was updated
     if session:
         names = ("seconds", "sample_rate", "hop_seconds", "profile_seconds", "problem")
         facts = {name: getattr(session, name) for name in names}

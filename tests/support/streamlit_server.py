@@ -1,4 +1,4 @@
-"""The app as people start it: `streamlit run` on a free port of this computer, and the Chromium that opens it."""
+"""The app as users start it: `streamlit run` on a free port of this computer, and the path of Chromium."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass
 class App:
-    """A page that is being served, and the process that does it."""
+    """The address of a served page, and the process that serves it."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -25,7 +25,7 @@ class App:
 
 @contextmanager
 def running(script: str, folder: Path) -> Iterator[App]:
-    """`streamlit run` of `script`, a path below ROOT; its log is kept in `folder`."""
+    """Run `streamlit run` on `script`, a path below ROOT; the log is written to `folder`."""
     log = folder / "log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -48,7 +48,7 @@ def running(script: str, folder: Path) -> Iterator[App]:
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180  # far more than under load; a process that ends is noticed at once
     while True:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
@@ -60,5 +60,5 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def chromium() -> str | None:
-    """Where the system's Chromium is."""
+    """Path of the system's Chromium."""
     return shutil.which("chromium") or shutil.which("chromium-browser")

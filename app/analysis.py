@@ -1,10 +1,10 @@
-"""One sound of the page. In: a Sound. Out: its Hearing, worked out in slices, so that a page can show how far it is.
+"""The analysis of one sound. In: a Sound. Out: its Analysis, computed in slices so that the page can show progress.
 
-A slice is a moment of work: between two of them the page draws its progress, and whoever presses Cancel
-is heard. Memory stays flat however long the sound is: of the samples only an outline is kept.
+Between two slices the page draws its progress and reacts to Cancel. Memory does not grow with the length of the
+sound: of its samples only an outline is kept.
 
-The page runs in threads: a new run starts while the one before it still works at its slice. So a sound is bytes, which
-everybody reads with a place of his own, and a slice is worked at by one thread only.
+Streamlit starts a new run of the page in another thread while the previous run still computes its slice. Therefore a
+sound is immutable bytes, which each reader opens by itself, and a lock lets one thread at a time compute a slice.
 """
 
 import hashlib
@@ -24,14 +24,17 @@ from speech_emotion import Classifier, Prediction, SpeakerProfile, SpeechEmotion
 FloatArray = npt.NDArray[np.float32]
 
 RATE: Final = 16_000
-SLICE_SECONDS: Final = 0.25  # of work
+SLICE_SECONDS: Final = 0.25  # of computing
 COLUMN_SAMPLES: Final = RATE // 100
-MOST_COLUMNS: Final = 1200  # of a picture; where there are more, neighbours are merged
+MAX_COLUMNS: Final = 1200  # of a picture; beyond that, neighbours are merged
 
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """What somebody gave, as it came. `id`: of this gift; `sha256`: of its content."""
+    """An uploaded, recorded or sample sound, as encoded bytes.
+
+    id: unique per upload or recording; sha256: of the content.
+    """
 
     id: str
     name: str
@@ -40,14 +43,15 @@ class Sound:
 
     @classmethod
     def of(cls, name: str, data: bytes, sound_id: str) -> Self:
+        """A Sound whose sha256 is computed from `data`."""
         return cls(sound_id, name, data, hashlib.sha256(data).hexdigest())
 
 
 @dataclass(frozen=True, eq=False)
-class Hearing:
-    """What came of one sound: an answer with its windows and its outline, or the error in their place.
+class Analysis:
+    """The result for one sound: an answer with its windows and outline, or an error instead.
 
-    envelope (n, 2): least and greatest sample of each moment; log_mel (n_mels, n): what the model saw.
+    envelope (n, 2): minimum and maximum sample of each column of time; log_mel (n_mels, n): the model's input.
     """
 
     name: str
@@ -59,23 +63,23 @@ class Hearing:
     log_mel: npt.NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), np.float16))
     error: SpeechEmotionError | None = None
 
-    def named(self, name: str) -> "Hearing":
-        """The same, of a sound with the same content and another name."""
+    def named(self, name: str) -> "Analysis":
+        """The same analysis for a sound with the same content and another name."""
         return replace(self, name=name)
 
 
-class Analysis:
-    """A hearing under way: call `step` until `hearing` is there."""
+class Analyser:
+    """Computes one Analysis: call `step` until `result` is set."""
 
     def __init__(self, classifier: Classifier, sound: Sound, profile: SpeakerProfile | None) -> None:
         self.sound = sound
-        self.hearing: Hearing | None = None
+        self.result: Analysis | None = None
         self._classifier = classifier
         self._stream = classifier.stream(sample_rate=RATE, profile=profile)
         self._outline = _Outline(classifier)
         self._windows: list[Prediction] = []
         self._resources = ExitStack()
-        self._working = threading.Lock()
+        self._lock = threading.Lock()
         self._file = io.BytesIO(sound.data)
         try:
             self._audio = self._resources.enter_context(open_audio(self._file))
@@ -84,17 +88,18 @@ class Analysis:
 
     @property
     def share_done(self) -> float:
-        """How far the file has been read, 0 to 1."""
-        return 1.0 if self.hearing else min(self._file.tell() / max(len(self.sound.data), 1), 1.0)
+        """Share of the file that has been read, 0 to 1."""
+        return 1.0 if self.result else min(self._file.tell() / max(len(self.sound.data), 1), 1.0)
 
     @property
     def seconds_done(self) -> float:
+        """Seconds of sound processed so far."""
         return self._outline.n_samples / RATE
 
     def step(self) -> None:
-        """One slice, after the one that another thread works at. Errors of the sound become its hearing."""
-        with self._working:
-            if self.hearing is None:
+        """Compute one slice, once no other thread does. An error of the sound becomes the result."""
+        with self._lock:
+            if self.result is None:
                 self._work(until=time.monotonic() + SLICE_SECONDS)
 
     def _work(self, until: float) -> None:
@@ -115,7 +120,7 @@ class Analysis:
         self._resources.close()
         self._outline.finish()
         windows = tuple(replace(window, warnings=warnings) for window in self._windows)
-        self.hearing = Hearing(
+        self.result = Analysis(
             self.sound.name,
             self.sound.sha256,
             self.seconds_done,
@@ -127,17 +132,17 @@ class Analysis:
 
     def _fail(self, error: SpeechEmotionError) -> None:
         self._resources.close()
-        self.hearing = Hearing(self.sound.name, self.sound.sha256, error=error)
+        self.result = Analysis(self.sound.name, self.sound.sha256, error=error)
 
 
 class _Outline:
-    """What a picture needs of samples that pass by: envelope and log-mel, in at most MOST_COLUMNS columns of time."""
+    """Collects envelope and log-mel from passing samples, in at most MAX_COLUMNS columns of time."""
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._window = classifier.info.window_samples
         self._pending: list[FloatArray] = []
-        self._before = np.zeros(0, np.float32)  # the last window that was looked at
+        self._previous = np.zeros(0, np.float32)  # the window processed last
         self._envelopes, self._log_mels = _Columns(), _Columns()
         self.n_samples = 0
 
@@ -158,19 +163,21 @@ class _Outline:
             held = np.concatenate(self._pending)
             n_whole = len(held) // self._window * self._window
             for start in range(0, n_whole, self._window):
-                self._look(held[start : start + self._window])
+                self._add(held[start : start + self._window])
             self._pending = [held[n_whole:]]
 
     def finish(self) -> None:
         held = np.concatenate([np.zeros(0, np.float32), *self._pending])
         if len(held):
-            self._look(held)
+            self._add(held)
 
-    def _look(self, samples: FloatArray) -> None:
-        """A column a hundredth of a second. An end that is too short for the model is seen with what came before it."""
-        least = self._classifier.info.min_samples
-        seen = samples if len(samples) >= least else np.concatenate([self._before, samples])[-self._window :]
-        if len(seen) < least:
+    def _add(self, samples: FloatArray) -> None:
+        """One column per 10 ms. A last piece too short for the model is preceded by samples that it follows."""
+        minimum = self._classifier.info.min_samples
+        seen = samples
+        if len(seen) < minimum:
+            seen = np.concatenate([self._previous, samples])[-self._window :]
+        if len(seen) < minimum:
             return
         n_columns, n_new = (-(-len(part) // COLUMN_SAMPLES) for part in (seen, samples))
         log_mel = self._classifier.log_mel(seen, sample_rate=RATE)
@@ -179,16 +186,16 @@ class _Outline:
         starts = np.arange(n_new) * COLUMN_SAMPLES
         extremes = [np.maximum.reduceat(side, starts) for side in (-samples, samples)]
         self._envelopes.push(np.stack(extremes, axis=1))
-        self._before = samples
+        self._previous = samples
 
 
 class _Columns:
-    """Rows (n, …), the greatest of each `_each` that passed; merged two by two whenever they would be too many."""
+    """Rows (n, …), each the maximum of `_each` rows pushed; neighbours merge whenever there are too many."""
 
     def __init__(self) -> None:
         self._each = 1
         self._rows: list[FloatArray] = []
-        self._rest: FloatArray | None = None  # of the `_n_rest` rows that fill no column yet
+        self._rest: FloatArray | None = None  # maximum of the `_n_rest` rows that fill no column yet
         self._n_rest = 0
 
     @property
@@ -199,11 +206,9 @@ class _Columns:
     def push(self, rows: FloatArray) -> None:
         for row in rows:
             self._add(row, 1)
-        while len(self._rows) > MOST_COLUMNS:
-            pairs, odd = (
-                np.array(self._rows[: len(self._rows) // 2 * 2]),
-                self._rows[len(self._rows) // 2 * 2 :],
-            )
+        while len(self._rows) > MAX_COLUMNS:
+            n_even = len(self._rows) // 2 * 2
+            pairs, odd = np.array(self._rows[:n_even]), self._rows[n_even:]
             self._rows = list(np.maximum(pairs[::2], pairs[1::2]))
             n_odd = self._each
             self._each *= 2
@@ -219,9 +224,9 @@ class _Columns:
 
 
 def as_wav(data: bytes, start_seconds: float, seconds: float) -> bytes:
-    """What the model hears of a stretch of the sound in `data`, mono at 16 kHz: a WAV that every browser plays.
+    """A stretch of the sound in `data` as the model reads it, mono at 16 kHz: a WAV that every browser plays.
 
-    Only what we wrote ourselves is given to a browser: what somebody uploaded may be a page in disguise.
+    The page serves only files it has written itself: an uploaded file may be a web page in disguise.
     """
     start, end = round(start_seconds * RATE), round((start_seconds + seconds) * RATE)
     pieces, n_samples = [np.zeros(0, np.float32)], 0

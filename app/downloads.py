@@ -1,0 +1,145 @@
+"""Documents to download. In: analyses, the model, seconds of a profile. Out: JSON, CSV, a picture, code.
+
+JSON, CSV and picture name the model and the settings that made them.
+"""
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import altair as alt
+import charts
+from analysis import Analysis
+
+import speech_emotion
+from speech_emotion import Prediction
+from speech_emotion.model_info import ModelInfo
+from speech_emotion.server.http import REST_LIMITS
+from speech_emotion.text import guard, printable
+
+PROGRAM: Final = f"speech-emotion {speech_emotion.__version__}"
+PICTURE_SCALE: Final = 2.0  # pixels per point
+MAX_NAME: Final = 60  # characters
+
+
+def json_document(analyses: Sequence[Analysis], info: ModelInfo, profile_seconds: float | None) -> str:
+    """Every answer and window in `analyses`, with the model and the settings."""
+    sounds = [
+        {
+            "source": analysis.name,
+            "sha256": analysis.sha256,
+            "seconds": round(analysis.seconds, 3),
+            **(analysis.answer.to_dict() if analysis.answer else _error(analysis)),
+            "windows": [window.to_dict() for window in analysis.windows],
+        }
+        for analysis in analyses
+    ]
+    document = {**_origin(info, profile_seconds), "sounds": sounds}
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
+
+
+def csv_table(analyses: Sequence[Analysis], info: ModelInfo, profile_seconds: float | None) -> str:
+    """One row per sound and one per window; the column `part` tells them apart."""
+    origin = _flat(_origin(info, profile_seconds))
+    empty = Prediction({}, 0.0, 0.0, abstained="no_speech").to_row()
+    columns = ["source", "part", *empty, *info.labels, "error", "message", *origin]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in _rows(analyses):
+        cells = (row | origin).items()
+        writer.writerow(
+            {key: guard(printable(cell)) if isinstance(cell, str) else cell for key, cell in cells}
+        )
+    return out.getvalue()
+
+
+def picture(analysis: Analysis, info: ModelInfo, profile_seconds: float | None) -> bytes:
+    """The timeline as a PNG, drawn as on the page."""
+    import vl_convert  # loads a JavaScript engine, which takes a second: only on demand
+
+    title = alt.TitleParams(
+        f"{_short(analysis.name)}: {analysis.answer}",
+        subtitle=f"{PROGRAM}, model {info.name} ({info.sha256[:12]}), windows of "
+        f"{info.window_seconds:g} s, one every {info.hop_seconds:g} s"
+        + (f", profile of {profile_seconds:.0f} s" if profile_seconds else ""),
+        anchor="start",
+    )
+    chart = charts.timeline(analysis.windows, info.labels, height=220)
+    chart = chart.properties(title=title, width=900, padding=16)
+    png: bytes = vl_convert.vegalite_to_png(chart.to_json(), scale=PICTURE_SCALE)
+    return png
+
+
+def python_snippet(name: str, *, with_profile: bool, is_long: bool) -> str:
+    """Python code that reproduces the answer of the page."""
+    lines = ["import speech_emotion as ser", "", "classifier = ser.load()"]
+    voice = ""
+    if with_profile:
+        lines.append('me = ser.SpeakerProfile.load("my-voice.json")')
+        voice = ", profile=me"
+    lines.append(f"print(classifier.predict({name!r}{voice}))")
+    if is_long:
+        lines.append(f"for window in classifier.timeline({name!r}{voice}):")
+        lines.append("    print(window)")
+    return "\n".join(lines)
+
+
+def curl_snippet(name: str, page_url: str, *, is_long: bool) -> str:
+    """Shell commands that get the same answer from the server of the page."""
+    verbs = ["predict", *(["timeline"] if is_long else [])]
+    address = page_url.rstrip("/") + "/api/"
+    return "\n".join(
+        f"curl --data-binary @{shlex.quote(name)} {shlex.quote(address + verb)}" for verb in verbs
+    )
+
+
+def fits_rest(n_bytes: int, seconds: float) -> bool:
+    """Whether the server of the page accepts a sound of this size over HTTP."""
+    return n_bytes <= REST_LIMITS.max_body_bytes and seconds <= REST_LIMITS.audio.max_seconds
+
+
+def _short(name: str) -> str:
+    """`name`, cut in the middle to MAX_NAME characters."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}…{name[1 - MAX_NAME // 2 :]}"
+
+
+def _rows(analyses: Sequence[Analysis]) -> Iterator[dict[str, Any]]:
+    for analysis in analyses:
+        whole = analysis.answer.to_row() if analysis.answer else _error(analysis)
+        yield {"source": analysis.name, "part": "whole", **whole}
+        for window in analysis.windows:
+            yield {"source": analysis.name, "part": "window", **window.to_row()}
+
+
+def _error(analysis: Analysis) -> dict[str, str]:
+    error = analysis.error
+    return {"error": error.code, "message": str(error)} if error else {}
+
+
+def _origin(info: ModelInfo, profile_seconds: float | None) -> dict[str, Any]:
+    """Program, model and settings, as JSON states them."""
+    return {
+        "program": PROGRAM,
+        "model": {"name": info.name, "sha256": info.sha256, "commit": info.commit, "licence": info.licence},
+        "settings": {
+            "window_seconds": info.window_seconds,
+            "hop_seconds": info.hop_seconds,
+            "thresholds": dict(info.thresholds),
+            "profile_seconds": profile_seconds,
+        },
+    }
+
+
+def _flat(origin: dict[str, Any]) -> dict[str, str | float | None]:
+    """The same as cells of a table."""
+    model, settings = origin["model"], origin["settings"]
+    return {
+        "program": origin["program"],
+        "model": model["name"],
+        "model_sha256": model["sha256"],
+        **{key: settings[key] for key in ("window_seconds", "hop_seconds", "profile_seconds")},
+    }
