@@ -1,16 +1,26 @@
-"""What many tests share: the stand-in model and a classifier with it."""
+"""What many tests share: the stand-in model, a classifier with it, and fake models in the place of real ones."""
 
 import signal
 from pathlib import Path
 
+import fakes
 import pytest
 import standin
 
+import speech_emotion
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.model import EmotionModel
 
 # Started in the background, we ignore Ctrl-C, and the processes that tests send it to would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Fake models behind `speech_emotion.load`; the clips they have heard."""
+    clips: list[Path] = []
+    monkeypatch.setattr(speech_emotion, "load", lambda path: fakes.FakeClassifier(Path(path), clips))
+    return clips
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +46,11 @@ def judging(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
 @pytest.fixture(scope="session")
 def classifier(model_path: Path) -> Classifier:
     return load(model_path)
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """With a stand-in that takes profiles."""
+    path = tmp_path_factory.mktemp("model") / "enrols.onnx"
+    path.write_bytes(standin.model_bytes(enrolment=standin.ENROLMENT))
+    return load(path)

@@ -10,14 +10,15 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import speech_emotion
 from speech_emotion import corpora
 from speech_emotion.cli import app
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.result import read_result
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-ids = [page.name for page in PAGES]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ids = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
@@ -33,6 +34,13 @@ def test_commands_exist(page: Path) -> None:
         re.findall(r"^(?:\$ )?speech-emotion ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
     )
     assert called <= get_command(app).commands.keys()  # type: ignore[attr-defined]
+
+
+def test_the_reference_documents_every_public_name() -> None:
+    reference = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^::: speech_emotion\.(\w+)$", reference, re.MULTILINE))
+    elsewhere = {"errors", "SpeechEmotionError", "__version__"}
+    assert documented == set(speech_emotion.__all__) - elsewhere
 
 
 def rows(page: str) -> dict[str, list[str]]:

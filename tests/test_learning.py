@@ -15,6 +15,8 @@ from speech_emotion.evaluation.result import read_result
 from speech_emotion.evaluation.splits import protocol
 from speech_emotion.labels import EMOTIONS
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 [window]
 seconds = 1.0

@@ -18,7 +18,7 @@ from speech_emotion import classifier as classifier_module
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.errors import AudioDecodeError, AudioTooShortError, ModelError
 from speech_emotion.model import EmotionModel, seal
-from speech_emotion.profile import WARNINGS, SpeakerProfile, shrunk, summarise, worth_of_population
+from speech_emotion.profile import WARNINGS, SpeakerProfile, population_weight, shrunk, summarise
 
 RATE = 16_000
 VOICE = sounds.voice(24, f0=150)
@@ -49,7 +49,7 @@ def test_it_is_mean_and_deviation_of_what_was_heard(path: Path, profile: Speaker
     windows = np.stack([VOICE[start : start + 3 * RATE] for start in range(0, 22 * RATE, RATE)])
     voices = EmotionModel.load(path).score(windows).voice  # (22, n_features)
     assert (profile.n_windows, profile.seconds, profile.warnings) == (22, 24.0, ())
-    share = 22 / (22 + worth_of_population(voices, 10))
+    share = 22 / (22 + population_weight(voices, 10))
     assert 0.99 < share < 1  # a stand-in hears a voice that is far from 0
     np.testing.assert_allclose(profile.mean, share * voices.mean(axis=0), atol=1e-4)
     expected = np.sqrt(share * voices.var(axis=0) + 1 - share)
@@ -67,11 +67,11 @@ def test_much_speech_is_believed_and_little_hardly() -> None:
 def test_the_population_is_worth_less_to_a_voice_that_is_not_of_it() -> None:
     random = np.random.default_rng(0)
     noise = random.normal(0, 1, (20, 5000)).astype(np.float32)
-    assert worth_of_population(noise, 10) == 10
-    assert worth_of_population(noise + 1.2, 10) == 10  # at a distance of 1.44
-    assert worth_of_population(noise + 1.3, 10) == pytest.approx(1 / 1.69, rel=0.05)
-    assert worth_of_population(noise + 2, 10) == pytest.approx(1 / 4, rel=0.05)
-    assert worth_of_population(noise + 2, 0.1) == 0.1  # never more than a voice of the population needs
+    assert population_weight(noise, 10) == 10
+    assert population_weight(noise + 1.2, 10) == 10  # at a distance of 1.44
+    assert population_weight(noise + 1.3, 10) == pytest.approx(1 / 1.69, rel=0.05)
+    assert population_weight(noise + 2, 10) == pytest.approx(1 / 4, rel=0.05)
+    assert population_weight(noise + 2, 0.1) == 0.1  # never more than a voice of the population needs
 
 
 def test_a_far_voice_is_believed_after_few_windows(path: Path) -> None:
@@ -222,10 +222,10 @@ def test_it_travels_as_a_document(tuned: Classifier, profile: SpeakerProfile, tm
     assert SpeakerProfile.from_dict(json.loads(json.dumps(document))) == profile
     profile.save(tmp_path / "me.json")
     assert json.loads((tmp_path / "me.json").read_text()) == document
-    with pytest.raises(ModelError, match=r"this is no profile of a voice: .*finite.*speech-emotion enrol"):
+    with pytest.raises(ModelError, match=r"this is no speaker profile: .*finite.*speech-emotion enrol"):
         SpeakerProfile.from_dict(document | {"seconds": 1, "mean": [float("nan")] * 16})
     for other in (None, [], "me.json", {}):
-        with pytest.raises(ModelError, match="no profile of a voice"):
+        with pytest.raises(ModelError, match="no speaker profile"):
             SpeakerProfile.from_dict(other)
 
 
@@ -283,7 +283,7 @@ def test_a_file_that_is_no_profile(
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     for read in (SpeakerProfile.load, lambda path: SpeakerProfile.from_json(path.read_bytes())):
         with pytest.raises(
-            ModelError, match=rf"is no profile of a voice: .*{complaint}.*speech-emotion enrol"
+            ModelError, match=rf"is no speaker profile: .*{complaint}.*speech-emotion enrol"
         ) as refused:
             read(file)
         assert len(str(refused.value).encode()) < 500
@@ -293,9 +293,9 @@ def test_a_file_that_is_no_profile(
 def test_bytes_that_are_no_profile(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "me.json"
     file.write_bytes(data)
-    with pytest.raises(ModelError, match=r"me\.json': this is no profile of a voice"):
+    with pytest.raises(ModelError, match=r"me\.json': this is no speaker profile"):
         SpeakerProfile.load(file)
-    with pytest.raises(ModelError, match=r"^this is no profile of a voice"):
+    with pytest.raises(ModelError, match=r"^this is no speaker profile"):
         SpeakerProfile.from_json(data)
 
 
@@ -336,7 +336,7 @@ def test_numbers_that_no_voice_has_are_the_profile_s_fault(
     tuned: Classifier, profile: SpeakerProfile
 ) -> None:
     wild = dataclasses.replace(profile, mean=(3e38,) * 16, deviation=(1e-38,) * 16)
-    with pytest.raises(ModelError, match=r"with this profile .* answers NaN"):
+    with pytest.raises(ModelError, match=r"with this profile .* answered NaN"):
         tuned.predict(CLIP, sample_rate=RATE, profile=wild)
 
 

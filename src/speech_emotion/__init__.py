@@ -4,7 +4,7 @@
 >>> ser.predict("hello.wav")
 Prediction(happy 0.82, 0.00–3.42 s)
 
-Importing is silent and light: what needs numpy or ONNX Runtime is imported when it is first asked for.
+Importing it is silent and light: what needs NumPy or ONNX Runtime is imported on first use.
 """
 
 from importlib import import_module

@@ -1,9 +1,4 @@
-"""The object people hold. In: any sound. Out: one Prediction, a timeline or a stream of them, or a voice's profile.
-
->>> classifier = load()
->>> classifier.predict("hello.wav")
-Prediction(happy 0.82, 0.00–3.42 s)
-"""
+"""The object that applications use. In: any sound. Out: one Prediction, a timeline, a stream, or a speaker profile."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -24,11 +19,18 @@ from speech_emotion.windows import Window
 
 
 class Classifier:
-    """A model with the road to it. Threads may share one.
+    """A loaded model. Made by `load`; threads may share one.
 
-    `source` is a path, the bytes of a file, an open binary file, or an array (n_samples,) or
-    (n_samples, n_channels), which brings its `sample_rate`. `profile`, made by `enrol`, tunes the answer to one
-    voice. `hop_seconds` is how often an answer is given, 0.05 s to the model's window; None is the model's own pace.
+    >>> classifier = load()
+    >>> classifier.predict("hello.wav")
+    Prediction(happy 0.82, 0.00–3.42 s)
+
+    Three arguments mean the same in every method:
+
+    - `source` is a path, the bytes of a file, an open binary file, or an array (n_samples,) or
+      (n_samples, n_channels) of int16, int32 or float with full scale at 1.
+    - `sample_rate` is the rate of an array in Hz. A file has its own, and takes none.
+    - `profile`, made by `enrol`, makes the answers relative to the usual voice of one speaker.
     """
 
     def __init__(self, model: EmotionModel) -> None:
@@ -36,14 +38,25 @@ class Classifier:
 
     @property
     def info(self) -> ModelInfo:
+        """What the model file says about itself: labels, window, scores, licence and more."""
         return self._model.info
 
     def predict(
         self, source: Source, *, sample_rate: int | None = None, profile: SpeakerProfile | None = None
     ) -> Prediction:
-        """One answer for the whole of `source`: the pooled timeline. Memory stays flat over ten hours."""
+        """Return one answer for a whole recording: its timeline, pooled. Memory use does not grow with its length.
+
+        Args:
+            source: The sound.
+            sample_rate: The rate of an array in Hz.
+            profile: The speaker's profile; None for any speaker.
+
+        Raises:
+            AudioError: The sound cannot be used; see `speech_emotion.errors`.
+            ModelError: `profile` belongs to another model.
+        """
         with open_audio(source, sample_rate=sample_rate) as audio:
-            prediction = self.pool(self._listen(audio, profile))
+            prediction = self.pool(self._predict_windows(audio, profile))
             return replace(prediction, warnings=audio.warnings)
 
     def timeline(
@@ -54,26 +67,58 @@ class Classifier:
         profile: SpeakerProfile | None = None,
         hop_seconds: float | None = None,
     ) -> list[Prediction]:
-        """One answer a window, in order; each carries the warnings of the whole recording."""
+        """Return one answer per window, in order. Each carries the warnings of the whole recording.
+
+        Args:
+            source: The sound.
+            sample_rate: The rate of an array in Hz.
+            profile: The speaker's profile; None for any speaker.
+            hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
+
+        Raises:
+            AudioError: The sound cannot be used; see `speech_emotion.errors`.
+            ModelError: `profile` belongs to another model.
+            ConfigError: `hop_seconds` is out of range.
+        """
         with open_audio(source, sample_rate=sample_rate) as audio:
-            predictions = list(self._listen(audio, profile, hop_seconds))
+            predictions = list(self._predict_windows(audio, profile, hop_seconds))
             return [replace(prediction, warnings=audio.warnings) for prediction in predictions]
 
     def pool(self, windows: Iterable[Prediction]) -> Prediction:
-        """One answer for the `windows` of a recording, from a timeline or a stream: what `predict` gives for it."""
+        """Return one answer for the `windows` of a recording, from a timeline or a stream: what `predict` gives."""
         return pool(windows, self.info.thresholds)
 
     def stream(
         self, *, sample_rate: int, profile: SpeakerProfile | None = None, hop_seconds: float | None = None
     ) -> EmotionStream:
-        """A stream to push live sound into."""
+        """Return a stream to push live sound into.
+
+        Args:
+            sample_rate: The rate of the chunks in Hz.
+            profile: The speaker's profile; None for any speaker.
+            hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
+
+        Raises:
+            AudioError: `sample_rate` cannot be used.
+            ModelError: `profile` belongs to another model.
+            ConfigError: `hop_seconds` is out of range.
+        """
         return EmotionStream(self._model, sample_rate, profile, hop_seconds)
 
     def enrol(self, *sources: Source, sample_rate: int | None = None) -> SpeakerProfile:
-        """How one person speaks, from 30 to 60 s of any speech of theirs; no emotion has to be named or acted.
+        """Return the profile of a speaker, from 30 to 60 s of any speech of theirs; no emotion has to be named.
 
-        Record it with the microphone and the room that will be used. ModelError where the model cannot enrol;
-        AudioTooShortError below `info.enrolment.min_seconds` of speech.
+        Record it with the microphone and in the room that will be used later. If the speaker sounds angry throughout,
+        their anger will later read as neutral.
+
+        Args:
+            *sources: Recordings of the same speaker.
+            sample_rate: The rate of arrays in Hz.
+
+        Raises:
+            AudioTooShortError: There is less speech than `info.enrolment.min_seconds`.
+            AudioError: A recording cannot be used; see `speech_emotion.errors`.
+            ModelError: The model takes no profiles.
         """
         require_enrolment(self.info)
         voices: list[FloatArray] = []
@@ -81,24 +126,33 @@ class Classifier:
         seconds = 0.0
         for source in sources:
             with _named(source), open_audio(source, sample_rate=sample_rate) as audio:
-                heard_until = 0.0
-                for window, scores in self._spoken(audio):
+                counted_until = 0.0
+                for window, scores in self._speech_windows(audio):
                     voices.append(scores.voice[0])
-                    seconds += window.end_seconds - max(window.start_seconds, heard_until)
-                    heard_until = window.end_seconds
+                    seconds += window.end_seconds - max(window.start_seconds, counted_until)
+                    counted_until = window.end_seconds
                 warnings += audio.warnings
         return summarise(self.info, voices, seconds, warnings)
 
     def log_mel(self, source: Source, *, sample_rate: int | None = None) -> FloatArray:
-        """What the model is shown of `source`: natural log of mel power (n_mels, n_frames), window beside window.
+        """Return the spectrogram that the model sees, for pictures. Holds all of `source` in memory.
 
-        For pictures: the windows do not overlap here, and an end shorter than `info.min_seconds` is left out.
-        AudioTooShortError where nothing else is there. Holds all of `source` in memory.
+        Args:
+            source: The sound.
+            sample_rate: The rate of an array in Hz.
+
+        Returns:
+            (n_mels, n_frames), the natural logarithm of mel power. The windows do not overlap here. An end shorter
+            than `info.min_seconds` is left out.
+
+        Raises:
+            AudioTooShortError: The recording is shorter than `info.min_seconds`.
+            AudioError: The sound cannot be used; see `speech_emotion.errors`.
         """
         samples = load_audio(source, sample_rate=sample_rate).samples
-        step, least = self.info.window_samples, self.info.min_samples
+        step, minimum = self.info.window_samples, self.info.min_samples
         windows = [samples[start : start + step] for start in range(0, len(samples), step)]
-        frames = [self._model.score(window[None]).log_mel[0] for window in windows if len(window) >= least]
+        frames = [self._model.score(window[None]).log_mel[0] for window in windows if len(window) >= minimum]
         if not frames:
             raise AudioTooShortError(
                 f"this has {len(samples) / self.info.sample_rate:.2f} s of sound; the model {self.info.name} needs "
@@ -106,25 +160,25 @@ class Classifier:
             )
         return np.concatenate(frames, axis=1)
 
-    def _spoken(self, audio: AudioStream) -> Iterator[tuple[Window, Scores]]:
-        """The windows of `audio` in which somebody speaks, and what the model hears in them."""
-        ear = WindowScorer(self._model)
+    def _speech_windows(self, audio: AudioStream) -> Iterator[tuple[Window, Scores]]:
+        """The windows of `audio` with speech, and their scores."""
+        scorer = WindowScorer(self._model)
         for block in audio:
-            yield from ((window, scores) for window, scores in ear.push(block) if scores)
-        yield from ((window, scores) for window, scores in ear.finish() if scores)
+            yield from ((window, scores) for window, scores in scorer.push(block) if scores)
+        yield from ((window, scores) for window, scores in scorer.finish() if scores)
 
-    def _listen(
+    def _predict_windows(
         self, audio: AudioStream, profile: SpeakerProfile | None, hop_seconds: float | None = None
     ) -> Iterator[Prediction]:
-        listener = WindowPredictor(self._model, profile, hop_seconds)
+        predictor = WindowPredictor(self._model, profile, hop_seconds)
         for block in audio:
-            yield from listener.push(block)
-        yield from listener.finish()
+            yield from predictor.push(block)
+        yield from predictor.finish()
 
 
 @contextmanager
 def _named(source: Source) -> Iterator[None]:
-    """Say which of several files it is that cannot be heard."""
+    """Name the file in an error about it: with several files it would not be clear which one it is."""
     try:
         yield
     except SpeechEmotionError as error:
@@ -134,14 +188,45 @@ def _named(source: Source) -> Iterator[None]:
 
 
 def load(model: str | os.PathLike[str] | None = None) -> Classifier:
-    """A classifier with the shipped model, or with the exported .onnx at `model`."""
+    """Load a model.
+
+    >>> classifier = load("mine.onnx")
+    >>> classifier.info.labels
+    ('neutral', 'calm', 'happy', 'sad', 'angry', 'fearful', 'disgust', 'surprised')
+
+    Args:
+        model: The path of an .onnx made by `speech-emotion export`; None for the shipped model.
+
+    Raises:
+        ModelNotFoundError: There is no such file.
+        ModelFormatError: The file is no model of this package, or has another format version.
+        ModelIntegrityError: The file is damaged.
+    """
     return Classifier(EmotionModel.load(model))
 
 
 def predict(
     source: Source, *, sample_rate: int | None = None, profile: SpeakerProfile | None = None
 ) -> Prediction:
-    """The emotion of `source`, from the shipped model, which is loaded on the first call and kept."""
+    """Return the emotion that a recording expresses, from the shipped model.
+
+    The model is loaded on the first call and kept.
+
+    >>> predict("hello.wav")
+    Prediction(happy 0.82, 0.00–3.42 s)
+    >>> predict(samples, sample_rate=48_000).label
+    'happy'
+
+    Args:
+        source: A path, the bytes of a file, an open binary file, or an array (n_samples,) or
+            (n_samples, n_channels) of int16, int32 or float with full scale at 1.
+        sample_rate: The rate of an array in Hz. A file has its own.
+        profile: The speaker's profile; None for any speaker.
+
+    Raises:
+        AudioError: The sound cannot be used; see `speech_emotion.errors`.
+        ModelError: `profile` belongs to another model.
+    """
     return _shipped().predict(source, sample_rate=sample_rate, profile=profile)
 
 

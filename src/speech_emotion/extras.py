@@ -1,4 +1,4 @@
-"""Optional parts: import a module of an extra, or say how to install it."""
+"""Optional parts. In: the name of a module. Out: the module, or an error that says how to install it."""
 
 import importlib
 import shlex
@@ -10,7 +10,16 @@ from speech_emotion.errors import MissingExtraError
 
 
 def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
-    """Import `module`, or raise MissingExtraError with the command that brings its extra."""
+    """Import a module that an extra brings.
+
+    Args:
+        module: The module to import.
+        extra: The extra of this package that brings it.
+        needed_for: What needs it, as the subject of the message.
+
+    Raises:
+        MissingExtraError: It is not installed; the message has the command that installs it.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -21,7 +30,7 @@ def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
 
 
 def _python() -> str:
-    """This very Python as one types it: without the way to where one stands."""
+    """The path of this Python as the user would type it: relative if it is below the current folder."""
     python = Path(sys.executable or "python")
     here = Path.cwd()
     return shlex.quote(str(python.relative_to(here) if python.is_relative_to(here) else python))

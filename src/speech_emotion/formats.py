@@ -1,22 +1,22 @@
-"""Outcomes for people and programs. In: what each source gave. Out: lines, one JSON document, or a CSV table.
+"""Answers as text, JSON and CSV. In: what each source gave. Out: lines, one JSON document, or a table.
 
-An outcome is a source's name with its predictions, or with the error that stands in their place. Whatever a
-file is called, its name cannot steer a terminal, break a table or be run as a formula by a spreadsheet.
+An outcome is a source's name with its predictions, or with the error that stands in their place. Whatever a file is
+called, its name cannot steer a terminal, break a table or be run as a formula by a spreadsheet.
 """
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.labels import ICONS
 from speech_emotion.prediction import Prediction
-from speech_emotion.text import guard, printable
+from speech_emotion.text import guard, printable, valid_unicode
 
 if TYPE_CHECKING:
-    from speech_emotion.model_info import Enrolment, ModelInfo  # soxr and more, which complaints do without
+    from speech_emotion.model_info import Enrolment, ModelInfo  # soxr and more, which errors do without
 
 LIMITS = (
     "It scores how acted voices sound, not what a person feels. The EU AI Act, Art. 5(1)(f), prohibits "
@@ -35,18 +35,17 @@ class Outcome(NamedTuple):
 
 
 def write_text(outcomes: Iterable[Outcome], out: TextIO) -> None:
-    """One line a prediction or error, as soon as it is there."""
+    """Write a line per prediction or error, as soon as it is there."""
     for source, predictions, error in outcomes:
+        name = printable(source)
         for prediction in predictions:
-            print(
-                f"{_picture(prediction)}  {_in_words(prediction)}  {printable(source)}", file=out, flush=True
-            )
+            print(f"{_picture(prediction)}  {_in_words(prediction)}  {name}", file=out, flush=True)
         if error:
-            print(f"❌ {printable(source)}: {printable(str(error))} ({error.code})", file=out, flush=True)
+            print(f"❌ {name}: {printable(str(error))} ({error.code})", file=out, flush=True)
 
 
 def write_json(outcomes: Iterable[Outcome], out: TextIO) -> None:
-    """One array of rows. What breaks off early is not valid JSON, so a part never passes for the whole."""
+    """Write one array of rows. If writing stops early it is not valid JSON, so a part never passes for the whole."""
     out.write("[")
     for index, row in enumerate(_rows(outcomes, Prediction.to_dict)):
         out.write(",\n " if index else "\n ")
@@ -55,19 +54,34 @@ def write_json(outcomes: Iterable[Outcome], out: TextIO) -> None:
 
 
 def write_csv(outcomes: Iterable[Outcome], out: TextIO, labels: Iterable[str]) -> None:
-    """One row a prediction or error under fixed columns: a probability a label, then error and message."""
+    """Write a row per prediction or error, under `columns`."""
+    write_table(_rows(outcomes, Prediction.to_row), columns(labels), out)
+
+
+def columns(labels: Iterable[str]) -> list[str]:
+    """The columns of a table of answers: source, those of `Prediction.to_row`, a label each, error, message."""
     answer = Prediction({}, 0.0, 0.0, abstained="no_speech").to_row()
-    writer = csv.DictWriter(out, ["source", *answer, *labels, "error", "message"], lineterminator="\n")
+    return ["source", *answer, *labels, "error", "message"]
+
+
+def write_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], out: TextIO) -> None:
+    """Write rows as CSV. Text is escaped for spreadsheets and terminals; a row may lack columns."""
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    for row in _rows(outcomes, Prediction.to_row):
+    for row in rows:
         writer.writerow({key: _cell(value) for key, value in row.items()})
 
 
+def error_fields(error: SpeechEmotionError) -> dict[str, str]:
+    """What stands in a row or an object in place of an answer: `error`, the stable code, and `message`."""
+    return {"error": error.code, "message": valid_unicode(str(error))}
+
+
 def write_info(info: "ModelInfo", out: TextIO) -> None:
-    """What a model says about itself, for a person."""
+    """Write what a model says about itself, to read."""
     facts = {
         "emotions": ", ".join(info.labels),
-        "listens to": f"windows of {info.window_seconds:g} s, one every {info.hop_seconds:g} s, "
+        "input": f"windows of {info.window_seconds:g} s, one every {info.hop_seconds:g} s, "
         f"at least {info.min_seconds:g} s, at {info.sample_rate:,} Hz",
         "size": f"{info.n_parameters:,} parameters, {info.size_bytes:,} bytes",
         "sha256": info.sha256,
@@ -88,25 +102,23 @@ def write_info(info: "ModelInfo", out: TextIO) -> None:
 
 
 def write_info_json(info: "ModelInfo", out: TextIO) -> None:
-    """The same, all of it, for a program."""
+    """Write everything a model says about itself as JSON."""
     detection = "model" if "speech" in info.thresholds else "none"
     document = asdict(info) | {"speech_detection": detection, "limits": LIMITS}
     out.write(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
 
 def _score(metrics: Mapping[str, Any]) -> str:
-    """The result that was put into the file: each number with its interval, then where it was measured."""
+    """The test result in the file: each number with its interval, then what it was measured on."""
     scores = [f"{name} {_percent(metrics.get(name.lower()))}" for name in ("UAR", "accuracy", "ECE")]
     measured = [score for score in scores if not score.endswith(" ")]
     if not measured:
         return "not measured"
     where = " ".join(str(metrics[key]) for key in ("corpus", "protocol") if metrics.get(key))
     leaky = "LEAKY" if metrics.get("leaky") else ""
-    whom = [
-        f"{metrics[f'n_{things}']} {things}" for things in ("clips", "speakers") if metrics.get(f"n_{things}")
-    ]
-    known = ", ".join(part for part in (where, leaky, *whom) if part)
-    return ", ".join(measured) + (f" ({known})" if known else "")
+    counts = [f"{metrics[f'n_{noun}']} {noun}" for noun in ("clips", "speakers") if metrics.get(f"n_{noun}")]
+    support = ", ".join(part for part in (where, leaky, *counts) if part)
+    return ", ".join(measured) + (f" ({support})" if support else "")
 
 
 def _speech(thresholds: Mapping[str, float]) -> str:
@@ -117,7 +129,7 @@ def _speech(thresholds: Mapping[str, float]) -> str:
 
 
 def _thresholds(thresholds: Mapping[str, float]) -> dict[str, str]:
-    """From which probability on a label is given and an emotion is in the set; or nothing at all."""
+    """The probabilities from which a label is given and an emotion is in the set; empty if there are none."""
     words = []
     if "not_sure" in thresholds:
         words.append(f"not sure below {thresholds['not_sure']:.2f}")
@@ -127,7 +139,7 @@ def _thresholds(thresholds: Mapping[str, float]) -> dict[str, str]:
 
 
 def _enrolment(enrolment: "Enrolment | None") -> dict[str, str]:
-    """What a profile needs and gains; nothing where the model takes none."""
+    """What a profile needs and gains; empty if the model takes none."""
     if enrolment is None:
         return {}
     gain = "gain not measured"
@@ -137,7 +149,7 @@ def _enrolment(enrolment: "Enrolment | None") -> dict[str, str]:
 
 
 def _percent(score: Any) -> str:
-    """`62.1 % [58.0, 66.2]` of a mean with its 95 % interval, both as fractions; empty without a mean."""
+    """`62.1 % [58.0, 66.2]`: a mean with its 95 % interval, both given as fractions; empty without a mean."""
     if not isinstance(score, dict) or not isinstance(score.get("mean"), float):
         return ""
     interval = ", ".join(f"{100 * bound:.1f}" for bound in score.get("ci95") or ())
@@ -145,7 +157,7 @@ def _percent(score: Any) -> str:
 
 
 def _picture(prediction: Prediction) -> str:
-    """An icon and a bar as long as the confidence; an answer that is not sure has none."""
+    """An icon, and a bar as long as the confidence; empty if the answer is not sure."""
     if prediction.label:
         icon = ICONS.get(prediction.label, "🔊")
     else:
@@ -161,18 +173,15 @@ def _in_words(prediction: Prediction) -> str:
     return f"{prediction!s:<27}  {second:<19}"
 
 
-def _rows(outcomes: Iterable[Outcome], to_row: Any) -> Iterator[dict[str, Any]]:
+def _rows(
+    outcomes: Iterable[Outcome], to_row: Callable[[Prediction], dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     for source, predictions, error in outcomes:
-        name = {"source": _valid(source)}
+        name = {"source": valid_unicode(source)}
         for prediction in predictions:
             yield name | to_row(prediction)
         if error:
-            yield name | {"error": error.code, "message": _valid(str(error))}
-
-
-def _valid(text: str) -> str:
-    """`text` without lone surrogates, which stand for bytes that are not UTF-8 and have no place in JSON."""
-    return text.encode("utf-8", "backslashreplace").decode()
+            yield name | error_fields(error)
 
 
 def _cell(value: str | float | None) -> str | float | None:

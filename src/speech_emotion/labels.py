@@ -1,4 +1,4 @@
-"""The emotions, in the order of the model's outputs, and how each is shown to a person.
+"""The emotions in the order of the model's outputs, and an icon for each.
 
 The order is that of the RAVDESS codes 01–08 (Livingstone & Russo 2018, doi 10.1371/journal.pone.0196391).
 """

@@ -1,8 +1,8 @@
-"""The model file. In: one sealed .onnx, windows of sound, maybe a voice. Out: probabilities and more a window.
+"""The model file. In: one sealed .onnx, windows of sound, perhaps a speaker profile. Out: scores per window.
 
-The file carries everything: front end, network and temperature in the graph, labels, rate and window in its
-metadata (`ModelInfo`), and a seal over all of its bytes. An unsealed ONNX file with a flipped bit mostly still
-runs, with another answer; here the seal is checked before a session exists. Nothing is ever unpickled.
+The file holds everything: front end, network and temperature in the graph; labels, rate and window in its metadata
+(`ModelInfo`); and a seal over all of its bytes. A plain ONNX file with a flipped bit usually still runs, with another
+answer. So the seal is checked before a session exists. Nothing is ever unpickled.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ __all__ += ["EmotionModel", "ModelInfo", "Scores", "seal", "verify"]
 
 SHIPPED: Final = Path(__file__).parent / "assets" / "compact.onnx"
 SEAL_KEY: Final = "speech_emotion_sha256"
-UNSEALED: Final = "0" * 64  # what stands in the seal while the file is hashed
+UNSEALED: Final = "0" * 64  # the content of the seal while the file is hashed
 MAX_BYTES: Final = 512 * 2**20
 OUTPUTS: Final = ("probabilities", "logits", "log_mel")
 PROFILE: Final = "profile"  # input (2, n_features) that may be left out
 VOICE: Final = "voice"  # output that a profile is the mean and the deviation of
-SPEECH: Final = "speech"  # output, and the threshold from which on somebody speaks
+SPEECH: Final = "speech"  # output: the probability of speech; and the threshold for it
 
 # One metadata entry as protobuf writes it: key (field 1, its length), value (field 2, 64 characters).
 _SEAL = re.compile(b"\x0a" + bytes([len(SEAL_KEY)]) + SEAL_KEY.encode() + b"\x12\x40([0-9a-f]{64})")
@@ -38,10 +38,14 @@ _EXTERNAL_DATA = b"\x0a\x08location\x12"  # how a tensor names the other file th
 
 
 class Scores(NamedTuple):
-    """One row a window: probabilities and logits (n, n_labels), log_mel (n, n_mels, n_frames), voice (n, n_features).
+    """The outputs of a model, one row per window.
 
-    A model without enrolment has no features of the voice: n_features is 0. speech, (n,): how probably somebody speaks;
-    1 from a model that does not judge it.
+    Attributes:
+        probabilities: (n, n_labels), rows sum to 1.
+        logits: (n, n_labels).
+        log_mel: (n, n_mels, n_frames), natural logarithm of mel power.
+        voice: (n, n_features), what a profile is made of. A model without enrolment has none: n_features is 0.
+        speech: (n,), the probability of speech; 1 from a model that does not judge it.
     """
 
     probabilities: FloatArray
@@ -52,7 +56,11 @@ class Scores(NamedTuple):
 
 
 class EmotionModel:
-    """A trusted session and its ModelInfo. Threads may share one."""
+    """A verified model, ready to score. Threads may share one.
+
+    Attributes:
+        info: What the file says about itself.
+    """
 
     def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo) -> None:
         self._session = session
@@ -60,7 +68,13 @@ class EmotionModel:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> "EmotionModel":
-        """The model at `path`, or the shipped one; refused unless its bytes are those that were exported."""
+        """Load the model at `path`; None for the shipped one.
+
+        Raises:
+            ModelNotFoundError: The file cannot be read.
+            ModelFormatError: It is no model of this package, or has another format version.
+            ModelIntegrityError: Its bytes are not the ones that were exported.
+        """
         data = _read(SHIPPED if path is None else Path(path))
         verify(data)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -73,9 +87,15 @@ class EmotionModel:
         return cls(session, info)
 
     def score(self, batch: npt.ArrayLike, profile: FloatArray | None = None) -> Scores:
-        """Score windows of equal length, (n, n_samples) at 16 kHz, for a voice (2, n_features) or for any.
+        """Score windows of equal length.
 
-        Only a model with enrolment (`info.enrolment`) takes a profile: mean and deviation of `voice`.
+        Args:
+            batch: (n, n_samples) at 16 kHz, `info.min_samples` or more.
+            profile: (2, n_features), the mean and the deviation of `voice` for one speaker; None for any speaker.
+                Only a model with enrolment takes it.
+
+        Raises:
+            ModelError: The model cannot score these windows, or its answer is not finite.
         """
         feeds = {"waveform": np.asarray(batch, np.float32)}
         if profile is not None:
@@ -96,22 +116,31 @@ class EmotionModel:
         if not (np.isfinite(scores.probabilities).all() and np.isfinite(scores.speech).all()):
             if profile is not None:
                 raise ModelError(
-                    f"with this profile the model {self.info.name} answers NaN: its numbers are no voice's. Make it "
-                    "again with: speech-emotion enrol VOICE.wav --out ME.json"
+                    f"with this profile the model {self.info.name} answered NaN. Make the profile again with: "
+                    "speech-emotion enrol VOICE.wav --out ME.json"
                 )
             raise ModelError(f"the model {self.info.name} answered NaN. {NEXT_STEP}, or use the shipped one")
         return scores
 
 
 def seal(data: bytes) -> bytes:
-    """`data`, an .onnx with a seal entry, with the sha256 of all its other bytes written into that entry."""
+    """Return `data`, an .onnx with a seal entry, with the sha256 of all its other bytes in that entry.
+
+    Raises:
+        ModelFormatError: `data` has no seal entry, or several.
+    """
     start, end = _seal_span(data)
     unsealed = data[:start] + UNSEALED.encode() + data[end:]
     return data[:start] + hashlib.sha256(unsealed).hexdigest().encode() + data[end:]
 
 
 def verify(data: bytes) -> None:
-    """Raise unless `data` is a sealed model in one file, every bit of it as it was sealed."""
+    """Check that `data` is a sealed model in one file, every bit of it as it was sealed.
+
+    Raises:
+        ModelFormatError: It is no sealed model, or keeps weights in another file.
+        ModelIntegrityError: It is damaged.
+    """
     if seal(data) != data:
         raise ModelIntegrityError(
             "this model file is damaged: its bytes are not those that were exported. Copy or export it again"
@@ -123,7 +152,7 @@ def verify(data: bytes) -> None:
 
 
 def _seal_span(data: bytes) -> tuple[int, int]:
-    """Where the 64 characters of the one seal stand."""
+    """The position of the 64 characters of the seal."""
     seals = list(_SEAL.finditer(data))
     if len(seals) == 1:
         return seals[0].span(1)
@@ -157,7 +186,7 @@ def _read(path: Path) -> bytes:
 
 
 def _check_pin(sha256: str) -> None:
-    """The shipped model is pinned a second time, outside of itself."""
+    """The digest of the shipped model is kept a second time, outside of it."""
     pin = _read(SHIPPED.with_suffix(".sha256")).decode("ascii", "replace").split()
     if pin[:1] != [sha256]:
         raise ModelIntegrityError(
@@ -169,7 +198,7 @@ def _open_session(data: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # two threads took three times as long when cores were shared
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # our errors speak, its log does not
+    options.log_severity_level = 4  # its log stays silent: errors say everything
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base
@@ -180,7 +209,7 @@ def _open_session(data: bytes) -> onnxruntime.InferenceSession:
 
 
 def _check_graph(session: onnxruntime.InferenceSession, info: ModelInfo) -> None:
-    """The graph must take and give what the file contract says, with a column a label."""
+    """The graph must have the inputs and outputs of the file contract, with a column per label."""
     inputs = {value.name: (value.type, len(value.shape)) for value in session.get_inputs()}
     outputs = {value.name: value.shape for value in session.get_outputs()}
     if inputs != {"waveform": ("tensor(float)", 2)} or not outputs.keys() >= set(OUTPUTS):

@@ -1,4 +1,4 @@
-"""What a model file says about itself. In: its metadata as JSON. Out: a ModelInfo, or a refusal."""
+"""What a model file says about itself. In: its metadata as JSON. Out: a ModelInfo, or a ModelFormatError."""
 
 import json
 import math
@@ -13,6 +13,7 @@ FORMAT_VERSION: Final = 1
 METADATA_KEY: Final = "speech_emotion"
 NEXT_STEP: Final = "Export it again with: speech-emotion export"
 MIN_HOP_SECONDS: Final = 0.05
+MIN_NETWORK_HOP_SECONDS: Final = 0.25  # for a server, which pays for what a client asks
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "name": (str,),
@@ -39,11 +40,13 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """How a model takes to a voice. Its output `voice` has mean 0 and deviation 1 over the people it learned from.
+    """How a model uses speaker profiles. Its output `voice` has mean 0 and deviation 1 over its training speakers.
 
-    n_features: columns of `voice`. min_seconds: speech that a profile needs. prior_windows: as how many windows
-    that population weighs in a profile, at most. gain: UAR with a profile minus UAR without, on validation
-    speakers.
+    Attributes:
+        n_features: Columns of `voice`.
+        min_seconds: How much speech a profile needs.
+        prior_windows: The weight of the training speakers in a profile, as a number of windows, at most.
+        gain: UAR with a profile minus UAR without, on validation speakers; None if not measured.
     """
 
     n_features: int
@@ -54,7 +57,31 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The metadata of a model file; `size_bytes` and `sha256` are measured on the file itself."""
+    """The metadata of a model file.
+
+    Attributes:
+        name: The model's name.
+        format_version: The version of this metadata.
+        labels: The emotions, in the order of the model's outputs.
+        sample_rate: The rate of its input in Hz.
+        window_seconds: The length of a window.
+        hop_seconds: The time between the starts of two windows.
+        min_seconds: The shortest recording that is scored.
+        temperature: What the logits are divided by.
+        n_parameters: The number of the network's parameters.
+        recipe: The settings of its training.
+        corpora: What it learned from.
+        protocol: How its speakers were split; None for a model that learned from all of them.
+        split_hash: The digest of that split.
+        commit: The version of the code that trained it.
+        metrics: Its test result, each number with its interval.
+        licence: The licence of the weights.
+        citation: What to cite.
+        thresholds: "not_sure", "set" and "speech"; each may be missing.
+        enrolment: How it uses speaker profiles; None if it takes none.
+        size_bytes: The size of the file, as measured.
+        sha256: The digest of the file, as measured.
+    """
 
     name: str
     format_version: int
@@ -80,34 +107,51 @@ class ModelInfo:
 
     @property
     def window_samples(self) -> int:
+        """The length of a window in samples."""
         return round(self.window_seconds * self.sample_rate)
 
     @property
     def hop_samples(self) -> int:
+        """The time between two windows in samples."""
         return round(self.hop_seconds * self.sample_rate)
 
     @property
     def min_samples(self) -> int:
+        """The shortest recording that is scored, in samples."""
         return round(self.min_seconds * self.sample_rate)
 
-    def with_hop(self, hop_seconds: float | None) -> Self:
-        """The same model asked for an answer every `hop_seconds`, or at its own pace with None.
+    def with_hop(self, hop_seconds: float | None, *, minimum: float = MIN_HOP_SECONDS) -> Self:
+        """Return this info with another hop.
 
-        ConfigError unless MIN_HOP_SECONDS ≤ hop_seconds ≤ window_seconds: beyond that, sound would go unheard.
+        Args:
+            hop_seconds: The time between two answers; None leaves the model's own.
+            minimum: The smallest hop that is allowed. The largest is the window: beyond it, sound would be skipped.
+
+        Raises:
+            ConfigError: `hop_seconds` is no number in that range.
         """
         if hop_seconds is None:
             return self
         is_number = isinstance(hop_seconds, int | float) and not isinstance(hop_seconds, bool)
-        if not is_number or not MIN_HOP_SECONDS <= hop_seconds <= self.window_seconds:
+        if not is_number or not minimum <= hop_seconds <= self.window_seconds:
             raise ConfigError(
-                f"hop_seconds, how often an answer is given, must be {MIN_HOP_SECONDS:g} to {self.window_seconds:g} s, "
+                f"hop_seconds, the time between two answers, must be {minimum:g} to {self.window_seconds:g} s, "
                 f"not {hop_seconds!r:.40}. Pass for example 0.5, or leave it out for the model's {self.hop_seconds:g} s"
             )
         return replace(self, hop_seconds=float(hop_seconds))
 
 
 def parse(text: str, *, size_bytes: int, sha256: str) -> ModelInfo:
-    """The ModelInfo that `text`, the metadata entry of a file, describes."""
+    """Return the ModelInfo that a model file describes.
+
+    Args:
+        text: The metadata entry of the file.
+        size_bytes: The size of the file.
+        sha256: The digest of the file.
+
+    Raises:
+        ModelFormatError: The metadata is not what this version of the package reads.
+    """
     try:
         metadata = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -129,7 +173,7 @@ def parse(text: str, *, size_bytes: int, sha256: str) -> ModelInfo:
 
 
 def _checked(key: str, metadata: dict[str, Any]) -> Any:
-    """metadata[key], if it has the type it must have; lists of names become tuples."""
+    """metadata[key] if it has the right type; lists of names become tuples."""
     value = metadata.get(key, MISSING)
     is_well_typed = isinstance(value, _TYPES[key]) and not isinstance(value, bool)
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""An answer, and how answers combine. In: probabilities and times. Out: a frozen Prediction."""
+"""An answer, and how answers combine. In: probabilities and times. Out: an immutable Prediction."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,11 +12,20 @@ NO_THRESHOLDS: Final[Mapping[str, float]] = MappingProxyType({})
 class Prediction:
     """One calibrated distribution over emotions for one stretch of sound, or an abstention with its reason.
 
-    probabilities: label → probability in the model's order, summing to 1; empty when nothing was scored.
-    abstained: None, or why there is no label: "not_sure" (the only one with probabilities), "too_short",
-        "no_speech".
-    warnings: what the audio gate noticed, such as "clipped" or "truncated".
-    emotions: the emotions that it may be, the most probable first; empty when nothing was scored.
+    >>> prediction = predict("hello.wav")
+    >>> prediction.label, round(prediction.confidence, 2), prediction.runner_up
+    ('happy', 0.82, 'surprised')
+    >>> print(prediction)
+    happy 0.82, 0.00–3.42 s
+
+    Attributes:
+        probabilities: Label → probability, in the model's order, summing to 1. Empty if nothing was scored.
+        start_seconds: Where the stretch starts in the recording.
+        end_seconds: Where it ends.
+        abstained: None, or why there is no label: "not_sure", "too_short" or "no_speech". Only with "not_sure" there
+            are probabilities.
+        warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated".
+        emotions: The emotion set: what it may be, the most probable first. Empty if nothing was scored.
     """
 
     probabilities: Mapping[str, float] = field(hash=False)
@@ -47,6 +56,7 @@ class Prediction:
 
     @property
     def seconds(self) -> float:
+        """The duration of the stretch."""
         return self.end_seconds - self.start_seconds
 
     @property
@@ -54,7 +64,7 @@ class Prediction:
         return sorted(self.probabilities, key=self.probabilities.__getitem__, reverse=True)
 
     def __str__(self) -> str:
-        """The line a person reads: `happy 0.82, 0.00–3.42 s`."""
+        """One line to read: `happy 0.82, 0.00–3.42 s`."""
         answer = (
             self._best if self.probabilities else f"no answer ({(self.abstained or '').replace('_', ' ')})"
         )
@@ -75,7 +85,7 @@ class Prediction:
         return Prediction, (dict(self.probabilities), *times, self.abstained, self.warnings, self.emotions)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, in types that JSON knows."""
+        """Return everything, in types that JSON knows."""
         return {
             "label": self.label,
             "confidence": self.confidence,
@@ -89,33 +99,35 @@ class Prediction:
         }
 
     def to_row(self) -> dict[str, str | float | None]:
-        """The same, flat: one cell a value, the probabilities last, each under its label."""
+        """Return the same as one table row: a cell per value, the probabilities last, each under its label."""
         cells = self.to_dict() | {"emotions": " ".join(self.emotions), "warnings": " ".join(self.warnings)}
         del cells["probabilities"]
         return {**cells, **self.probabilities}
 
 
 def decide(prediction: Prediction, thresholds: Mapping[str, float]) -> Prediction:
-    """`prediction` with the emotions it may be, and abstaining where it is not sure.
+    """Return `prediction` with its emotion set, abstaining if it is not sure.
 
-    thresholds, both optional: "not_sure", below which the best probability gives no label; "set", the emotion set
-    holds every emotion with a probability of at least 1 - set, and the best one (split conformal prediction, Sadinle
-    et al. 2019, arXiv 1609.00451).
+    Args:
+        prediction: An answer; one without probabilities is returned as it is.
+        thresholds: Both are optional. "not_sure": if the best probability is below it, there is no label. "set": the
+            emotion set holds the best emotion and every other one with a probability of at least 1 - set (split
+            conformal prediction, Sadinle et al. 2019, arXiv 1609.00451).
     """
     if not prediction.probabilities:
         return prediction
     first, *others = sorted(prediction.probabilities.items(), key=lambda item: item[1], reverse=True)
-    least = 1 - thresholds.get("set", 0.0)
-    emotions = (first[0], *(label for label, probability in others if probability >= least))
+    minimum = 1 - thresholds.get("set", 0.0)
+    emotions = (first[0], *(label for label, probability in others if probability >= minimum))
     abstained = "not_sure" if first[1] < thresholds.get("not_sure", 0.0) else None
     return replace(prediction, emotions=emotions, abstained=abstained)
 
 
 def pool(predictions: Iterable[Prediction], thresholds: Mapping[str, float] = NO_THRESHOLDS) -> Prediction:
-    """The answer for a whole recording: the mean over the windows with probabilities, decided by `thresholds`.
+    """Return the answer for a whole recording: the mean over the windows with probabilities, see `decide`.
 
-    When no window has any, the result abstains with the first one's reason.
-    Takes the windows one by one and keeps none, so that ten hours need no more memory than ten seconds.
+    If no window has any, the result abstains with the reason of the first one. The windows are read one by one and
+    not kept, so that ten hours need no more memory than ten seconds.
     """
     start_seconds, end_seconds = 0.0, 0.0
     sums: dict[str, float] = {}

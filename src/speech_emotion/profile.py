@@ -1,4 +1,4 @@
-"""How one person speaks. In: what a model heard in some speech of theirs. Out: a SpeakerProfile, kept as JSON.
+"""The usual voice of one speaker. In: a model's outputs for some of their speech. Out: a SpeakerProfile, kept as JSON.
 
 A profile is the mean and the deviation of the model's output `voice` over the windows of an enrolment. As the
 model's input `profile` it makes later answers relative to that voice (speaker normalisation; Busso et al. 2013,
@@ -18,26 +18,39 @@ from speech_emotion.audio import FloatArray
 from speech_emotion.errors import AudioTooShortError, ModelError
 from speech_emotion.files import write_atomically
 from speech_emotion.model_info import Enrolment, ModelInfo
-from speech_emotion.version import __version__
+from speech_emotion.version import PROGRAM
 
 FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 2**20
-SHORT: Final = 2  # times the least: less than that is enough, but more is better
-# Farther than every profile of a RAVDESS actor whom the model did not hear: at most 1.2 of one mood alone, and 1.4 over
-# the telephone. In other corpora it is 1.7 to 4, and in noise 10 dB below a RAVDESS voice 2.8 to 3.8.
+SHORT: Final = 2  # times the minimum: less than that is accepted with a warning
+# The profiles of RAVDESS actors that the model was not trained on are nearer: at most 1.2 with one mood alone, and 1.4
+# over the telephone. In other corpora it is 1.7 to 4, and with noise 10 dB below a RAVDESS voice 2.8 to 3.8.
 FAR: Final = 1.5
 SHORT_ENROLMENT: Final = "short_enrolment"
 WARNINGS: Final = (SHORT_ENROLMENT, "clipped", "quiet", "noisy", "phase_cancelled", "truncated")
-MANY_FIELDS: Final = 10  # as many are named in a message
+MAX_NAMED_FIELDS: Final = 10  # in a message
 NEXT_STEP: Final = "Make it again with: speech-emotion enrol VOICE.wav --out ME.json"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SpeakerProfile:
-    """What one model heard of one voice. `mean` and `deviation`: (n_features,) of its output `voice`; see `summarise`.
+    """The usual voice of one speaker, for one model. Made by `Classifier.enrol`.
 
-    seconds: speech heard, n_windows: in so many windows.
-    warnings: "short_enrolment" where more speech would help, and what the audio gate noticed.
+    With a profile, answers are relative to that voice: what sounds angry in one voice may be another's everyday tone.
+
+    >>> me = classifier.enrol("half-a-minute-of-me.wav")
+    >>> me.save("me.json")
+    >>> classifier.predict("hello.wav", profile=SpeakerProfile.load("me.json"))
+    Prediction(calm 0.71, 0.00–3.42 s)
+
+    Attributes:
+        model_sha256: The digest of the model that made it. No other model takes it.
+        seconds: How much speech it was made from.
+        n_windows: The number of windows in that speech.
+        mean: (n_features,), of the model's output `voice`.
+        deviation: (n_features,), of the same.
+        created_by: The program and its version.
+        warnings: "short_enrolment" if more speech would help, and what is wrong with the recordings.
     """
 
     model_sha256: str
@@ -52,19 +65,26 @@ class SpeakerProfile:
         return f"SpeakerProfile({self.seconds:.1f} s of speech)"
 
     def for_model(self, info: ModelInfo) -> FloatArray:
-        """The input (2, n_features) of the model that made it; ModelError for any other."""
+        """Return the profile as an input of the model that made it.
+
+        Returns:
+            (2, n_features) float32: mean and deviation.
+
+        Raises:
+            ModelError: Another model made it, or its numbers cannot be used.
+        """
         n_features = require_enrolment(info).n_features
         if self.model_sha256 != info.sha256:
             raise ModelError(
-                f"this profile was made with another model ({self.model_sha256[:12]}, not {info.sha256[:12]}), which "
-                f"hears other features. {NEXT_STEP}"
+                f"this profile was made with another model ({self.model_sha256[:12]}, not {info.sha256[:12]}). "
+                f"{NEXT_STEP}"
             )
         if not len(self.mean) == len(self.deviation) == n_features:
             raise ModelError(
                 f"this profile has {len(self.mean)} means and {len(self.deviation)} deviations, the model {info.name} "
                 f"takes {n_features} of each. {NEXT_STEP}"
             )
-        with np.errstate(over="ignore"):  # what is too large becomes infinite
+        with np.errstate(over="ignore"):  # too large a number becomes infinite
             values = np.array([self.mean, self.deviation], np.float32)
         if not (np.isfinite(values).all() and values[1].min() > 0):
             raise ModelError(
@@ -73,7 +93,7 @@ class SpeakerProfile:
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, in types that JSON knows: what `save` writes."""
+        """Return everything, in types that JSON knows: what `save` writes."""
         plain = {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
@@ -81,24 +101,32 @@ class SpeakerProfile:
 
     @classmethod
     def from_dict(cls, document: Any) -> "SpeakerProfile":
-        """The profile that `to_dict` gave, also after a journey as JSON; ModelError where it is none."""
+        """Return the profile that `to_dict` returned, or that was read from its JSON.
+
+        Raises:
+            ModelError: `document` is no profile.
+        """
         try:
             return _parse(document)
         except (_MalformedError, RecursionError) as error:
-            raise ModelError(f"this is no profile of a voice: {error}. {NEXT_STEP}") from error
+            raise ModelError(f"this is no speaker profile: {error}. {NEXT_STEP}") from error
 
     @classmethod
     def from_json(cls, data: bytes) -> "SpeakerProfile":
-        """The profile in `data`, the content of a file that `save` wrote; ModelError where it is none."""
+        """Return the profile in `data`, the content of a file that `save` wrote.
+
+        Raises:
+            ModelError: `data` is no profile.
+        """
         try:
             if len(data) > MAX_BYTES:
                 raise _MalformedError(f"it is larger than {MAX_BYTES} bytes")
             return _parse(json.loads(data.decode("utf-8")))
         except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or _MalformedError
-            raise ModelError(f"this is no profile of a voice: {error}. {NEXT_STEP}") from error
+            raise ModelError(f"this is no speaker profile: {error}. {NEXT_STEP}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the profile as JSON: whole, or not at all; to a device or a pipe, just write.
+        """Write the profile as JSON. The file is there whole or not at all.
 
         Raises:
             ModelError: `path` cannot be written.
@@ -114,7 +142,11 @@ class SpeakerProfile:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SpeakerProfile":
-        """The profile that `save` wrote; ModelError where it cannot be read or is none."""
+        """Return the profile that `save` wrote.
+
+        Raises:
+            ModelError: The file cannot be read, or is no profile.
+        """
         try:
             with Path(path).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
@@ -128,7 +160,7 @@ class SpeakerProfile:
 
 
 class _MalformedError(ValueError):
-    """What a profile may not be."""
+    """Why a document is no profile."""
 
 
 def _parse(document: Any) -> SpeakerProfile:
@@ -140,7 +172,7 @@ def _parse(document: Any) -> SpeakerProfile:
     names = set(SpeakerProfile.__dataclass_fields__)
     if document.keys() != names:
         different = sorted(names ^ document.keys())
-        raise _MalformedError(f"its fields differ in {', '.join(map(_short, different[:MANY_FIELDS]))}")
+        raise _MalformedError(f"its fields differ in {', '.join(map(_short, different[:MAX_NAMED_FIELDS]))}")
     numbers = ("seconds", "n_windows")
     if not all(_is_number(document[name]) and document[name] > 0 for name in numbers):
         raise _MalformedError(f"{' and '.join(numbers)} must be numbers above 0")
@@ -160,7 +192,7 @@ def _parse(document: Any) -> SpeakerProfile:
 
 
 def _short(value: Any) -> str:
-    """`value` for a message, whatever it is: JSON knows texts that no message can carry."""
+    """`value` for a message, whatever it is: JSON can hold text that no terminal can show."""
     return ascii(value)[:40]
 
 
@@ -170,10 +202,14 @@ def _is_number(value: Any) -> bool:
 
 
 def require_enrolment(info: ModelInfo) -> Enrolment:
-    """How `info`'s model enrols; ModelError where it cannot."""
+    """Return how the model of `info` uses profiles.
+
+    Raises:
+        ModelError: It takes none.
+    """
     if info.enrolment is None:
         raise ModelError(
-            f"the model {info.name} was exported without enrolment and takes no profile of a voice. "
+            f"the model {info.name} was exported without enrolment and takes no speaker profile. "
             "Use it without one, or a model whose `speech-emotion info` names an enrolment"
         )
     return info.enrolment
@@ -182,10 +218,17 @@ def require_enrolment(info: ModelInfo) -> Enrolment:
 def summarise(
     info: ModelInfo, voices: Sequence[FloatArray], seconds: float, warnings: Sequence[str] = ()
 ) -> SpeakerProfile:
-    """The profile of `voices`, (n_features,) a window with speech, heard in `seconds` of speech.
+    """Return the profile of one speaker: mean and deviation of `voices`, `shrunk` by their `population_weight`.
 
-    Mean and deviation are `shrunk` by the `worth_of_population`.
-    AudioTooShortError below the model's minimum; below twice that a warning "short_enrolment".
+    Args:
+        info: The model that gave `voices`.
+        voices: Its output `voice`, (n_features,), for each window with speech.
+        seconds: How much speech these windows hold.
+        warnings: What is wrong with the recordings.
+
+    Raises:
+        AudioTooShortError: There is less speech than the model's minimum. Below twice that, the profile carries the
+            warning "short_enrolment".
     """
     enrolment = require_enrolment(info)
     if seconds < enrolment.min_seconds:
@@ -193,8 +236,8 @@ def summarise(
             f"an enrolment needs {enrolment.min_seconds:g} s of speech or more, this has {seconds:.1f} s. "
             "Record 30 to 60 s of ordinary speech, or pass further recordings of the same person"
         )
-    heard = np.stack(voices)
-    mean, deviation = shrunk(heard, worth_of_population(heard, enrolment.prior_windows))
+    stacked = np.stack(voices)
+    mean, deviation = shrunk(stacked, population_weight(stacked, enrolment.prior_windows))
     is_short = seconds < SHORT * enrolment.min_seconds
     return SpeakerProfile(
         model_sha256=info.sha256,
@@ -202,29 +245,29 @@ def summarise(
         n_windows=len(voices),
         mean=tuple(mean.tolist()),
         deviation=tuple(deviation.tolist()),
-        created_by=f"speech-emotion {__version__}",
+        created_by=PROGRAM,
         warnings=(*((SHORT_ENROLMENT,) if is_short else ()), *dict.fromkeys(warnings)),
     )
 
 
-def worth_of_population(voices: FloatArray, prior_windows: float) -> float:
-    """As how many windows the population weighs against `voices` (n, n_features).
+def population_weight(voices: FloatArray, prior_windows: float) -> float:
+    """Return the weight of the model's training speakers against `voices` (n, n_features), as a number of windows.
 
-    `prior_windows`, because the mood of a few seconds is not how somebody always sounds; but only so long as the mean
-    of `voices` is no farther than FAR from the population's: the mean of its square over the features, less what
-    chance gives it. Beyond that they speak another language, or through another microphone, of which the population
-    knows little: it weighs the variance of one window over that distance, as empirical Bayes has it (Efron & Morris
-    1973, JASA 68(341)).
+    It is `prior_windows`, because a few seconds in one mood are not a speaker's usual voice. But if the mean of
+    `voices` is farther than FAR from that of the training speakers (mean square over the features, less its
+    expectation under chance), they speak another language or through another microphone, and the training speakers
+    say little about them. Then the weight is the variance of one window over that distance, as in empirical Bayes
+    (Efron & Morris 1973, JASA 68(341)).
     """
     distance = float(np.square(voices.mean(axis=0)).mean()) - 1 / len(voices)
     return prior_windows if distance <= FAR else min(prior_windows, 1 / distance)
 
 
 def shrunk(voices: FloatArray, prior_windows: float) -> FloatArray:
-    """Mean and deviation (2, n_features) of `voices` (n, n_features), drawn towards 0 and 1 where n is small.
+    """Return mean and deviation (2, n_features) of `voices` (n, n_features), drawn towards 0 and 1 if n is small.
 
-    In the units of `voice` 0 is the mean of the population and 1 the deviation within a speaker of it; they weigh as
-    much as `prior_windows` windows.
+    In the units of `voice`, 0 is the mean of the training speakers and 1 the deviation within one of them. They weigh
+    as much as `prior_windows` windows.
     """
     share = len(voices) / (len(voices) + prior_windows)
     deviation = np.sqrt(share * voices.var(axis=0) + (1 - share))

@@ -1,9 +1,9 @@
-"""Sound as it comes. In: chunks of any size and rate. Out: a Prediction a window, as soon as it is full.
+"""Live sound. In: chunks of any size and rate. Out: a Prediction per window, as soon as the window is full.
 
-`WindowScorer` frames samples, scores each window and refuses those without speech. `WindowPredictor` is the only
-way from samples to predictions: files take it through `Classifier`, live sound through `EmotionStream`. It scores one
-window at a time: on one thread a batch is no quicker, and so a stream gives the very numbers of its file, however both
-were cut.
+`WindowScorer` cuts samples into windows and scores each one that is loud enough. `WindowPredictor` turns scores into
+predictions, and is the only way to them: files take it through `Classifier`, live sound through `EmotionStream`. It
+scores one window at a time, because on one thread a batch is no faster. So a stream gives exactly the numbers of the
+same sound in a file, whatever the chunks.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,13 +20,23 @@ from speech_emotion.prediction import Prediction, decide
 from speech_emotion.profile import SpeakerProfile
 from speech_emotion.windows import Framer, Window
 
-Heard = tuple[Window, Scores | None]  # a window, and what the model heard in it; None where nobody speaks
+ScoredWindow = tuple[Window, Scores | None]  # None: no speech in it
 
 
 class WindowScorer:
-    """Takes 16 kHz mono samples in pieces of any size, gives windows, and of each what the model hears in it.
+    """Cuts 16 kHz samples into windows and scores each one.
 
-    Silence is refused here; whether anything else is speech is for the model to say, if it has an output for it.
+    A window that is not audible is not scored. Whether an audible one is speech is for the model to say, if it has
+    an output for that.
+
+    Args:
+        model: What scores the windows.
+        profile: The speaker's profile; None for any speaker.
+        hop_seconds: The time between two windows; None for the model's own.
+
+    Raises:
+        ModelError: `profile` belongs to another model.
+        ConfigError: `hop_seconds` is out of range.
     """
 
     def __init__(
@@ -40,22 +50,21 @@ class WindowScorer:
 
     @property
     def seconds(self) -> float:
-        """How much was heard so far."""
+        """The duration of what was pushed so far."""
         return self._framer.seconds
 
-    def push(self, samples: FloatArray) -> Iterator[Heard]:
-        """Take `samples` (n_samples,) and give the windows they complete."""
-        return self._hear(self._framer.push(samples))
+    def push(self, samples: FloatArray) -> Iterator[ScoredWindow]:
+        """Take `samples` (n_samples,) and yield the windows they complete. Each is scored when it is asked for."""
+        return self._score_all(self._framer.push(samples))
 
-    def finish(self) -> Iterator[Heard]:
-        """Give what is left."""
-        return self._hear(self._framer.finish())
+    def finish(self) -> Iterator[ScoredWindow]:
+        """Yield the last window, if samples are left."""
+        return self._score_all(self._framer.finish())
 
-    def _hear(self, windows: Iterable[Window]) -> Iterator[Heard]:
-        """One window at a time, as it is asked for."""
-        return ((window, self._scores(window.samples)) for window in windows)
+    def _score_all(self, windows: Iterable[Window]) -> Iterator[ScoredWindow]:
+        return ((window, self._score(window.samples)) for window in windows)
 
-    def _scores(self, samples: FloatArray) -> Scores | None:
+    def _score(self, samples: FloatArray) -> Scores | None:
         if not is_audible(samples):
             return None
         scores = self._model.score(samples[None], self._profile)
@@ -63,30 +72,27 @@ class WindowScorer:
 
 
 class WindowPredictor:
-    """Takes 16 kHz mono samples in pieces of any size, answers window by window, for one voice or for any.
-
-    A window starts every `hop_seconds`; None leaves that to the model.
-    """
+    """Turns 16 kHz samples into one prediction per window. The arguments are those of `WindowScorer`."""
 
     def __init__(
         self, model: EmotionModel, profile: SpeakerProfile | None = None, hop_seconds: float | None = None
     ) -> None:
         self._info = model.info
-        self._ear = WindowScorer(model, profile, hop_seconds)
+        self._scorer = WindowScorer(model, profile, hop_seconds)
         self._answered = False
 
     def push(self, samples: FloatArray) -> list[Prediction]:
-        """Take `samples` (n_samples,), answer the windows they complete."""
-        return self._answer(self._ear.push(samples))
+        """Take `samples` (n_samples,) and return a prediction for each window they complete."""
+        return self._predict_all(self._scorer.push(samples))
 
     def finish(self) -> list[Prediction]:
-        """Answer what is left; a recording too short for any window is one abstention."""
-        predictions = self._answer(self._ear.finish())
+        """Return the prediction for what is left. A recording too short for any window is one abstention."""
+        predictions = self._predict_all(self._scorer.finish())
         if self._answered:
             return predictions
-        return [Prediction({}, 0.0, self._ear.seconds, abstained="too_short")]
+        return [Prediction({}, 0.0, self._scorer.seconds, abstained="too_short")]
 
-    def _answer(self, windows: Iterable[Heard]) -> list[Prediction]:
+    def _predict_all(self, windows: Iterable[ScoredWindow]) -> list[Prediction]:
         predictions = [self._predict(window, scores) for window, scores in windows]
         self._answered = self._answered or bool(predictions)
         return predictions
@@ -101,9 +107,16 @@ class WindowPredictor:
 
 
 class EmotionStream:
-    """Live sound in, predictions out: those of `Classifier.timeline` for the same samples and hop.
+    """Live sound in, predictions out. Made by `Classifier.stream`.
 
-    `warnings` is what the gate noticed so far; a prediction given before the end cannot carry it.
+    The predictions are those of `Classifier.timeline` for the same samples and the same hop, whatever the chunks.
+
+    >>> stream = classifier.stream(sample_rate=48_000)
+    >>> for chunk in microphone:
+    ...     for prediction in stream.push(chunk):
+    ...         print(prediction)
+    >>> stream.finish()
+    [Prediction(calm 0.58, 5.00–8.00 s)]
     """
 
     def __init__(
@@ -115,15 +128,25 @@ class EmotionStream:
     ) -> None:
         self._sample_rate = sample_rate
         self._resampler = Resampler(sample_rate)
-        self._listener = WindowPredictor(model, profile, hop_seconds)
+        self._predictor = WindowPredictor(model, profile, hop_seconds)
         self._state: Literal["new", "open", "finished"] = "new"
 
     @property
     def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the sound so far, such as "clipped". The predictions of a stream do not carry it."""
         return self._resampler.warnings
 
     def push(self, chunk: npt.ArrayLike) -> list[Prediction]:
-        """Take `chunk`, (n_samples,) or (n_samples, n_channels), and answer the windows it completes."""
+        """Take a chunk and return a prediction for each window it completes; often none.
+
+        Args:
+            chunk: (n_samples,) or (n_samples, n_channels) of int16, int32 or float with full scale at 1. All chunks
+                of a stream have the same number of channels.
+
+        Raises:
+            InvalidWaveformError: The chunk is not as above. It is skipped, and the stream goes on.
+            SpeechEmotionError: The stream is finished.
+        """
         samples = np.asarray(chunk)
         self._require_unfinished()
         n_channels = samples.shape[1] if samples.ndim == 2 else 1
@@ -131,13 +154,19 @@ class EmotionStream:
             self._resampler = Resampler(self._sample_rate, n_channels)
         block = self._resampler.push(samples)
         self._state = "open"  # a chunk that is refused settles nothing
-        return self._listener.push(block)
+        return self._predictor.push(block)
 
     def finish(self) -> list[Prediction]:
-        """Answer what is left; the stream is over."""
+        """End the stream and return the prediction for what is left.
+
+        If the whole stream was too short for a window, the only prediction abstains with "too_short".
+
+        Raises:
+            SpeechEmotionError: The stream is finished already.
+        """
         self._require_unfinished()
         self._state = "finished"
-        return self._listener.push(self._resampler.finish()) + self._listener.finish()
+        return self._predictor.push(self._resampler.finish()) + self._predictor.finish()
 
     def _require_unfinished(self) -> None:
         if self._state == "finished":

@@ -1,3 +1,4 @@
-"""The version of this package: one place, read by the build as well."""
+"""The version of this package. The build reads it from here."""
 
 __version__ = "0.1.0"
+PROGRAM = f"speech-emotion {__version__}"  # how files name what wrote them

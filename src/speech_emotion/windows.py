@@ -1,7 +1,7 @@
 """Frame a recording. In: 16 kHz samples, in pieces of any size. Out: equal windows with their place in time.
 
-The only framing code. Windows start every hop; the last one moves back to end where the recording ends, so
-no sample goes unheard and nothing is padded: zeros beside a sound would change its answer.
+This is the only framing code. A window starts every hop. The last one moves back to end where the recording ends:
+so every sample is in a window and nothing is padded, because zeros beside a sound would change its answer.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,18 @@ import numpy.typing as npt
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 
-MANY_PIECES: Final = 256  # kept apart until then; of single samples a window would take 7 MB
+MANY_PIECES: Final = 256  # joined when there are so many; a window of single samples would take 7 MB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """`samples` (n_samples,) read-only, and where they stand in the recording."""
+    """A stretch of a recording.
+
+    Attributes:
+        samples: (n_samples,) float32 at 16 kHz, read-only.
+        start_seconds: Where it starts in the recording.
+        end_seconds: Where it ends.
+    """
 
     samples: FloatArray
     start_seconds: float
@@ -25,9 +31,14 @@ class Window:
 
 
 class Framer:
-    """Cuts samples that arrive in pieces; how they were cut into pieces changes nothing.
+    """Cuts a recording that arrives in pieces into windows. How it was cut into pieces changes nothing.
 
     A recording shorter than a window is one shorter window; shorter than `min_samples` it is none.
+
+    Args:
+        window_samples: The length of a window.
+        hop_samples: The distance between the starts of two windows.
+        min_samples: The length of the shortest recording that is a window.
     """
 
     def __init__(self, window_samples: int, hop_samples: int, min_samples: int) -> None:
@@ -42,11 +53,11 @@ class Framer:
 
     @property
     def seconds(self) -> float:
-        """How much was heard so far."""
+        """The duration of what was pushed so far."""
         return self._n_samples / SAMPLE_RATE
 
     def push(self, samples: npt.ArrayLike) -> list[Window]:
-        """Take `samples` (n_samples,) and return the windows they complete."""
+        """Take `samples`, (n_samples,) at 16 kHz, and return the windows they complete."""
         piece = np.array(samples, np.float32)  # a copy: callers reuse their buffers
         self._pending.append(piece)
         self._n_samples += len(piece)
@@ -63,7 +74,7 @@ class Framer:
         return windows
 
     def finish(self) -> list[Window]:
-        """Return the last window, if samples are left that no window holds."""
+        """Return the last window if samples are left that are in no window yet."""
         self._join()
         if self._next_start == 0:
             return [self._cut(0, self._n_samples)] if self._n_samples >= self._min_samples else []

@@ -413,9 +413,9 @@ def test_a_profile_is_made_used_switched_off_saved_and_forgotten(standin_model: 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"no json", "no profile of a voice"),
-        (b"{}", "no profile of a voice"),
-        (b"[" * 100_000, "no profile of a voice"),
+        (b"no json", "no speaker profile"),
+        (b"{}", "no speaker profile"),
+        (b"[" * 100_000, "no speaker profile"),
         (None, "another model"),
     ],
 )

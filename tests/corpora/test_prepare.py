@@ -386,9 +386,9 @@ def is_alive(pid: str) -> bool:
 
 
 def wait_for(condition, what: str):  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"no {what} after 20 s"
+        assert time.monotonic() < deadline, f"no {what} after 60 s"
         time.sleep(0.02)
     return found
 

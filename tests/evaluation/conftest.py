@@ -1,22 +1,13 @@
-"""Fake models in the place of real ones, and an evaluation of them that several tests look at."""
+"""An evaluation of fake models that several tests look at."""
 
 from pathlib import Path
 
 import fakes
 import pytest
 
-import speech_emotion
 from speech_emotion.evaluation.result import Result, summarise
 from speech_emotion.evaluation.score import Evaluation, score_protocol
 from speech_emotion.evaluation.splits import protocol
-
-
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Fake models behind `speech_emotion.load`; the clips they have heard."""
-    clips: list[Path] = []
-    monkeypatch.setattr(speech_emotion, "load", lambda path: fakes.FakeClassifier(Path(path), clips))
-    return clips
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import dataclasses
 import json
 import math
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -198,15 +198,19 @@ def test_two_trainings_of_one_folder_wait_for_each_other(
     tmp_path: Path, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted: list[Path] = []
+    both_are_here = Barrier(2)
+    locked = runs.locked
 
-    def slow_fit(
-        config: TrainConfig, dataset: Any, material: Any, sides: Any, out: Path, **options: Any
-    ) -> Fitted:
+    def meet(folder: Path) -> Any:
+        both_are_here.wait()
+        return locked(folder)
+
+    def watch(config: TrainConfig, made: Any, bank: Any, sides: Any, out: Path, **options: Any) -> Fitted:
         fitted.append(out)
-        time.sleep(0.5)
-        return fit(config, dataset, material, sides, out, **options)
+        return fit(config, made, bank, sides, out, **options)
 
-    monkeypatch.setattr(runs, "fit", slow_fit)
+    monkeypatch.setattr(runs, "locked", meet)
+    monkeypatch.setattr(runs, "fit", watch)
     trainings = runs.plan(recipe(), tmp_path / "run", None, [0], None)
     with ThreadPoolExecutor(2) as both:
         list(both.map(lambda _: runs.train(trainings, dataset(CLIPS), None), range(2)))
@@ -274,7 +278,7 @@ def test_a_run_keeps_the_licence_and_the_citation_of_what_it_began_with(
     assert provenance.licence == "; ".join(dict.fromkeys(licences))
 
 
-def test_an_enrolled_head_is_learned_where_there_is_somebody_to_try_it_on(
+def test_an_enrolled_head_needs_validation_speakers(
     tmp_path: Path, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On validation speakers; a model of everybody takes it after those of a protocol's folds."""
@@ -334,9 +338,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
 # Models that keep evaluation honest
 
 
-def test_a_fold_s_model_may_be_tested_on_its_own_test_speakers_and_no_others(
-    tmp_path: Path, exported: Exported
-) -> None:
+def test_a_fold_s_model_is_tested_on_its_own_test_speakers_alone(tmp_path: Path, exported: Exported) -> None:
     (file,) = train(tmp_path, folds=[0])
     info, split = EmotionModel.load(file).info, halves()
     check_never_heard(info, split, split.folds[0])
@@ -536,7 +538,7 @@ def test_outside_of_our_repository_there_is_no_commit(git: dict[str, str]) -> No
     assert runs.commit() is None
 
 
-def test_the_commit_is_asked_once_so_that_a_long_run_names_what_it_started_from(git: dict[str, str]) -> None:
+def test_a_long_run_names_the_commit_it_started_from(git: dict[str, str]) -> None:
     before = runs.commit()
     git["rev-parse"] = "fedcba987654"
     assert runs.commit() == before

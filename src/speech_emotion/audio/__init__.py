@@ -1,9 +1,9 @@
-"""The gate for sound. In: any source of sound. Out: mono float32 at 16 kHz."""
+"""Read sounds. In: a file, bytes or an array. Out: mono float32 at 16 kHz, and what is wrong with the recording."""
 
+from speech_emotion.audio.quality import FloatArray
 from speech_emotion.audio.reader import (
     SAMPLE_RATE,
     AudioStream,
-    FloatArray,
     Limits,
     Resampler,
     Source,

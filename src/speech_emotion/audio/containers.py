@@ -17,6 +17,8 @@ MAX_CHUNKS = 20_000  # 0.1 s; a file of empty chunks is not worth more
 
 
 class SeekableFile(Protocol):
+    """The part of a binary file that is needed here."""
+
     def read(self, n_bytes: int, /) -> bytes: ...
     def seek(self, offset: int, whence: int = 0, /) -> int: ...
     def tell(self) -> int: ...
@@ -24,8 +26,10 @@ class SeekableFile(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Container:
+    """A kind of file: its name in messages, and PyAV's demuxer for it; None if soundfile reads it."""
+
     name: str
-    demuxer: str | None = None  # of PyAV; without one, soundfile reads it
+    demuxer: str | None = None
 
 
 WAV, RIFX, RF64 = Container("WAV"), Container("big-endian WAV"), Container("RF64")
@@ -67,7 +71,11 @@ _STRANGERS = {
 
 
 def sniff(file: SeekableFile) -> Container:
-    """Say what `file` holds, or raise AudioDecodeError with what it looks like instead."""
+    """Return the container of `file`.
+
+    Raises:
+        AudioDecodeError: It is no sound; the message says what it looks like instead.
+    """
     head = _read_at(file, 0, HEAD_BYTES)
     if not head:
         raise AudioDecodeError("the file is empty (0 bytes); record or download it again")
@@ -82,13 +90,13 @@ def sniff(file: SeekableFile) -> Container:
 
 
 def promises_length(file: SeekableFile, container: Container) -> bool:
-    """Whether the header knows the number of frames. An MP3 without a Xing or Info frame leaves it to be guessed."""
+    """Whether the header knows the number of frames. For an MP3 without a Xing or Info frame it can only be guessed."""
     first_frame = _read_at(file, _end_of_id3_tags(file), 48) if container is MP3 else b""
     return container is not MP3 or b"Xing" in first_frame or b"Info" in first_frame
 
 
 def is_cut_short(file: SeekableFile, container: Container) -> bool:
-    """Whether `file` ends before its own structure says that it ends (MP3 and FLAC do not say)."""
+    """Whether `file` ends before the end that its own structure announces (MP3 and FLAC announce none)."""
     size = file.seek(0, 2)
     if container in (WAV, AVI):
         return any(end > size for end in _chunk_ends(file, 12, "<I"))

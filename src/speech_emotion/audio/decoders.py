@@ -24,6 +24,8 @@ UNKNOWN_LENGTH = 2**48  # libsndfile answers 2**63 - 1 where a header does not s
 
 
 class Decoder(Protocol):
+    """What reads one source: its `sample_rate` in Hz, its `n_channels`, and its samples in blocks."""
+
     sample_rate: int
     n_channels: int
 
@@ -31,13 +33,14 @@ class Decoder(Protocol):
         """Blocks until the end; AudioDecodeError where the data is damaged."""
 
     def is_cut_short(self, n_samples: int) -> bool:
-        """Whether `n_samples`, all that came, is less than there should be."""
+        """Whether `n_samples`, the number that was read, is less than the source should have."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what the decoder opened."""
 
 
 class ArrayDecoder:
-    """Samples that are decoded already."""
+    """An array, (n_samples, n_channels), whose samples are decoded already."""
 
     def __init__(self, samples: Chunk, sample_rate: int) -> None:
         self._samples = samples  # (n_samples, n_channels)
@@ -55,12 +58,17 @@ class ArrayDecoder:
 
 
 def open_decoder(file: SeekableFile) -> Decoder:
-    """The decoder for what `file` holds, judged by its content."""
+    """The decoder for what `file` holds, judged by its content.
+
+    Raises:
+        AudioDecodeError: The content is no sound, is damaged, or has no audio track.
+        MissingExtraError: Its container needs the extra "media".
+    """
     try:
         container = sniff(file)
     except AudioDecodeError:
         raise
-    except Exception as error:  # somebody else's file object may raise anything
+    except Exception as error:  # a caller's file object may raise anything
         raise AudioDecodeError(f"the file cannot be read ({error}); copy it to another place") from error
     source = _CallableFromC(file)
     if container.demuxer is None:

@@ -1,7 +1,7 @@
-"""The gate for sound. In: a path, bytes, a binary file, an array and its rate. Out: mono float32 at 16 kHz.
+"""Read a sound. In: a path, bytes, a binary file, or an array and its rate. Out: mono float32 at 16 kHz.
 
-`load` answers with a Waveform; `open_audio` streams the same samples in blocks, so that ten hours need no
-more memory than ten seconds. Content decides what a source is, and every limit is kept while decoding.
+`load` returns a whole Waveform; `open_audio` streams the same samples in blocks, so that ten hours need no more
+memory than ten seconds. The content decides what a source is, not its name. Limits are checked while decoding.
 """
 
 import io
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import soxr
 
 from speech_emotion.audio.decoders import ArrayDecoder, Chunk, Decoder, open_decoder
+from speech_emotion.audio.quality import FloatArray, Levels
 from speech_emotion.errors import (
     AudioDecodeError,
     AudioNotFoundError,
@@ -26,31 +27,27 @@ from speech_emotion.errors import (
     InvalidWaveformError,
 )
 
-FloatArray = npt.NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes | BinaryIO | npt.NDArray[Any]
 
 SAMPLE_RATE = 16_000
-LARGEST_SAMPLE = 100.0  # full scale is 1; what is 40 dB louder is not sound but another kind of number
-FULL_SCALE = 0.98  # A-law and mu-law end here
-CLIPPED_SHARE = 1e-3
-QUIET_PEAK = 0.005  # 7 of the 16 bits of a recording
-CANCELLED_POWER = 0.1  # of the power that channels without anything in common would leave
-# A recording is noisy where its quiet frames (10th percentile) lie less than this below its loud ones (95th). Of clean
-# clips of RAVDESS, nEMO, EmotionTTS and Indian EmoSpeech 0 to 1 % do, with pink noise 5 dB below the voice 98 to 100 %
-# (200 each), and a steady tone or noise does.
-NOISY_RANGE_DB = 20
-LEVEL_FRAME_SECONDS = 0.02
-MIN_LEVEL_FRAMES = 25
-HEARD_DB = -60  # loud frames below this are no sound to speak of
+LARGEST_SAMPLE = 100.0  # full scale is 1; 40 dB louder is another kind of number, such as 16-bit integers
 _DO_NOT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The largest sound that is accepted, whatever its header says."""
+    """The largest sound that is accepted, whatever its header says.
+
+    Attributes:
+        max_seconds: Longest duration.
+        max_decoded_bytes: Largest size of all channels as float32, before they are mixed.
+        max_channels: Most channels.
+        min_rate: Lowest sample rate in Hz.
+        max_rate: Highest sample rate in Hz.
+    """
 
     max_seconds: float = 24 * 3600.0
-    max_decoded_bytes: int = 64 * 2**30  # as float32, all channels, before mixing
+    max_decoded_bytes: int = 64 * 2**30
     max_channels: int = 32
     min_rate: int = 4_000
     max_rate: int = 384_000
@@ -61,7 +58,14 @@ LOCAL_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waveform:
-    """A whole sound: `samples` (n_samples,) float32 at 16 kHz, all finite; `warnings` such as "clipped"."""
+    """A whole sound.
+
+    Attributes:
+        samples: (n_samples,) float32 at 16 kHz, mono, all finite. Full scale is 1.
+        warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated".
+        source_rate: The sample rate of the source in Hz.
+        n_channels: The number of channels of the source.
+    """
 
     samples: FloatArray
     warnings: tuple[str, ...]
@@ -70,11 +74,22 @@ class Waveform:
 
     @property
     def seconds(self) -> float:
+        """The duration."""
         return len(self.samples) / SAMPLE_RATE
 
 
 def load(source: Source, *, sample_rate: int | None = None, limits: Limits = LOCAL_LIMITS) -> Waveform:
-    """Decode all of `source`. An array needs its `sample_rate`; a file has its own."""
+    """Decode a whole sound.
+
+    Args:
+        source: A path, the bytes of a file, an open binary file, or an array (n_samples,) or
+            (n_samples, n_channels) of int16, int32 or float.
+        sample_rate: The rate of an array in Hz. A file has its own.
+        limits: The largest sound to accept.
+
+    Raises:
+        AudioError: The sound cannot be read or exceeds `limits`; see `speech_emotion.errors`.
+    """
     with open_audio(source, sample_rate=sample_rate, limits=limits) as stream:
         samples = np.concatenate([np.zeros(0, np.float32), *stream])
         return Waveform(samples, stream.warnings, stream.source_rate, stream.n_channels)
@@ -83,7 +98,23 @@ def load(source: Source, *, sample_rate: int | None = None, limits: Limits = LOC
 def open_audio(
     source: Source, *, sample_rate: int | None = None, limits: Limits = LOCAL_LIMITS
 ) -> "AudioStream":
-    """Open `source` to read it block by block, in a `with` statement."""
+    """Open a sound to read it block by block, in a `with` statement.
+
+    >>> with open_audio("hello.wav") as stream:
+    ...     n_samples = sum(len(block) for block in stream)
+
+    Args:
+        source: A path, the bytes of a file, an open binary file, or an array (n_samples,) or
+            (n_samples, n_channels) of int16, int32 or float.
+        sample_rate: The rate of an array in Hz. A file has its own.
+        limits: The largest sound to accept.
+
+    Returns:
+        An iterator over blocks (n_samples,) of mono float32 at 16 kHz.
+
+    Raises:
+        AudioError: The sound cannot be read or exceeds `limits`, now or while blocks are read.
+    """
     with ExitStack() as resources:
         decoder = _decoder_of(source, sample_rate, resources)
         resampler = Resampler(decoder.sample_rate, decoder.n_channels, limits=limits)
@@ -91,7 +122,7 @@ def open_audio(
 
 
 class AudioStream:
-    """An iterator over mono float32 blocks at 16 kHz; `warnings` is complete once they have been read."""
+    """An iterator over blocks (n_samples,) of mono float32 at 16 kHz, made by `open_audio`. Close it after use."""
 
     def __init__(
         self, decoder: Decoder, resampler: "Resampler", limits: Limits, resources: ExitStack
@@ -102,14 +133,17 @@ class AudioStream:
 
     @property
     def source_rate(self) -> int:
+        """The sample rate of the source in Hz."""
         return self._decoder.sample_rate
 
     @property
     def n_channels(self) -> int:
+        """The number of channels of the source."""
         return self._decoder.n_channels
 
     @property
     def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the recording so far; complete once all blocks are read."""
         return (*self._resampler.warnings, "truncated") if self._is_truncated else self._resampler.warnings
 
     def __iter__(self) -> Iterator[FloatArray]:
@@ -152,6 +186,7 @@ class AudioStream:
             )
 
     def close(self) -> None:
+        """Close what `open_audio` opened. A file object that was passed in stays open."""
         self._resources.close()
 
     def __enter__(self) -> Self:
@@ -164,7 +199,12 @@ class AudioStream:
 
 
 class Resampler:
-    """Chunks at any rate → mono float32 at 16 kHz. How the chunks are cut changes no bit of the result."""
+    """Chunks at any rate → mono float32 at 16 kHz. How the chunks are cut changes no bit of the result.
+
+    Raises:
+        InvalidWaveformError: `sample_rate` is no positive whole number.
+        AudioTooLargeError: The rate or the number of channels exceeds `limits`.
+    """
 
     def __init__(self, sample_rate: int, n_channels: int = 1, *, limits: Limits = LOCAL_LIMITS) -> None:
         _check_rate(sample_rate, limits)
@@ -173,15 +213,26 @@ class Resampler:
         self._soxr = None
         if sample_rate != SAMPLE_RATE:
             self._soxr = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, quality="HQ")
-        self._levels = _Levels(round(LEVEL_FRAME_SECONDS * sample_rate))
+        self._levels = Levels(sample_rate)
         self._n_samples = 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the levels so far; see quality.py."""
         return self._levels.warnings
 
     def push(self, chunk: Chunk) -> FloatArray:
-        """Mix and resample `chunk`, (n_samples,) or (n_samples, n_channels) of int16, int32 or float."""
+        """Mix and resample a chunk.
+
+        Args:
+            chunk: (n_samples,) or (n_samples, n_channels) of int16, int32 or float with full scale at 1.
+
+        Returns:
+            (n,) float32 at 16 kHz. Resampling holds some samples back until the next chunk, or `finish`.
+
+        Raises:
+            InvalidWaveformError: The type, the shape or a sample is not as above.
+        """
         samples = self._as_float(_checked_array(chunk))
         mono: FloatArray = samples.mean(axis=1) if self.n_channels > 1 else samples[:, 0]
         self._levels.add(samples, mono)
@@ -189,7 +240,7 @@ class Resampler:
         return mono if self._soxr is None else self._soxr.resample_chunk(mono)
 
     def finish(self) -> FloatArray:
-        """The last samples, which waited for what might follow."""
+        """Return the samples that `push` held back."""
         nothing = np.zeros(0, np.float32)
         return nothing if self._soxr is None else self._soxr.resample_chunk(nothing, last=True)
 
@@ -211,65 +262,6 @@ class Resampler:
         raise InvalidWaveformError(
             f"samples must be finite, full scale is 1, but at {seconds:.3f} s there is {chunk[row, column]}; "
             "repair the recording, or divide by 32768 if these are 16-bit numbers"
-        )
-
-
-class _Levels:
-    """What the levels say about a recording, counted as it passes, in frames of `n_frame` samples."""
-
-    def __init__(self, n_frame: int) -> None:
-        self._n_frame = n_frame
-        self._rest = np.zeros(0, np.float32)  # fills no frame yet
-        self._n_frames_at = np.zeros(200, np.int64)  # how many frames have -160, -159, … 39 dB
-        self._n_values = self._n_full_scale = 0
-        self._power = self._mono_power = 0.0
-        self._mono_highest, self._mono_lowest = -np.inf, np.inf
-        self._n_frames, self._sum_of_means = 0, 0.0
-
-    def add(self, samples: FloatArray, mono: FloatArray) -> None:
-        n_channels = samples.shape[1]
-        self._n_values += samples.size
-        self._n_full_scale += int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
-        self._mono_highest = max(self._mono_highest, float(mono.max(initial=-np.inf)))
-        self._mono_lowest = min(self._mono_lowest, float(mono.min(initial=np.inf)))
-        if n_channels > 1:
-            self._mono_power += float(np.square(mono).sum())
-            self._power += float(np.square(samples).sum()) / n_channels**2  # if nothing is in common
-        held = np.concatenate([self._rest, mono])
-        n_whole = len(held) // self._n_frame * self._n_frame
-        self._rest = held[n_whole:]
-        frames = held[:n_whole].reshape(-1, self._n_frame)
-        means = np.einsum("ij->i", frames) / self._n_frame  # three times as quick as mean
-        centred = frames - self._offsets(means)[:, np.newaxis].astype(np.float32)
-        power = np.einsum("ij,ij->i", centred, centred) / self._n_frame  # (frame,)
-        level_db = 10 * np.log10(power + 1e-16)
-        np.add.at(self._n_frames_at, np.clip(level_db + 160, 0, 199).astype(int), 1)
-
-    def _offsets(self, means: FloatArray) -> npt.NDArray[np.float64]:
-        """What a sound card adds to all samples: at each frame, whose `means` these are, the mean until then."""
-        sums = np.cumsum(np.concatenate([[self._sum_of_means], means]))
-        counts = self._n_frames + np.arange(1, len(means) + 1)
-        self._sum_of_means, self._n_frames = float(sums[-1]), self._n_frames + len(means)
-        return np.asarray(sums[1:] / counts)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        found = {
-            "clipped": self._n_full_scale > CLIPPED_SHARE * self._n_values,
-            "quiet": (self._mono_highest - self._mono_lowest) / 2 < QUIET_PEAK,
-            "noisy": self._is_noisy,
-            "phase_cancelled": self._mono_power < CANCELLED_POWER * self._power,
-        }
-        return tuple(word for word, is_so in found.items() if is_so)
-
-    @property
-    def _is_noisy(self) -> bool:
-        n_frames = np.cumsum(self._n_frames_at)
-        quiet_db, loud_db = (
-            int(np.searchsorted(n_frames, share * n_frames[-1])) - 160 for share in (0.1, 0.95)
-        )
-        return (
-            n_frames[-1] >= MIN_LEVEL_FRAMES and loud_db >= HEARD_DB and loud_db - quiet_db < NOISY_RANGE_DB
         )
 
 
@@ -349,7 +341,7 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> AbstractContex
 
 
 def _open_path(path: str) -> BinaryIO:
-    """Open a regular file. Opening a pipe would wait for its writer; here nothing waits."""
+    """Open a regular file. Opening a pipe would wait for its writer; here nothing blocks."""
     try:
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _DO_NOT_WAIT))  # noqa: SIM115
     except (OSError, ValueError) as error:

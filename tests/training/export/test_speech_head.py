@@ -1,7 +1,6 @@
 """The speech head: which models it belongs to, and what of it an exported file says."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,29 +111,36 @@ def enrolled() -> EnrolledHead:
     return EnrolledHead(zeros, ones, weight, np.zeros(8, np.float32), 1.0, 0.1, None)
 
 
-Write = Callable[[EnrolledHead | None], EmotionModel]
+@pytest.fixture(scope="module")
+def plain(head: SpeechHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("plain"), head, None)
 
 
-@pytest.fixture
-def write(head: SpeechHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    def written(enrolled: EnrolledHead | None) -> EmotionModel:
-        monkeypatch.setattr(export_module, "speech_head", lambda _: head)
-        return export(
+@pytest.fixture(scope="module")
+def enrolling(head: SpeechHead, enrolled: EnrolledHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("enrolling"), head, enrolled)
+
+
+def written(folder: Path, head: SpeechHead, enrolled: EnrolledHead | None) -> Path:
+    path = folder / "tiny.onnx"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(export_module, "speech_head", lambda _: head)
+        export(
             miniature.lively_network(),
             miniature.recipe(),
             miniature.TEMPERATURE,
             miniature.PROVENANCE,
-            tmp_path / "tiny.onnx",
+            path,
             head=enrolled,
             thresholds={"not_sure": 0.1},
         )
+    return path
 
-    return written
 
-
-@pytest.mark.parametrize("enrols", [False, True])
-def test_the_file_judges_speech(write: Write, head: SpeechHead, enrolled: EnrolledHead, enrols: bool) -> None:
-    model = write(enrolled if enrols else None)
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["plain", "enrolling"])
+def test_the_file_judges_speech(request: pytest.FixtureRequest, head: SpeechHead, file: str) -> None:
+    model = EmotionModel.load(request.getfixturevalue(file))
     assert model.info.thresholds == {"not_sure": 0.1, "speech": 0.5}
     network = miniature.lively_network()
     export_module.round_weights(network)
@@ -143,21 +149,23 @@ def test_the_file_judges_speech(write: Write, head: SpeechHead, enrolled: Enroll
     scores = model.score(SOUNDS)
     np.testing.assert_allclose(scores.speech, 1 / (1 + np.exp(-head.score(embeddings))), atol=1e-4)
     assert 0 < (scores.speech >= 0.5).mean() < 1
-    if enrols:
+    if file == "enrolling":
         assert scores.voice.shape == (len(SOUNDS), N_FEATURES)
         profile = np.stack([np.ones(N_FEATURES), np.full(N_FEATURES, 2)]).astype(np.float32)
         np.testing.assert_array_equal(model.score(SOUNDS, profile).speech, scores.speech)
 
 
-def test_a_user_gets_what_it_judges(write: Write, tmp_path: Path) -> None:
-    speech = write(None).score(SOUNDS).speech
-    classifier = speech_emotion.load(tmp_path / "tiny.onnx")
+@pytest.mark.slow
+def test_a_user_gets_what_it_judges(plain: Path) -> None:
+    speech = EmotionModel.load(plain).score(SOUNDS).speech
+    classifier = speech_emotion.load(plain)
     answers = [classifier.predict(sound, sample_rate=16_000) for sound in SOUNDS]
     assert [answer.abstained == "no_speech" for answer in answers] == (speech < 0.5).tolist()
 
 
-def test_a_small_difference_in_it_is_found(write: Write, head: SpeechHead) -> None:
-    model = write(None)
+@pytest.mark.slow
+def test_a_small_difference_in_it_is_found(plain: Path, head: SpeechHead) -> None:
+    model = EmotionModel.load(plain)
     network = miniature.lively_network()
     export_module.round_weights(network)
     same, other = (

@@ -353,6 +353,7 @@ def _network(training: runs.Training) -> Any:
     return network.eval()
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig) -> None:
     made = dataclasses.replace(dataset(CLIPS), folder=tmp_path / "prepared" / "ravdess")
     trainings = runs.plan(narrow, tmp_path / "run", FOLDS, [0], [0])

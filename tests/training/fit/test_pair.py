@@ -46,10 +46,29 @@ def heard(folder: Path) -> PreparedDataset:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one fold."""
+    """The folder of one fold, trained and not exported."""
     out = tmp_path_factory.mktemp("pair")
-    (trained,) = runs.train(runs.plan(pair(), out, halves(), [0], [0]), heard(out), halves())
+    with pytest.MonkeyPatch.context() as patched:
+        do_not_export(patched)
+        (trained,) = runs.train(runs.plan(pair(), out, halves(), [0], [0]), heard(out), halves())
     return trained.parent
+
+
+@pytest.fixture(scope="module")
+def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> EmotionModel:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    runs.export_run(run, path)
+    return EmotionModel.load(path)
+
+
+def do_not_export(patched: pytest.MonkeyPatch) -> None:
+    """Exporting takes longer than the training."""
+    patched.setattr(runs, "export_run", lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
+    do_not_export(monkeypatch)
 
 
 # The recipe
@@ -125,8 +144,8 @@ def test_each_learns_as_if_it_were_alone(run: Path, tmp_path: Path) -> None:
         assert {key for key in pair_weights if key.startswith(f"{name}.")} == {f"{name}.{k}" for k in trained}
 
 
-def test_the_model_answers_with_both(run: Path) -> None:
-    model = EmotionModel.load(run / "model.onnx")
+@pytest.mark.slow
+def test_the_model_answers_with_both(run: Path, model: EmotionModel) -> None:
     sounds = np.stack([miniature.sound(clip) for clip in CLIPS[:4]])
     networks = []
     for name, config in zip(("first", "second"), alone(), strict=True):
@@ -144,8 +163,9 @@ def test_the_model_answers_with_both(run: Path) -> None:
     assert model.info.recipe["second"]["name"] == "second"
 
 
-def test_a_profile_is_of_both_embeddings(run: Path) -> None:
-    info = EmotionModel.load(run / "model.onnx").info
+@pytest.mark.slow
+def test_a_profile_is_of_both_embeddings(run: Path, model: EmotionModel) -> None:
+    info = model.info
     both = assemble(pair())
     assert info.enrolment is not None
     assert info.enrolment.n_features == both.n_embedding + 2 * 32
@@ -208,7 +228,7 @@ def test_a_killed_pair_goes_on_and_ends_alike(run: Path, tmp_path: Path) -> None
         assert torch.equal(tensor, kept_weights(checkpoint.load(plan[0].folder)[0])[name]), name
 
 
-def test_another_second_network_in_the_folder_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+def test_another_second_network_in_the_folder_is_refused(tmp_path: Path) -> None:
     plan = runs.plan(pair(), tmp_path, halves(), [0], [0])
     runs.train(plan, heard(tmp_path), halves())
     for path in plan[0].folder.glob("checkpoint*"):  # killed before both were put together
@@ -220,8 +240,9 @@ def test_another_second_network_in_the_folder_is_refused_before_anything_is_trai
         runs.train(other, heard(tmp_path), halves(), on_epoch=lambda *_: pytest.fail("trained"))
 
 
-def test_seeds_of_a_pair_are_one_recipe(run: Path) -> None:
-    info = EmotionModel.load(run / "model.onnx").info
+@pytest.mark.slow
+def test_seeds_of_a_pair_are_one_recipe(model: EmotionModel) -> None:
+    info = model.info
     infos = [[dataclasses.replace(info, recipe=pair().with_seed(seed).to_dict())] for seed in (0, 1)]
     assert infos[1][0].recipe["second"]["fit"]["seed"] == 1
     assert score._seeds(infos) == [0, 1]

@@ -1,0 +1,77 @@
+"""What is wrong with the levels of a recording. In: its samples. Out: clipped, quiet, noisy, phase_cancelled."""
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+FULL_SCALE = 0.98  # A-law and mu-law end here
+CLIPPED_SHARE = 1e-3
+QUIET_PEAK = 0.005  # 7 of the 16 bits of a recording
+CANCELLED_POWER = 0.1  # of the power that would be left of channels that have nothing in common
+# A recording is noisy where its quiet frames (10th percentile) lie less than this below its loud ones (95th). Of clean
+# clips of RAVDESS, nEMO, EmotionTTS and Indian EmoSpeech 0 to 1 % do, with pink noise 5 dB below the voice 98 to 100 %
+# (200 each), and a steady tone or noise does.
+NOISY_RANGE_DB = 20
+FRAME_SECONDS = 0.02
+MIN_FRAMES = 25
+AUDIBLE_DB = -60  # if even the loud frames are below this, there is no sound to judge
+
+
+class Levels:
+    """The levels of a recording, measured block by block. `warnings` says what is wrong with them."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._n_frame = round(FRAME_SECONDS * sample_rate)
+        self._rest = np.zeros(0, np.float32)  # fills no frame yet
+        self._n_frames_at = np.zeros(200, np.int64)  # how many frames have -160, -159, … 39 dB
+        self._n_values = self._n_full_scale = 0
+        self._power = self._mono_power = 0.0
+        self._mono_highest, self._mono_lowest = -np.inf, np.inf
+        self._n_frames, self._sum_of_means = 0, 0.0
+
+    def add(self, samples: FloatArray, mono: FloatArray) -> None:
+        """Measure a block: `samples` (n_samples, n_channels), and their mean over channels `mono` (n_samples,)."""
+        n_channels = samples.shape[1]
+        self._n_values += samples.size
+        self._n_full_scale += int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
+        self._mono_highest = max(self._mono_highest, float(mono.max(initial=-np.inf)))
+        self._mono_lowest = min(self._mono_lowest, float(mono.min(initial=np.inf)))
+        if n_channels > 1:
+            self._mono_power += float(np.square(mono).sum())
+            self._power += float(np.square(samples).sum()) / n_channels**2  # if nothing is in common
+        held = np.concatenate([self._rest, mono])
+        n_whole = len(held) // self._n_frame * self._n_frame
+        self._rest = held[n_whole:]
+        frames = held[:n_whole].reshape(-1, self._n_frame)
+        means = np.einsum("ij->i", frames) / self._n_frame  # three times as quick as mean
+        centred = frames - self._offsets(means)[:, np.newaxis].astype(np.float32)
+        power = np.einsum("ij,ij->i", centred, centred) / self._n_frame  # (frame,)
+        level_db = 10 * np.log10(power + 1e-16)
+        np.add.at(self._n_frames_at, np.clip(level_db + 160, 0, 199).astype(int), 1)
+
+    def _offsets(self, means: FloatArray) -> npt.NDArray[np.float64]:
+        """The constant that a sound card adds to all samples: for each frame (`means`: theirs), the mean until then."""
+        sums = np.cumsum(np.concatenate([[self._sum_of_means], means]))
+        counts = self._n_frames + np.arange(1, len(means) + 1)
+        self._sum_of_means, self._n_frames = float(sums[-1]), self._n_frames + len(means)
+        return np.asarray(sums[1:] / counts)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of "clipped", "quiet", "noisy" and "phase_cancelled" that hold so far."""
+        found = {
+            "clipped": self._n_full_scale > CLIPPED_SHARE * self._n_values,
+            "quiet": (self._mono_highest - self._mono_lowest) / 2 < QUIET_PEAK,
+            "noisy": self._is_noisy,
+            "phase_cancelled": self._mono_power < CANCELLED_POWER * self._power,
+        }
+        return tuple(word for word, is_so in found.items() if is_so)
+
+    @property
+    def _is_noisy(self) -> bool:
+        n_frames = np.cumsum(self._n_frames_at)
+        quiet_db, loud_db = (
+            int(np.searchsorted(n_frames, share * n_frames[-1])) - 160 for share in (0.1, 0.95)
+        )
+        return n_frames[-1] >= MIN_FRAMES and loud_db >= AUDIBLE_DB and loud_db - quiet_db < NOISY_RANGE_DB

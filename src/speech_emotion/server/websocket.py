@@ -1,0 +1,275 @@
+"""Live sound over a WebSocket. In: settings as JSON, then samples. Out: predictions as JSON, then why it ended.
+
+One connection is one `classifier.stream`, fed in order and off the event loop. The next message is read once the last
+one is answered. So if a client sends faster than this machine scores, TCP slows it down, and nothing piles up here.
+"""
+
+import asyncio
+import json
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from speech_emotion.classifier import Classifier
+from speech_emotion.errors import ConfigError, SpeechEmotionError
+from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS, ModelInfo
+from speech_emotion.prediction import Prediction
+from speech_emotion.profile import SpeakerProfile
+from speech_emotion.server import origins as allowed
+from speech_emotion.server.scheduling import TURN_SECONDS, Cores
+from speech_emotion.version import __version__
+
+if TYPE_CHECKING:
+    from starlette.routing import WebSocketRoute
+    from starlette.websockets import WebSocket
+
+FORMATS: Final[dict[str, np.dtype[Any]]] = {"f32le": np.dtype("<f4"), "s16le": np.dtype("<i2")}
+EXAMPLE: Final = '{"sample_rate": 48000, "format": "f32le"}'
+MAX_MESSAGE_LENGTH: Final = 500  # characters of an error; some quote what was sent
+
+# How a connection is closed: RFC 6455, section 7.4.1, and IANA's registry of WebSocket close codes
+DONE, BAD_DATA, POLICY, TOO_BIG, TRY_AGAIN_LATER = 1000, 1003, 1008, 1009, 1013
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLimits:
+    """What a server gives its connections. With the shipped model one takes 4 % of a core at two answers per second.
+
+    Attributes:
+        max_connections: How many there may be at once.
+        max_message_bytes: The largest message; 2.7 s of float samples at 48 kHz.
+        max_message_seconds: The most sound in one message.
+        idle_seconds: The longest wait for the next message, and for the client to read an answer.
+        max_seconds: The longest connection.
+    """
+
+    max_connections: int = 16
+    max_message_bytes: int = 2**19
+    max_message_seconds: float = 5.0
+    idle_seconds: float = 20.0
+    max_seconds: float = 2 * 3600.0
+
+
+LIVE_LIMITS: Final = LiveLimits()
+
+
+def route(
+    classifier: Classifier, limits: LiveLimits, origins: Collection[str], cores: Cores
+) -> "WebSocketRoute":
+    """The route `/stream`, for pages of this host and of `origins` and for programs."""
+    from starlette.routing import WebSocketRoute
+
+    return WebSocketRoute("/stream", _Live(classifier, limits, origins, cores).serve)
+
+
+class _RefusedError(Exception):
+    """Why a connection ends early. `code` is that of an error, or a word of docs/live.md."""
+
+    def __init__(self, close_code: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.close_code, self.code = close_code, code
+
+
+class _Live:
+    """All live connections: which may connect, how many at once, and how each one ends."""
+
+    def __init__(
+        self, classifier: Classifier, limits: LiveLimits, origins: Collection[str], cores: Cores
+    ) -> None:
+        self._classifier, self._limits, self._origins, self._cores = classifier, limits, origins, cores
+        self._n_connected = 0
+
+    async def serve(self, websocket: "WebSocket") -> None:
+        from starlette.websockets import WebSocketDisconnect
+
+        if not allowed.is_allowed(websocket, self._origins):
+            await websocket.close()  # not accepted yet: the answer is HTTP 403
+            return
+        connection = _Connection(websocket, self._classifier, self._limits, self._cores)
+        self._n_connected += 1
+        try:
+            await websocket.accept()
+            self._check_room()
+            async with asyncio.timeout(self._limits.max_seconds):
+                await connection.serve()
+        except WebSocketDisconnect:
+            pass
+        except _RefusedError as error:
+            await connection.refuse(error.close_code, error.code, str(error))
+        except SpeechEmotionError as error:
+            await connection.refuse(BAD_DATA, error.code, str(error))
+        except TimeoutError:
+            message = f"a connection may last {self._limits.max_seconds:g} s; open another one"
+            await connection.refuse(POLICY, "too_long", message)
+        finally:
+            self._n_connected -= 1
+
+    def _check_room(self) -> None:
+        if self._n_connected > self._limits.max_connections:
+            message = (
+                f"there are {self._limits.max_connections} connections, the most possible; try again later"
+            )
+            raise _RefusedError(TRY_AGAIN_LATER, "busy", message)
+
+
+class _Connection:
+    """One connection: settings, samples, answers, the end."""
+
+    def __init__(
+        self, websocket: "WebSocket", classifier: Classifier, limits: LiveLimits, cores: Cores
+    ) -> None:
+        self._websocket, self._classifier, self._limits, self._cores = websocket, classifier, limits, cores
+        self._n_samples = 0
+
+    async def serve(self) -> None:
+        settings = _Settings.read(await self._receive())
+        info = self._classifier.info.with_hop(settings.hop_seconds, minimum=MIN_NETWORK_HOP_SECONDS)
+        stream = self._classifier.stream(
+            sample_rate=settings.sample_rate, profile=settings.profile, hop_seconds=settings.hop_seconds
+        )
+        await self._send(_ready(info, settings))
+        step = round(TURN_SECONDS * settings.sample_rate)
+        while isinstance(message := await self._receive(), bytes):
+            samples = _samples(message, settings.dtype)
+            self._check_length(len(samples) / settings.sample_rate)
+            self._n_samples += len(samples)
+            for start in range(0, len(samples), step):
+                turn = samples[start : start + step]
+                await self._answer(await self._cores.run(stream.push, turn))
+        _check_finish(message)
+        await self._answer(await self._cores.run(stream.finish))
+        await self._send({"type": "end", "n_samples": self._n_samples, "warnings": list(stream.warnings)})
+        await self._websocket.close(DONE)
+
+    def _check_length(self, seconds: float) -> None:
+        if seconds > self._limits.max_message_seconds:
+            raise _RefusedError(
+                TOO_BIG,
+                "too_big",
+                f"a message may have {self._limits.max_message_seconds:g} s of sound, not {seconds:.1f}; send less at "
+                "a time, a tenth of a second is best",
+            )
+
+    async def refuse(self, close_code: int, code: str, message: str) -> None:
+        """Send the reason, and close."""
+        from starlette.websockets import WebSocketDisconnect
+
+        with suppress(WebSocketDisconnect, _RefusedError):  # gone already, or not reading
+            await self._send({"type": "error", "code": code, "message": message[:MAX_MESSAGE_LENGTH]})
+            await self._websocket.close(close_code, code)
+
+    async def _receive(self) -> str | bytes:
+        from starlette.websockets import WebSocketDisconnect
+
+        try:
+            async with asyncio.timeout(self._limits.idle_seconds):
+                message = await self._websocket.receive()
+        except TimeoutError as error:
+            raise _RefusedError(
+                POLICY,
+                "idle",
+                f"no message came for {self._limits.idle_seconds:g} s; connect again, and send steadily",
+            ) from error
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"])
+        content: str | bytes = message["bytes"] if message.get("text") is None else message["text"]
+        if len(content) > self._limits.max_message_bytes:
+            raise _RefusedError(
+                TOO_BIG,
+                "too_big",
+                f"a message may have {self._limits.max_message_bytes} bytes, not {len(content)}; send less at a time, "
+                "a tenth of a second is best",
+            )
+        return content
+
+    async def _answer(self, predictions: list[Prediction]) -> None:
+        for prediction in predictions:
+            await self._send({"type": "prediction", **prediction.to_dict(), "n_samples": self._n_samples})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(self._limits.idle_seconds):
+                await self._websocket.send_text(json.dumps(message))  # in ASCII, which can always be sent
+        except TimeoutError as error:
+            raise _RefusedError(
+                POLICY, "idle", "the answers were not read; connect again, and read them"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What the first message sets."""
+
+    sample_rate: int
+    dtype: np.dtype[Any]
+    hop_seconds: float | None
+    profile: SpeakerProfile | None
+
+    @classmethod
+    def read(cls, message: str | bytes) -> Self:
+        document = _read_json(message)
+        if document is None:
+            raise _RefusedError(
+                BAD_DATA, "protocol", f"the first message must be JSON text such as {EXAMPLE}"
+            )
+        known = ("sample_rate", "format", "hop_seconds", "profile")
+        for key in document.keys() - set(known):
+            close = get_close_matches(key[:40], known, n=1)
+            advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            raise ConfigError(f"there is no setting {key[:40]!a}; {advice}")
+        if document.get("format") not in list(FORMATS):
+            raise ConfigError(f"format must be {' or '.join(FORMATS)}; send for example {EXAMPLE}")
+        profile = document.get("profile")
+        return cls(
+            document.get("sample_rate", 0),
+            FORMATS[document["format"]],
+            document.get("hop_seconds"),
+            None if profile is None else SpeakerProfile.from_dict(profile),
+        )
+
+
+def _read_json(message: str | bytes) -> dict[str, Any] | None:
+    """`message`, if it is text with a JSON object."""
+    try:
+        document = json.loads(message) if isinstance(message, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _ready(info: ModelInfo, settings: _Settings) -> dict[str, Any]:
+    return {
+        "type": "ready",
+        "version": __version__,
+        "model": info.name,
+        "model_sha256": info.sha256,
+        "labels": list(info.labels),
+        "window_seconds": info.window_seconds,
+        "hop_seconds": info.hop_seconds,
+        "min_seconds": info.min_seconds,
+        "profile": settings.profile is not None,
+    }
+
+
+def _samples(message: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The samples (n_samples,) of a binary message."""
+    if len(message) % dtype.itemsize:
+        raise _RefusedError(
+            BAD_DATA,
+            "protocol",
+            f"a sample has {dtype.itemsize} bytes and {len(message)} came, which is no whole number of samples; "
+            "send whole samples of one channel",
+        )
+    return np.frombuffer(message, dtype)
+
+
+def _check_finish(message: str) -> None:
+    if _read_json(message) != {"type": "finish"}:
+        raise _RefusedError(
+            BAD_DATA, "protocol", 'after the settings come binary samples, and at the end {"type": "finish"}'
+        )
