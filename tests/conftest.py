@@ -6,10 +6,14 @@ from pathlib import Path
 import fakes
 import pytest
 import standin
+from hypothesis import settings
 
 import speech_emotion
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.model import EmotionModel
+
+settings.register_profile("loaded", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("loaded")
 
 # Started in the background, we ignore Ctrl-C, and the processes that tests send it to would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

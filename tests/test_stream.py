@@ -22,7 +22,7 @@ def streamed(
     return [prediction for chunk in chunks for prediction in stream.push(chunk)] + stream.finish()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, len(VOICE)), max_size=12))
 def test_any_chunking_gives_the_timeline_bit_for_bit(classifier: Classifier, cuts: list[int]) -> None:
     expected = classifier.timeline(VOICE, sample_rate=RATE)
@@ -30,7 +30,7 @@ def test_any_chunking_gives_the_timeline_bit_for_bit(classifier: Classifier, cut
     assert streamed(classifier, *np.split(VOICE, sorted(cuts))) == expected
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(cuts=st.lists(st.integers(0, len(VOICE)), max_size=6), hop=st.floats(0.05, 3.0))
 def test_any_hop_gives_the_timeline_of_that_hop(classifier: Classifier, cuts: list[int], hop: float) -> None:
     expected = classifier.timeline(VOICE, sample_rate=RATE, hop_seconds=hop)
@@ -120,7 +120,7 @@ def test_silence_is_not_shown_to_a_model_that_judges(
     assert shown == [1, 1, 1]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(cuts=st.lists(st.integers(0, len(VOICE)), max_size=12))
 def test_what_the_model_judges_does_not_depend_on_the_chunks(judging: Classifier, cuts: list[int]) -> None:
     levels = np.where(np.arange(len(VOICE)) < len(VOICE) / 2, 1, SOFT)
