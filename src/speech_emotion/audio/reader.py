@@ -128,7 +128,7 @@ class AudioStream:
         self, decoder: Decoder, resampler: "Resampler", limits: Limits, resources: ExitStack
     ) -> None:
         self._decoder, self._resampler, self._limits, self._resources = decoder, resampler, limits, resources
-        self._is_truncated = False
+        self._is_damaged = self._is_read = False
         self._blocks = self._read()
 
     @property
@@ -144,7 +144,9 @@ class AudioStream:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the recording so far; complete once all blocks are read."""
-        return (*self._resampler.warnings, "truncated") if self._is_truncated else self._resampler.warnings
+        of_file = self._decoder.warnings() if self._is_read else ()
+        damage = ("truncated",) if self._is_damaged else ()
+        return tuple(dict.fromkeys((*self._resampler.warnings, *damage, *of_file)))  # each once
 
     def __iter__(self) -> Iterator[FloatArray]:
         return self._blocks
@@ -168,10 +170,10 @@ class AudioStream:
         except AudioDecodeError:
             if not n_samples:
                 raise
-            self._is_truncated = True
+            self._is_damaged = True
+        self._is_read = True
         if not n_samples:
             raise AudioTooShortError("this recording has no samples; record or export it again")
-        self._is_truncated = self._is_truncated or self._decoder.is_cut_short(n_samples)
 
     def _check_size(self, n_samples: int) -> None:
         limits = self._limits
