@@ -129,7 +129,7 @@ def _is_run(file: FileSlice, at: int, *, only: bool) -> bool:
 
 
 def _run(file: FileSlice, start: int) -> Run:
-    """The run that begins at `start`. It ends where no frame follows, one of another kind, or one with a Xing header."""
+    """The run that begins at `start`. It ends before what is no frame, one of another kind, or a Xing header."""
     first = read_at(file, start, 64).ljust(64, b"\0")
     wanted_second, wanted_rate, is_mono = _kind(first)
     tag_at = _tag_offset(first)
