@@ -134,48 +134,56 @@ def _open_part(part: Part, track: int | None) -> Decoder:
 class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
     """soundfile seeks after every read, which fails on a cut FLAC and repeats stale samples on a cut MP3.
 
-    It also drops the samples of a read that ends in an error. libsndfile calls it an error where two Ogg streams were
-    joined without new headers, and reads on behind it: with `forgives`, such errors are only counted in `n_errors`.
+    It also drops the samples of a read that ends in an error. Here the error is kept, in `code`, and what came before
+    it returned: libsndfile calls it an error where Ogg streams were joined without new headers, and reads on behind it.
     """
 
-    forgives = False
-    n_errors = 0
+    code = 0
 
     def seekable(self) -> bool:
         return False
 
     @property
     def _errorcode(self) -> int:
-        code = int(super()._errorcode)
-        self.n_errors += bool(code)
-        return 0 if self.forgives else code
+        self.code = int(super()._errorcode)
+        return 0
 
 
 class SoundFileDecoder:
     """WAV, RF64, FLAC, Ogg, Opus, MP3, AIFF, AU and CAF, through libsndfile."""
 
     def __init__(self, part: Part) -> None:
-        self._part, self._n_samples = part, 0
+        self._part, self._n_samples, self._n_seams, self._is_damaged = part, 0, 0, False
         part.file.seek(0)
         with self._reporting_damage(), _ctrl_c_afterwards():
             self._sound = _ForwardSoundFile(part.file)
-        self._sound.forgives = part.container is OGG
+        self._n_wanted = self._sound.frames if part.n_samples is None else part.n_samples or UNKNOWN_LENGTH
         self.sample_rate, self.n_channels = self._sound.samplerate, self._sound.channels
 
     def chunks(self) -> Iterator[Chunk]:
         with self._reporting_damage():
             while len(chunk := self._next_block()):
                 self._n_samples += len(chunk)
+                self._note_error()
                 yield chunk
+            self._note_error()
+            if self._sound.code and not self._n_samples:
+                raise soundfile.LibsndfileError(self._sound.code)
+
+    def _note_error(self) -> None:
+        """Ogg streams that were joined are whole, and what comes behind the last sample may be anything."""
+        if self._sound.code and self._part.container is OGG:
+            self._n_seams += 1
+        elif self._sound.code:
+            self._is_damaged |= self._n_samples < self._n_wanted
 
     def warnings(self) -> tuple[str, ...]:
         part = self._part
-        n_wanted = self._sound.frames if part.n_samples is None else part.n_samples
-        n_found = self._n_samples + round(self._sound.n_errors * SEAM_SECONDS * self.sample_rate)
-        is_short = (
-            n_found < n_wanted < UNKNOWN_LENGTH or part.is_cut or is_cut_short(part.file, part.container)
+        n_found = self._n_samples + round(self._n_seams * SEAM_SECONDS * self.sample_rate)
+        is_short = n_found < self._n_wanted < UNKNOWN_LENGTH or self._is_damaged or part.is_cut
+        return _named(
+            truncated=is_short or is_cut_short(part.file, part.container), unfinished=part.is_unfinished
         )
-        return _named(truncated=is_short, unfinished=part.is_unfinished)
 
     def close(self) -> None:
         self._sound.close()

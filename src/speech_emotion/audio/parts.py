@@ -65,9 +65,10 @@ def parts(file: FileSlice, container: Container) -> Iterator[Part]:
     if container is containers.MP3:
         return _mp3_parts(file)
     if container is containers.FLAC:
-        return _parts_between(container, file, matches(file, _FLAC_START, 0, file.n_bytes))
+        starts = matches(file, _FLAC_START, 0, file.n_bytes)
+        return (_flac_part(part) for part in _slices_between(file, starts))
     if container is containers.OGG:
-        return _parts_between(container, file, _ogg_starts(file))
+        return (Part(container, part) for part in _slices_between(file, _ogg_starts(file)))
     if container in CHUNK_LAYOUTS and container.is_core:
         return _chunked_parts(file, container)
     if container is containers.AU:
@@ -75,13 +76,23 @@ def parts(file: FileSlice, container: Container) -> Iterator[Part]:
     return iter([Part(container, file)])
 
 
-def _parts_between(container: Container, file: FileSlice, starts: Iterator[int]) -> Iterator[Part]:
+def _slices_between(file: FileSlice, starts: Iterator[int]) -> Iterator[FileSlice]:
     start = 0
     for following in starts:
         if following > start:
-            yield Part(container, file.slice(start, following))
+            yield file.slice(start, following)
             start = following
-    yield Part(container, file.slice(start))
+    yield file.slice(start)
+
+
+def _flac_part(file: FileSlice) -> Part:
+    """Without the number of samples in its header, which is that of the first where streams were joined."""
+    high, low = (
+        number_at(file, 21, ">B"),
+        number_at(file, 22, ">I"),
+    )  # the other half of the first byte is not its
+    hidden = bytes([high & 0xF0]) + bytes(4)
+    return Part(containers.FLAC, file.patched({21: hidden}), n_samples=(high & 0x0F) << 32 | low)
 
 
 def _ogg_starts(file: FileSlice) -> Iterator[int]:
@@ -135,6 +146,8 @@ def _chunked_parts(file: FileSlice, container: Container) -> Iterator[Part]:
             is_cut = sound.end > part.n_bytes
             frames = part.slice(sound.start, min(sound.end, part.n_bytes))
             yield from (replace(found, is_cut=found.is_cut or is_cut) for found in _mp3_parts(frames))
+        elif sound and container is containers.CAF and sound.end > part.n_bytes:  # libsndfile refuses it
+            yield Part(container, part.patched(_size_to_the_end(part, container, sound)), is_cut=True)
         else:
             yield Part(container, part)
 
