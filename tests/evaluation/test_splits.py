@@ -1,6 +1,5 @@
 """The named splits: published test speakers, nobody on two sides, derived choices that never move."""
 
-
 import numpy as np
 import pytest
 
