@@ -111,7 +111,7 @@ def test_waits_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "second",
     [
-        Answer(BYTES, etag='"v2"'),  # honest about it: the whole new version
+        Answer(BYTES, etag='"v2"'),  # says so: the whole new version
         Answer(BYTES, etag='"v2"', ignores_if_range=True),  # the rest of another version
         Answer(BYTES, etag=None, ignores_if_range=True),  # the rest of who knows what
         Answer(BYTES, ignores_range=True),

@@ -202,7 +202,11 @@ def _decode_all(
         if progress:
             progress(n_done, len(clips))
     if failures := sorted(failure for shard in shards for failure in shard.failures):
-        raise CorpusError(_cannot_decode(failures, len(clips)))
+        shown = "; ".join(failures[:10]) + (f"; and {len(failures) - 10} more" if len(failures) > 10 else "")
+        raise CorpusError(
+            f"{len(failures)} of {len(clips)} clips cannot be decoded. {shown}. Restore these files "
+            "and run it again: the other clips are kept."
+        )
     return sorted(shards, key=lambda shard: names.index(shard.name))
 
 
@@ -229,7 +233,9 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
     with partial.open("wb") as file:
         for clip in clips:
             try:
-                waveform = _load_whole(folder / clip.path)
+                waveform = audio.load(folder / clip.path)
+                if "truncated" in waveform.warnings:
+                    raise AudioDecodeError(f"it is cut short after {waveform.seconds:.2f} s")
             except AudioError as error:
                 shard.failures.append(f"{clip.path}: {error}")
                 continue
@@ -240,13 +246,6 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
             shard.warnings.append(" ".join(waveform.warnings))
     partial.replace(samples)
     return replace(shard, sha256=files.sha256_of(samples))
-
-
-def _load_whole(path: Path) -> audio.Waveform:
-    waveform = audio.load(path)
-    if "truncated" in waveform.warnings:
-        raise AudioDecodeError(f"it is cut short after {waveform.seconds:.2f} s")
-    return waveform
 
 
 def _scale(samples: npt.NDArray[np.float32]) -> float:
@@ -260,14 +259,6 @@ def _scale(samples: npt.NDArray[np.float32]) -> float:
     while np.rint(highest / scale) > 32767 or np.rint(lowest / scale) < -32768:
         scale *= 2
     return scale
-
-
-def _cannot_decode(failures: list[str], n_clips: int) -> str:
-    shown = "; ".join(failures[:10]) + (f"; and {len(failures) - 10} more" if len(failures) > 10 else "")
-    return (
-        f"{len(failures)} of {n_clips} clips cannot be decoded. {shown}. Restore these files "
-        "and run it again: the other clips are kept."
-    )
 
 
 # The tables of all clips
@@ -321,7 +312,7 @@ def _read_clips(path: Path) -> list[Clip]:
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         for row in csv.DictReader(file):
             cells = {name: unguard(cell) for name, cell in row.items()}
-            path, label, speaker, sex, *_ = (cells.pop(name) for name in _COLUMNS)
+            file_path, label, speaker, sex, *_ = (cells.pop(name) for name in _COLUMNS)
             attributes = {name: cell for name, cell in cells.items() if cell}
-            clips.append(Clip(path, label, speaker, cast(Sex, sex), attributes))
+            clips.append(Clip(file_path, label, speaker, cast(Sex, sex), attributes))
     return clips
