@@ -29,7 +29,7 @@ from speech_emotion.corpora import Clip
 from speech_emotion.corpora.prepare import PreparedDataset, prepare
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.result import summarise
-from speech_emotion.evaluation.score import Answer, Evaluation, Trial, answer_of, write_answers
+from speech_emotion.evaluation.score import Answer, Evaluation, HeldOutClip, answer_of, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.frames import FrameCache
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result = summarise(evaluation, command=shlex.join(["python", "benchmarks/honesty_ladder.py", *words]))
     written = result.write(given.results)
     write_answers(evaluation.answers, written.with_suffix(".csv"))
-    print(f"{result.model}, {split}: UAR {result.uar} ({result.company})\nWritten: {written}")
+    print(f"{result.model}, {split}: UAR {result.uar} ({result.support})\nWritten: {written}")
 
 
 def train(
@@ -186,8 +186,8 @@ def score(split: Protocol, folder: Path, models: Mapping[Fold, Path], seed: int)
     for fold, path in models.items():
         classifier = speech_emotion.load(path)
         for index in split.indices(clips, fold.test):
-            trial = Trial(clips[index], path, fold.index, seed)
-            answers.append(answer_of(trial, classifier.predict(folder / trial.clip.path)))
+            held_out = HeldOutClip(clips[index], path, fold.index, seed)
+            answers.append(answer_of(held_out, classifier.predict(folder / held_out.clip.path)))
     info = classifier.info
     facts = (info.n_parameters, info.size_bytes, info.commit, info.recipe.get("recipes_tried"))
     return Evaluation(split, split.corpus, info.name, *facts, tuple(answers))
