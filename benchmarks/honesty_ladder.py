@@ -31,6 +31,7 @@ from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.result import summarise
 from speech_emotion.evaluation.score import Answer, Evaluation, HeldOutClip, answer_of, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol
+from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.frames import FrameCache
 from speech_emotion.training.data.waveform_augment import at_speed
@@ -39,7 +40,7 @@ from speech_emotion.training.fit import checkpoint
 from speech_emotion.training.fit.calibration import fit_thresholds
 from speech_emotion.training.fit.linear_probe import AugmentedEmbeddings
 from speech_emotion.training.fit.train import PAIR, Banks, Epoch, Sides, assemble, fit, kept_weights
-from speech_emotion.training.runs import bank, commit
+from speech_emotion.training.runs import bank
 
 PEEKED, COPIES = "luna5-peeked", "random10-copies"
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the recipe's
