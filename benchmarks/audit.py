@@ -85,7 +85,7 @@ def rounded(pair: tuple[str, str, float]) -> list[str | float]:
 
 def recall(prints: dict[Path, Print | None], n_clips: int) -> dict[str, Any]:
     """Of `n_clips` clips, how many are found again in each degraded form, and what else was taken for them."""
-    rng = np.random.default_(0)
+    rng = np.random.default_rng(0)
     drawn = [list(prints)[index] for index in rng.permutation(len(prints))]
     chosen = drawn[:n_clips]
     others = {second_take(path) for path in chosen} & prints.keys() or set(drawn[n_clips : 2 * n_clips])

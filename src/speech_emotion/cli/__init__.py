@@ -373,7 +373,7 @@ def _require_writable(folder: Path) -> None:
 def _audit(table: Path, audio_root: Path | None, out: Path | None) -> None:
     """Print what leaks in the split of `table`, and end with 1 where something does."""
     from speech_emotion.errors import ConfigError
-    from speech_emotion.evaluation.audit.audit import audit
+    from speech_emotion.evaluation.audit.rules import audit
     from speech_emotion.text import printable
 
     try:

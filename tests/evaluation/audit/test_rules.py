@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from speech_emotion import __version__, cli
 from speech_emotion.errors import ConfigError
-from speech_emotion.evaluation.audit.audit import Audit, Check, Row, audit, read_table, table_sha256
+from speech_emotion.evaluation.audit.rules import Audit, audit
+from speech_emotion.evaluation.audit.table import Check, Row, read_table, table_sha256
 
 HEADER = "path,label,speaker,fold"
 CLEAN = ["a1.wav,happy,ann,0", "a2.wav,sad,ann,0", "b1.wav,happy,bob,1", "b2.wav,sad,bob,1"]
@@ -65,7 +66,7 @@ def test_a_clean_split_has_a_certificate(tmp_path: Path, recordings: Path) -> No
 
 def test_without_audio_only_the_table_is_checked_and_it_says_so(tmp_path: Path) -> None:
     made = audit(table(tmp_path, CLEAN))
-    assert made.verdict == "speaker-independent: no leak found (in the table; the audio was not heard)"
+    assert made.verdict == "speaker-independent: no leak found (in the table; the audio was not read)"
     assert made.to_dict()["n_heard"] == 0
     assert not any("audio" in check.name for check in made.checks)
     assert made.lines()[-1].startswith("Next: give --audio-root")
@@ -73,7 +74,7 @@ def test_without_audio_only_the_table_is_checked_and_it_says_so(tmp_path: Path) 
 
 def test_a_root_where_nothing_is_heard_is_no_certificate(tmp_path: Path) -> None:
     made = audit(table(tmp_path, CLEAN), tmp_path)
-    assert made.verdict.startswith("no leak found in the table, and not one clip could be heard")
+    assert made.verdict.startswith("no leak found in the table, and no clip could be read")
     assert made.to_dict()["kind"] == "report"
 
 
@@ -160,7 +161,7 @@ def test_files_that_are_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "latin.csv").write_bytes(b"path,label\xff")
     with pytest.raises(ConfigError, match="not UTF-8"):
         audit(tmp_path / "latin.csv")
-    monkeypatch.setattr("speech_emotion.evaluation.audit.audit.MAX_TABLE_BYTES", 10)
+    monkeypatch.setattr("speech_emotion.evaluation.audit.table.MAX_TABLE_BYTES", 10)
     with pytest.raises(ConfigError, match="is larger than"):
         audit(table(tmp_path, CLEAN))
 
@@ -260,11 +261,11 @@ def test_what_cannot_be_heard_is_a_row_and_not_an_end(tmp_path: Path, recordings
     (recordings / "a2.wav").write_text("no sound")
     (recordings / "b1.wav").write_bytes(wav(np.zeros(8_000, np.float32)))
     made = audit(table(tmp_path, [*CLEAN, "none.wav,sad,cid,2", "nul\0.wav,happy,cid,2"]), recordings)
-    unheard = found(made)["file that cannot be heard"]
+    unheard = found(made)["file that cannot be read"]
     assert [line.partition(":")[0] for line in unheard] == ["a2.wav", "none.wav", "nul\0.wav"]
     silent = "clip without a print, silent or under a quarter of a second"
     assert found(made)[silent] == ("b1.wav",)
-    assert made.verdict == "speaker-independent: no leak found (but 3 of 6 clips were not heard)"
+    assert made.verdict == "speaker-independent: no leak found (but 3 of 6 clips were not read)"
     assert made.n_heard == 3
 
 
@@ -275,7 +276,7 @@ def test_nothing_outside_the_audio_root_is_opened(tmp_path: Path, recordings: Pa
     paths = ["../secret.wav", str(outside), "link.wav"]
     made = audit(table(tmp_path, [*CLEAN, *(f"{path},sad,cid,2" for path in paths)]), recordings)
     refused = "lies outside the audio root and was not opened"
-    assert found(made)["file that cannot be heard"] == tuple(f"{path}: {refused}" for path in paths)
+    assert found(made)["file that cannot be read"] == tuple(f"{path}: {refused}" for path in paths)
 
 
 def test_an_audio_root_that_is_none(tmp_path: Path) -> None:
