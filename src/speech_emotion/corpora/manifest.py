@@ -12,13 +12,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from speech_emotion.audio import AUDIO_SUFFIXES
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
-
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
-    | {".m4a", ".aac", ".mp4", ".webm", ".wma", ".avi", ".mov", ".mkv", ".flv"}
-)
 
 Sex = Literal["female", "male", "unknown"]
 
