@@ -288,10 +288,6 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Where results go, by default results/; with --audit, a JSON file.")
     ] = None,
-    page: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Also renew this page and its figures from all results in OUT."),
-    ] = None,
     conditions: Annotated[
         bool,
         typer.Option("--conditions", help="In noise, over the telephone, in a room …: OUT/robustness."),
@@ -317,7 +313,7 @@ def evaluate(
 ) -> None:
     """Score the exported models on the speakers that they never heard, or audit a split."""
     if audit:
-        if runs or corpus or protocol or page or conditions or noise or enrolled:
+        if runs or corpus or protocol or conditions or noise or enrolled:
             raise typer.BadParameter(
                 "--audit takes a table alone, with --audio-root and --out: leave the rest out"
             )
@@ -338,13 +334,11 @@ def evaluate(
         raise typer.BadParameter(f"--protocol is one of {', '.join(splits.names())}; got {protocol!r}")
     if noise and not conditions:
         raise typer.BadParameter("--noise FOLDER goes with --conditions")
-    if enrolled and (conditions or page):
-        raise typer.BadParameter("--enrolled measures that alone: leave --conditions and --page out")
+    if enrolled and conditions:
+        raise typer.BadParameter("--enrolled measures that alone: leave --conditions out")
     _require_writable(out)
-    if page:
-        _require_writable(page.parent)
     if conditions:
-        _evaluate_conditions(runs, corpus, protocol, noise, out, page)
+        _evaluate_conditions(runs, corpus, protocol, noise, out)
         return
     if enrolled:
         _evaluate_enrolled(runs, corpus, protocol, out)
@@ -357,9 +351,6 @@ def evaluate(
     write_answers(evaluation.answers, written.with_suffix(".csv"))
     _print(results_page.terminal_table(result))
     typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
-    if page:
-        results_page.renew_page(out, page)
-        typer.echo(f"Renewed: {page}", err=True)
 
 
 def _require_writable(folder: Path) -> None:
@@ -382,7 +373,7 @@ def _require_writable(folder: Path) -> None:
 def _audit(table: Path, audio_root: Path | None, out: Path | None) -> None:
     """Print what leaks in the split of `table`, and end with 1 where something does."""
     from speech_emotion.errors import ConfigError
-    from speech_emotion.evaluation.audit.audit import audit
+    from speech_emotion.evaluation.audit.rules import audit
     from speech_emotion.text import printable
 
     try:
@@ -402,36 +393,35 @@ def _audit(table: Path, audio_root: Path | None, out: Path | None) -> None:
 
 def _evaluate_enrolled(runs: list[Path], corpus: str, protocol: str, out: Path) -> None:
     from speech_emotion.evaluation import enrolment
+    from speech_emotion.evaluation.score import make_plan
 
     name, folder = _corpus_folder(corpus)
     words = ["speech-emotion", "evaluate", *map(str, runs), "--corpus", corpus, "--protocol", protocol]
     command = shlex.join([*words, "--enrolled"])
     with _progress("listening") as progress:
-        found = enrolment.measure(runs, name, folder, protocol, command=command, progress=progress)
+        plan = make_plan(runs, name, folder, protocol)
+        found = enrolment.measure(plan, command=command, progress=progress)
     written = found.write(out)
     for line in found.lines():
         typer.echo(line)
     typer.echo(f"Written: {written}", err=True)
 
 
-def _evaluate_conditions(
-    runs: list[Path], corpus: str, protocol: str, noise: Path | None, out: Path, page: Path | None
-) -> None:
+def _evaluate_conditions(runs: list[Path], corpus: str, protocol: str, noise: Path | None, out: Path) -> None:
     from speech_emotion.evaluation import robustness
+    from speech_emotion.evaluation.report.robustness import robustness_table
+    from speech_emotion.evaluation.score import make_plan
 
     name, folder = _corpus_folder(corpus)
     words = ["speech-emotion", "evaluate", *map(str, runs), "--corpus", corpus, "--protocol", protocol]
     words += ["--conditions", *(["--noise", str(noise)] if noise else [])]
     with _progress("listening") as progress:
-        found = robustness.measure(
-            runs, name, folder, protocol, command=shlex.join(words), noise=noise, progress=progress
-        )
+        plan = make_plan(runs, name, folder, protocol)
+        found = robustness.measure(plan, command=shlex.join(words), noise=noise, progress=progress)
     written = found.write(out)
-    typer.echo(robustness.robustness_table(written), nl=False)
+    for line in robustness_table(found):
+        typer.echo(line)
     typer.echo(f"Written: {written}", err=True)
-    if page:
-        robustness.renew_page(out, page)
-        typer.echo(f"Renewed: {page}", err=True)
 
 
 @app.command()
