@@ -43,7 +43,12 @@ class Classifier:
         return self._model.info
 
     def predict(
-        self, source: Source, *, sample_rate: int | None = None, profile: SpeakerProfile | None = None
+        self,
+        source: Source,
+        *,
+        sample_rate: int | None = None,
+        profile: SpeakerProfile | None = None,
+        track: int | None = None,
     ) -> Prediction:
         """Return one answer for a whole recording: its timeline, pooled. Memory use does not grow with its length.
 
@@ -51,12 +56,13 @@ class Classifier:
             source: The sound.
             sample_rate: The rate of an array in Hz.
             profile: The speaker's profile; None for any speaker.
+            track: Which audio track of a file, from 1; None for its default track.
 
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
             ModelError: `profile` belongs to another model.
         """
-        with open_audio(source, sample_rate=sample_rate) as audio:
+        with open_audio(source, sample_rate=sample_rate, track=track) as audio:
             prediction = self.pool(self._predict_windows(audio, profile))
             return replace(prediction, warnings=audio.warnings)
 
@@ -67,6 +73,7 @@ class Classifier:
         sample_rate: int | None = None,
         profile: SpeakerProfile | None = None,
         hop_seconds: float | None = None,
+        track: int | None = None,
     ) -> list[Prediction]:
         """Return one answer per window, in order. Each carries the warnings of the whole recording.
 
@@ -75,13 +82,14 @@ class Classifier:
             sample_rate: The rate of an array in Hz.
             profile: The speaker's profile; None for any speaker.
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
+            track: Which audio track of a file, from 1; None for its default track.
 
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
             ModelError: `profile` belongs to another model.
             ConfigError: `hop_seconds` is out of range.
         """
-        with open_audio(source, sample_rate=sample_rate) as audio:
+        with open_audio(source, sample_rate=sample_rate, track=track) as audio:
             predictions = list(self._predict_windows(audio, profile, hop_seconds))
             return [replace(prediction, warnings=audio.warnings) for prediction in predictions]
 
@@ -208,7 +216,11 @@ def load(model: str | os.PathLike[str] | None = None) -> Classifier:
 
 
 def predict(
-    source: Source, *, sample_rate: int | None = None, profile: SpeakerProfile | None = None
+    source: Source,
+    *,
+    sample_rate: int | None = None,
+    profile: SpeakerProfile | None = None,
+    track: int | None = None,
 ) -> Prediction:
     """Return the emotion that a recording expresses, from the shipped model.
 
@@ -225,12 +237,13 @@ def predict(
             (n_samples, n_channels) of int16, int32 or float with full scale at 1.
         sample_rate: The rate of an array in Hz. A file has its own.
         profile: The speaker's profile; None for any speaker.
+        track: Which audio track of a file, from 1; None for its default track.
 
     Raises:
         AudioError: The sound cannot be used; see `speech_emotion.errors`.
         ModelError: `profile` belongs to another model.
     """
-    return _shipped().predict(source, sample_rate=sample_rate, profile=profile)
+    return _shipped().predict(source, sample_rate=sample_rate, profile=profile, track=track)
 
 
 @cache

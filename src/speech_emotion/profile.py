@@ -27,7 +27,16 @@ SHORT: Final = 2  # times the minimum: less than that is accepted with a warning
 # over the telephone. In other corpora it is 1.7 to 4, and with noise 10 dB below a RAVDESS voice 2.8 to 3.8.
 FAR: Final = 1.5
 SHORT_ENROLMENT: Final = "short_enrolment"
-WARNINGS: Final = (SHORT_ENROLMENT, "clipped", "quiet", "noisy", "phase_cancelled", "truncated")
+WARNINGS: Final = (
+    SHORT_ENROLMENT,
+    "clipped",
+    "quiet",
+    "noisy",
+    "phase_cancelled",
+    "truncated",
+    "unfinished",
+    "other_tracks",
+)
 MAX_NAMED_FIELDS: Final = 10  # in a message
 NEXT_STEP: Final = "Make it again with: speech-emotion enrol VOICE.wav --out ME.json"
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import soundfile
 from sounds import voice
 
-SECONDS = 2.3
+SECONDS = 1.3
 CUT_AT = 0.63
 BATCH = 40
 HAS_FFMPEG = shutil.which("ffmpeg") is not None

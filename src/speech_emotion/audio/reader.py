@@ -66,7 +66,8 @@ class Waveform:
 
     Attributes:
         samples: (n_samples,) float32 at 16 kHz, mono, all finite. Full scale is 1.
-        warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated".
+        warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated",
+            "unfinished", "other_tracks".
         source_rate: The sample rate of the source in Hz.
         n_channels: The number of channels of the source.
     """
@@ -82,7 +83,13 @@ class Waveform:
         return len(self.samples) / SAMPLE_RATE
 
 
-def load(source: Source, *, sample_rate: int | None = None, limits: Limits = LOCAL_LIMITS) -> Waveform:
+def load(
+    source: Source,
+    *,
+    sample_rate: int | None = None,
+    limits: Limits = LOCAL_LIMITS,
+    track: int | None = None,
+) -> Waveform:
     """Decode a whole sound.
 
     Args:
@@ -90,17 +97,22 @@ def load(source: Source, *, sample_rate: int | None = None, limits: Limits = LOC
             (n_samples, n_channels) of int16, int32 or float.
         sample_rate: The rate of an array in Hz. A file has its own.
         limits: The largest sound to accept.
+        track: Which audio track of a file to read, from 1; None for its default track.
 
     Raises:
         AudioError: The sound cannot be read or exceeds `limits`; see `speech_emotion.errors`.
     """
-    with open_audio(source, sample_rate=sample_rate, limits=limits) as stream:
+    with open_audio(source, sample_rate=sample_rate, limits=limits, track=track) as stream:
         samples = np.concatenate([np.zeros(0, np.float32), *stream])
         return Waveform(samples, stream.warnings, stream.source_rate, stream.n_channels)
 
 
 def open_audio(
-    source: Source, *, sample_rate: int | None = None, limits: Limits = LOCAL_LIMITS
+    source: Source,
+    *,
+    sample_rate: int | None = None,
+    limits: Limits = LOCAL_LIMITS,
+    track: int | None = None,
 ) -> "AudioStream":
     """Open a sound to read it block by block, in a `with` statement.
 
@@ -113,6 +125,7 @@ def open_audio(
             (n_samples, n_channels) of int16, int32 or float.
         sample_rate: The rate of an array in Hz. A file has its own.
         limits: The largest sound to accept.
+        track: Which audio track of a file to read, from 1; None for its default track.
 
     Returns:
         An iterator over blocks (n_samples,) of mono float32 at 16 kHz.
@@ -121,7 +134,7 @@ def open_audio(
         AudioError: The sound cannot be read or exceeds `limits`, now or while blocks are read.
     """
     with ExitStack() as resources:
-        decoder = _decoder_of(source, sample_rate, resources)
+        decoder = _decoder_of(source, sample_rate, track, resources)
         resampler = Resampler(decoder.sample_rate, decoder.n_channels, limits=limits)
         return AudioStream(decoder, resampler, limits, resources.pop_all())
 
@@ -272,13 +285,17 @@ class Resampler:
         )
 
 
-def _decoder_of(source: Source, sample_rate: int | None, resources: ExitStack) -> Decoder:
+def _decoder_of(
+    source: Source, sample_rate: int | None, track: int | None, resources: ExitStack
+) -> Decoder:
     if isinstance(source, np.ndarray):
+        if track is not None:
+            raise InvalidWaveformError("track is for files, an array has no tracks; leave track out")
         return _array_decoder(source, sample_rate)
     file = resources.enter_context(_opened(source))
     if sample_rate is not None:
         raise InvalidWaveformError("sample_rate is for arrays, a file has its own; leave sample_rate out")
-    decoder = open_decoder(file)
+    decoder = open_decoder(file, track)
     resources.callback(decoder.close)
     return decoder
 
