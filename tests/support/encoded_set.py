@@ -12,9 +12,10 @@ from typing import NamedTuple
 import soundfile
 from sounds import voice
 
-SECONDS = 1.3
+SECONDS = 2.3
 CUT_AT = 0.63
 BATCH = 40
+TOLERANCE = 0.05
 HAS_FFMPEG = shutil.which("ffmpeg") is not None
 
 
@@ -34,6 +35,8 @@ def _mp3() -> Iterator[Setting]:
     yield Setting("mp2", "mp2", "-c:a mp2 -b:a 64k")
 
 
+PCM = ("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw")
+AAC_IN = ("aac", "m4a", "mp4", "mov", "mkv", "3gp", "flv", "ts")
 CORE = [
     *_mp3(),
     *(Setting(f"vorbis {q}", "ogg", f"-c:a libvorbis -q:a {q}") for q in (0, 3, 8)),
@@ -44,19 +47,7 @@ CORE = [
     Setting("opus vbr off", "ogg", "-c:a libopus -b:a 64k -vbr off"),
     *(Setting(f"flac {n}", "flac", f"-c:a flac -compression_level {n}") for n in (0, 8)),
     Setting("flac 24", "flac", "-c:a flac -sample_fmt s32"),
-    *(
-        Setting(f"wav {codec}", "wav", f"-c:a {codec}")
-        for codec in [
-            "pcm_u8",
-            "pcm_s16le",
-            "pcm_s24le",
-            "pcm_s32le",
-            "pcm_f32le",
-            "pcm_f64le",
-            "pcm_alaw",
-            "pcm_mulaw",
-        ]
-    ),
+    *(Setting(f"wav {codec}", "wav", f"-c:a {codec}") for codec in PCM),
     *(Setting(f"wav {codec}", "wav", f"-c:a {codec}") for codec in ("adpcm_ima_wav", "adpcm_ms")),
     Setting("rf64", "wav", "-rf64 always"),
     *(Setting(f"aiff {codec}", "aiff", f"-c:a {codec}") for codec in ("pcm_s16be", "pcm_s24be", "pcm_f32be")),
@@ -64,10 +55,7 @@ CORE = [
     *(Setting(f"caf {codec}", "caf", f"-c:a {codec}") for codec in ("pcm_s16le", "pcm_f32be", "pcm_alaw")),
 ]
 MEDIA = [
-    *(
-        Setting(f"aac {suffix}", suffix, "-c:a aac -b:a 64k")
-        for suffix in ["aac", "m4a", "mp4", "mov", "mkv", "3gp", "flv", "ts"]
-    ),
+    *(Setting(f"aac {suffix}", suffix, "-c:a aac -b:a 64k") for suffix in AAC_IN),
     *(Setting(f"alac {suffix}", suffix, "-c:a alac") for suffix in ("m4a", "caf")),
     Setting("mp3 flv", "flv", "-c:a libmp3lame"),
     Setting("mp3 mkv", "mkv", "-c:a libmp3lame"),
@@ -82,6 +70,7 @@ MEDIA = [
     Setting("ac3", "ac3", "-c:a ac3"),
     Setting("wavpack", "wv", "-c:a wavpack"),
 ]
+JOINED = (".mp3", ".ogg", ".opus", ".flac", ".m4a", ".mkv", ".wav")
 ONLY_AT = {  # encoders that take few rates: MP3 in FLV, AC-3; MPEG layer 2; and narrow-band telephony
     "mp3 flv": (22_050, 44_100),
     "ac3": (32_000, 44_100, 48_000),
@@ -97,6 +86,7 @@ TELEPHONY = {  # at one rate, mono
     ],
     16_000: [Setting("g722", "wav", "-c:a g722"), Setting("speex 16", "spx", "-c:a libspeex")],
 }
+INDEX_AT_THE_END = (".m4a", ".mp4", ".mov", ".3gp")
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 
 
@@ -124,6 +114,31 @@ def encode(source: Path, settings: list[Setting], channels: int = 1) -> list[Pat
     return targets
 
 
+def everything(folder: Path, rates: tuple[int, ...], n_channels: tuple[int, ...] = (1, 2)) -> list[Path]:
+    """Every setting, what may become of each, and the mono ones joined as ffmpeg joins them."""
+    made = encode_all(folder, rates, n_channels)
+    changed = [changed for path in made for changed in variants(path)]
+    return made + changed + [joined(path) for path in made if path.suffix in JOINED and " 1 " in path.name]
+
+
+def verdict(path: Path, seconds: float | None, warnings: tuple[str, ...], by_ffmpeg: float) -> str:
+    """What to think of a reader that found `seconds` in a file, None if it refuses it, and gave `warnings`.
+
+    "right", "told" (another length, but it says so), "lost" (shorter, and silent about it), "longer", "refused", or
+    "false alarm" (it calls a whole file cut).
+    """
+    if seconds is None:
+        return "refused" if by_ffmpeg > TOLERANCE else "right"
+    is_whole = not path.stem.endswith((" cut", " from the middle"))
+    is_double = path.stem.endswith((" twice", " joined"))
+    lengths = [by_ffmpeg, SECONDS * (2 if is_double else 1)] if is_whole else [by_ffmpeg]
+    if any(abs(seconds - length) <= TOLERANCE for length in lengths):
+        return "false alarm" if is_whole and "truncated" in warnings else "right"
+    if "truncated" in warnings:
+        return "told"
+    return "lost" if seconds < by_ffmpeg else "longer"
+
+
 def _takes(setting: Setting, rate: int) -> bool:
     if "opus" in setting.name:
         return rate in OPUS_RATES
@@ -136,7 +151,8 @@ def variants(path: Path) -> list[Path]:
     suffix = path.suffix
     if suffix in (".mp3", ".mp2", ".ogg", ".opus", ".spx", ".oga", ".flac", ".aac"):
         made["twice"] = data + data
-    made["cut"] = data[: int(CUT_AT * len(data))]
+    if suffix not in INDEX_AT_THE_END and not path.name.endswith(("alac caf.caf", "opus caf.caf")):
+        made["cut"] = data[: int(CUT_AT * len(data))]
     if suffix in (".mp3", ".mp2"):
         made["behind a tag"] = b"ID3\x03\0\0\0\0\x10\0" + bytes(2048) + data
         made["behind zeros"] = bytes(5000) + data
@@ -160,23 +176,23 @@ def joined(path: Path) -> Path:
 
 def seconds_by_ffmpeg(paths: list[Path], folder: Path) -> dict[Path, float]:
     """How long ffmpeg finds each file when it decodes it; 0 where it cannot."""
-    found: dict[Path, float] = {}
-    for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
-        if not _decode(batch, folder):
-            for path in batch:
-                _decode([path], folder)
-        for path in batch:
-            raw = folder / f"{path.name}.raw"
-            found[path] = raw.stat().st_size / 32_000 if raw.exists() else 0.0
-            raw.unlink(missing_ok=True)
+    if len(paths) > BATCH or not _decode(paths, folder):
+        if len(paths) == 1:
+            return {paths[0]: 0.0}
+        half = len(paths) // 2
+        return seconds_by_ffmpeg(paths[:half], folder) | seconds_by_ffmpeg(paths[half:], folder)
+    found = {}
+    for index, path in enumerate(paths):
+        raw = folder / f"{index}.raw"
+        found[path] = raw.stat().st_size / 32_000
+        raw.unlink()
     return found
 
 
 def _decode(paths: list[Path], folder: Path) -> bool:
     inputs = [word for path in paths for word in ("-i", str(path))]
     outputs = []
-    for index, path in enumerate(paths):
+    for index in range(len(paths)):
         outputs += [
             "-map",
             f"{index}:a:0",
@@ -186,7 +202,7 @@ def _decode(paths: list[Path], folder: Path) -> bool:
             "16000",
             "-f",
             "s16le",
-            str(folder / f"{path.name}.raw"),
+            str(folder / f"{index}.raw"),
         ]
-    command = ["ffmpeg", "-v", "quiet", "-y", *inputs, *outputs]
+    command = ["ffmpeg", "-v", "quiet", "-y", "-max_error_rate", "1", *inputs, *outputs]
     return subprocess.run(command, check=False).returncode == 0

@@ -42,13 +42,15 @@ class Run(NamedTuple):
 
     Attributes:
         start: The first byte.
-        end: The byte after the last; beyond the end of the file if the last frame is incomplete.
-        n_frames: How many frames it has.
+        end: The byte after the last whole one.
+        n_frames: How many whole frames it has.
+        is_cut: Whether the file ends within another one.
     """
 
     start: int
     end: int
     n_frames: int
+    is_cut: bool
 
 
 class LengthTag(NamedTuple):
@@ -133,7 +135,7 @@ def _run(file: FileSlice, start: int) -> Run:
     first = read_at(file, start, 64).ljust(64, b"\0")
     wanted_second, wanted_rate, is_mono = _kind(first)
     tag_at = _tag_offset(first)
-    block, block_start, at, n_frames = b"", start, 0, 0
+    block, block_start, at, n_frames, n_bytes = b"", start, 0, 0, 0
     while True:
         if at + 64 > len(block):  # whole headers only, except at the end of the file
             block_start, at = block_start + at, 0
@@ -141,13 +143,15 @@ def _run(file: FileSlice, start: int) -> Run:
             if len(block) < 4:
                 break
         second, third = block[at + 1], block[at + 2]
-        n_bytes = _FRAME_BYTES[second << 8 | third]
-        if block[at] != 0xFF or not n_bytes or second & 0xFE != wanted_second or third & 0x0C != wanted_rate:
+        n_next = _FRAME_BYTES[second << 8 | third]
+        if block[at] != 0xFF or not n_next or second & 0xFE != wanted_second or third & 0x0C != wanted_rate:
             break
         if (block[at + 3] >= 0xC0) != is_mono:
             break
         if n_frames and block[at + tag_at : at + tag_at + 4] in (b"Xing", b"Info"):
             break
-        n_frames += 1
+        n_frames, n_bytes = n_frames + 1, n_next
         at += n_bytes
-    return Run(start, block_start + at, n_frames)
+    if block_start + at > file.n_bytes:
+        return Run(start, block_start + at - n_bytes, n_frames - 1, is_cut=True)
+    return Run(start, block_start + at, n_frames, is_cut=False)

@@ -111,24 +111,23 @@ def _mp3_parts(file: FileSlice) -> Iterator[Part]:
     if run is None:  # a single frame, or free format, whose frames do not tell their size
         yield Part(containers.MP3, file.endless())
     while run:
-        yield _mp3_part(file, run)
-        run = mp3.next_run(file, run.end, file.n_bytes)
+        yield (
+            _mp3_part(file, run) if run.n_frames else Part(containers.MP3, file.slice(run.start), is_cut=True)
+        )
+        run = None if run.is_cut else mp3.next_run(file, run.end, file.n_bytes)
 
 
 def _mp3_part(file: FileSlice, run: mp3.Run) -> Part:
-    part, is_cut = file.slice(run.start, min(run.end, file.n_bytes)), run.end > file.n_bytes
+    part, is_cut = file.slice(run.start, run.end), run.is_cut
     tag = mp3.length_tag(part, 0)
     n_frames = run.n_frames - (tag is not None)  # the tag stands in a frame of its own
-    if tag and tag.n_frames >= n_frames:
-        return Part(containers.MP3, part, is_cut=is_cut)
     n_samples = max(0, n_frames - mp3.TOLERATED_FRAMES) * mp3.samples_per_frame(part, 0)
     if tag is None:
         return Part(containers.MP3, part.endless(), n_samples, is_cut)
-    patches = {
-        tag.frames_at: struct.pack(">I", n_frames + mp3.TOLERATED_FRAMES)
-    }  # so that no frame is padding
-    if tag.bytes_at:
-        patches[tag.bytes_at] = struct.pack(">I", part.n_bytes & 0xFFFF_FFFF)
+    patches = {tag.bytes_at: struct.pack(">I", part.n_bytes & 0xFFFF_FFFF)} if tag.bytes_at else {}
+    if tag.n_frames >= n_frames:
+        return Part(containers.MP3, part.patched(patches), is_cut=is_cut)
+    patches[tag.frames_at] = struct.pack(">I", n_frames + mp3.TOLERATED_FRAMES)  # none of them is padding
     return Part(containers.MP3, part.patched(patches), n_samples, is_cut)
 
 

@@ -285,9 +285,7 @@ class Resampler:
         )
 
 
-def _decoder_of(
-    source: Source, sample_rate: int | None, track: int | None, resources: ExitStack
-) -> Decoder:
+def _decoder_of(source: Source, sample_rate: int | None, track: int | None, resources: ExitStack) -> Decoder:
     if isinstance(source, np.ndarray):
         if track is not None:
             raise InvalidWaveformError("track is for files, an array has no tracks; leave track out")
