@@ -2,9 +2,9 @@
 
     python benchmarks/decoders.py [--rates 8000 16000 22050 44100 48000] [--out results/benchmarks/decoders.json]
 
-In: encoders × modes × containers × what becomes of files (tests/support/encoded_set.py). Out: for the audio gate, and for
-libsndfile, PyAV and miniaudio (if installed) alone: how many files are read right, refused, or lost in part without a
-word; CPU milliseconds for a minute of sound; the size on disk.
+In: encoders × modes × containers × what becomes of files (tests/support/encoded_set.py). Out: for the audio gate, and
+for libsndfile, PyAV and miniaudio (if installed) alone: how many files are read right, refused, or lost in part without
+a word; CPU milliseconds for a minute of sound; the size on disk.
 """
 
 import argparse

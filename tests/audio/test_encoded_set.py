@@ -1,4 +1,4 @@
-"""Hundreds of files as the world's encoders write them: ffmpeg says how long each is, and nothing may be lost silently."""
+"""Hundreds of files as encoders write them: ffmpeg says how long each is, and nothing may be lost silently."""
 
 from collections import Counter
 from pathlib import Path
