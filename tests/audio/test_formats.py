@@ -1,4 +1,4 @@
-"""The table of docs/formats.md: each encoding of each row is written, and read with and without PyAV as the row says."""
+"""The table of docs/formats.md: every encoding in it is written, and read with and without PyAV as its row says."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""Several recordings in one file, headers that lie about the length, several tracks: all is heard, or a warning says not."""
+"""Several recordings in one file, lengths that are wrong, several tracks: all is read, or a warning says that not."""
 
 import io
 import re

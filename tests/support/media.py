@@ -21,7 +21,14 @@ FORMATS = {  # name: (container, codec)
     "flac.mkv": ("matroska", "flac"),
     "alac.m4a": ("ipod", "alac"),
 }
-NARROW = {"amr": ("amr", "libopencore_amrnb"), "3gp": ("3gp", "libopencore_amrnb")}  # 8 kHz mono only
+OTHERS = {  # not at all rates: the first two at 8 kHz, mono
+    "amr": ("amr", "libopencore_amrnb"),
+    "3gp": ("3gp", "libopencore_amrnb"),
+    "opus.caf": ("caf", "libopus"),
+    "g722.wav": ("wav", "g722"),
+    "flac.oga": ("ogg", "flac"),
+    "flv": ("flv", "aac"),
+}
 
 
 def encoded(
@@ -34,7 +41,7 @@ def encoded(
     bit_rate: int = 64_000,
 ) -> bytes:
     """The bytes of a file of `samples`, (n_samples,) or (n_samples, 2), with a video of ten frames beside them."""
-    container, codec = (FORMATS | NARROW)[suffix]
+    container, codec = (FORMATS | OTHERS)[suffix]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / suffix
         with av.open(path, "w", format=container, options=options or {}) as file:
