@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from speech_emotion import __version__, cli
 from speech_emotion.errors import ConfigError
-from speech_emotion.evaluation.audit.rules import Audit, audit
-from speech_emotion.evaluation.audit.table import Check, Row, read_table, table_sha256
+from speech_emotion.evaluation.audit.rules import Audit, Check, audit
+from speech_emotion.evaluation.audit.table import Row, read_table, table_sha256
 
 HEADER = "path,label,speaker,fold"
 CLEAN = ["a1.wav,happy,ann,0", "a2.wav,sad,ann,0", "b1.wav,happy,bob,1", "b2.wav,sad,bob,1"]
@@ -303,7 +303,7 @@ def test_findings_are_shown_worst_first_with_examples_and_a_next_step(tmp_path: 
 
 def test_many_folds_are_counted() -> None:
     rows = tuple(Row(f"{n}.wav", "sad", str(n), str(n)) for n in range(12))
-    lines = Audit(rows, (Check("a leak", True, (), ""),), 12).lines()
+    lines = Audit(rows, (Check("speaker in more than one fold", ()),), 12).lines()
     assert lines[10:12] == ["  9: 1 clips, 1 speakers", "  … and 2 more folds"]
     assert lines[-2:] == [
         "looked for and not found: a leak",
