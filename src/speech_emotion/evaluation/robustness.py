@@ -122,7 +122,7 @@ def outcome(title: str, found: AnswerTable, clean: AnswerTable) -> Outcome:
         n_clips=len(found.clips),
         uar=found.uar,
         difference=None if found is clean else difference(found, clean),
-        uar_answered=answered and answered.mean,
+        uar_answered=answered.mean if answered else None,
         abstained=rounded(1 - found.answered.mean()),
     )
 

@@ -166,8 +166,8 @@ def _ravdess_sex(actor: str) -> str:
     return "male" if int(actor) % 2 else "female"
 
 
-def _fold(index: int, everybody: Sequence[str], test: Sequence[str], validation: Sequence[str]) -> Fold:
-    train = set(everybody) - set(test) - set(validation)
+def _fold(index: int, speakers: Sequence[str], test: Sequence[str], validation: Sequence[str]) -> Fold:
+    train = set(speakers) - set(test) - set(validation)
     return Fold(index, frozenset(test), frozenset(validation), frozenset(train))
 
 
@@ -181,8 +181,8 @@ def _validation(tests: Sequence[Sequence[str]], fold: int, sex: Callable[[str], 
 
 
 def _derived(tests: Sequence[Sequence[str]], sex: Callable[[str], str]) -> tuple[Fold, ...]:
-    everybody = [speaker for test in tests for speaker in test]
-    return tuple(_fold(k, everybody, test, _validation(tests, k, sex)) for k, test in enumerate(tests))
+    speakers = [speaker for test in tests for speaker in test]
+    return tuple(_fold(k, speakers, test, _validation(tests, k, sex)) for k, test in enumerate(tests))
 
 
 def _luna5() -> Protocol:

@@ -306,14 +306,14 @@ def test_many_folds_are_counted() -> None:
     lines = Audit(rows, (Check("speaker in more than one fold", ()),), 12).lines()
     assert lines[10:12] == ["  9: 1 clips, 1 speakers", "  … and 2 more folds"]
     assert lines[-2:] == [
-        "looked for and not found: a leak",
+        "looked for and not found: speaker in more than one fold",
         "Next: keep the certificate (--out FILE.json) beside the scores.",
     ]
 
 
 def test_where_everything_is_wrong_nothing_else_was_looked_for() -> None:
     rows = (Row("a.wav", "sad", "ann", "0"), Row("b.wav", "sad", "ann", "1"))
-    lines = Audit(rows, (Check("a leak", True, ("ann",), "Divide."),), None).lines()
+    lines = Audit(rows, (Check("speaker in more than one fold", ("ann",)),), None).lines()
     assert lines[-2] == "looked for and not found: nothing else"
 
 
