@@ -171,6 +171,7 @@ def test_a_corpus_with_somebody_missing_is_refused(dataset: PreparedDataset) -> 
         evaluate(without, np.zeros((len(without), 2)), protocol("luna5"))
 
 
+@pytest.mark.slow
 def test_from_recordings_to_the_result_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,8 +104,9 @@ def open_audio(
 ) -> "AudioStream":
     """Open a sound to read it block by block, in a `with` statement.
 
-    >>> with open_audio("hello.wav") as stream:
-    ...     n_samples = sum(len(block) for block in stream)
+    Examples:
+        >>> with open_audio("hello.wav") as stream:
+        ...     n_samples = sum(len(block) for block in stream)
 
     Args:
         source: A path, the bytes of a file, an open binary file, or an array (n_samples,) or
