@@ -11,8 +11,8 @@ from sounds import voice, wav
 
 from speech_emotion import __version__
 from speech_emotion.errors import ConfigError
-from speech_emotion.evaluation.audit.rules import Audit, audit
-from speech_emotion.evaluation.audit.table import Check, Row, read_table, table_sha256
+from speech_emotion.evaluation.audit.rules import Audit, Check, audit
+from speech_emotion.evaluation.audit.table import Row, read_table, table_sha256
 
 HEADER = "path,label,speaker,fold"
 CLEAN = ["a1.wav,happy,ann,0", "a2.wav,sad,ann,0", "b1.wav,happy,bob,1", "b2.wav,sad,bob,1"]
@@ -302,15 +302,15 @@ def test_findings_are_shown_worst_first_with_examples_and_a_next_step(tmp_path: 
 
 def test_many_folds_are_counted() -> None:
     rows = tuple(Row(f"{n}.wav", "sad", str(n), str(n)) for n in range(12))
-    lines = Audit(rows, (Check("a leak", True, (), ""),), 12).lines()
+    lines = Audit(rows, (Check("speaker in more than one fold", ()),), 12).lines()
     assert lines[10:12] == ["  9: 1 clips, 1 speakers", "  … and 2 more folds"]
     assert lines[-2:] == [
-        "looked for and not found: a leak",
+        "looked for and not found: speaker in more than one fold",
         "Next: keep the certificate (--out FILE.json) beside the scores.",
     ]
 
 
 def test_where_everything_is_wrong_nothing_else_was_looked_for() -> None:
     rows = (Row("a.wav", "sad", "ann", "0"), Row("b.wav", "sad", "ann", "1"))
-    lines = Audit(rows, (Check("a leak", True, ("ann",), "Divide."),), None).lines()
+    lines = Audit(rows, (Check("speaker in more than one fold", ("ann",)),), None).lines()
     assert lines[-2] == "looked for and not found: nothing else"
