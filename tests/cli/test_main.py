@@ -23,7 +23,7 @@ from speech_emotion import __version__, cli
 from speech_emotion.errors import CorpusError
 
 VERBS = ["predict", "enrol", "info"]
-VERBS += ["corpora", "train", "evaluate", "robustness", "enrolment", "audit", "export"]
+VERBS += ["corpora", "train", "evaluate", "robustness", "enrolment", "report", "audit", "export"]
 COMMAND = [sys.executable, "-m", "speech_emotion"]
 
 

@@ -20,12 +20,14 @@ verbs = typer.Typer()
 RunsArgument = Annotated[
     list[Path], typer.Argument(metavar="RUN", help="Run folders of one recipe, or one exported .onnx.")
 ]
+ResultsArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")]
 OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of results.")]
 
 
 @verbs.command()
 def evaluate(
-    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: OutOption = Path("results")
+    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: ResultsArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")]
+OutOption = Path("results")
 ) -> None:
     """Score models on speakers that they did not learn from."""
     from speech_emotion.evaluation.report import page
@@ -50,7 +52,8 @@ def robustness(
     noise: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also add the recorded noise in this folder.")
     ] = None,
-    out: OutOption = Path("results"),
+    out: ResultsArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")]
+OutOption = Path("results"),
 ) -> None:
     """Score models in noise, over the telephone, in a room …. Writes OUT/robustness."""
     from speech_emotion.evaluation.report.robustness import robustness_table
@@ -68,7 +71,8 @@ def robustness(
 
 @verbs.command()
 def enrolment(
-    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: OutOption = Path("results")
+    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: ResultsArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")]
+OutOption = Path("results")
 ) -> None:
     """Score models with profiles of the tested voices. Writes OUT/enrolled."""
     from speech_emotion.evaluation.enrolment import measure
@@ -82,21 +86,17 @@ def enrolment(
     _print_written(found.lines(), found.write(out))
 
 
-def _print_written(lines: Iterable[str], written: Path) -> None:
-    for line in lines:
-        typer.echo(line)
-    typer.echo(f"Written: {written}", err=True)
-
-
 @verbs.command()
-def report(
-    results: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")] = Path(
-        "results"
-    ),
-) -> None:
+def report(results: ResultsArgument = Path("results")) -> None:
     """Write the pages and pictures of the results in FOLDER."""
     from speech_emotion.evaluation.report.page import write_report
 
     require_writable(results)
     for path in write_report(results):
         typer.echo(str(path))
+
+
+def _print_written(lines: Iterable[str], written: Path) -> None:
+    for line in lines:
+        typer.echo(line)
+    typer.echo(f"Written: {written}", err=True)

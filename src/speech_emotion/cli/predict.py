@@ -109,7 +109,7 @@ def _outcomes(
 
 @verbs.command()
 def info(as_json: JsonOption = False, model: ModelOption = None) -> None:
-    """Show what the model is, what it was trained on and how well it does."""
+    """Show what the model is and how well it does."""
     from speech_emotion import formats
     from speech_emotion.classifier import load
 
