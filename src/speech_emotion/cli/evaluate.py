@@ -26,8 +26,7 @@ OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of r
 
 @verbs.command()
 def evaluate(
-    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: ResultsArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")]
-OutOption = Path("results")
+    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: OutOption = Path("results")
 ) -> None:
     """Score models on speakers that they did not learn from."""
     from speech_emotion.evaluation.report import page
@@ -52,8 +51,7 @@ def robustness(
     noise: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also add the recorded noise in this folder.")
     ] = None,
-    out: ResultsArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")]
-OutOption = Path("results"),
+    out: OutOption = Path("results"),
 ) -> None:
     """Score models in noise, over the telephone, in a room …. Writes OUT/robustness."""
     from speech_emotion.evaluation.report.robustness import robustness_table
@@ -71,8 +69,7 @@ OutOption = Path("results"),
 
 @verbs.command()
 def enrolment(
-    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: ResultsArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")]
-OutOption = Path("results")
+    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: OutOption = Path("results")
 ) -> None:
     """Score models with profiles of the tested voices. Writes OUT/enrolled."""
     from speech_emotion.evaluation.enrolment import measure
