@@ -3,7 +3,6 @@
 JSON, CSV and picture name the model and the settings that made them.
 """
 
-import csv
 import io
 import json
 import shlex
@@ -15,10 +14,9 @@ import charts
 from analysis import Analysis
 
 import speech_emotion
-from speech_emotion import Prediction
+from speech_emotion.formats import columns, error_fields, write_table
 from speech_emotion.model_info import ModelInfo
 from speech_emotion.server.http import REST_LIMITS
-from speech_emotion.text import guard, printable
 
 PROGRAM: Final = f"speech-emotion {speech_emotion.__version__}"
 PICTURE_SCALE: Final = 2.0  # pixels per point
@@ -44,16 +42,9 @@ def json_document(analyses: Sequence[Analysis], info: ModelInfo, profile_seconds
 def csv_table(analyses: Sequence[Analysis], info: ModelInfo, profile_seconds: float | None) -> str:
     """One row per sound and one per window; the column `part` tells them apart."""
     origin = _flat(_origin(info, profile_seconds))
-    empty = Prediction({}, 0.0, 0.0, abstained="no_speech").to_row()
-    columns = ["source", "part", *empty, *info.labels, "error", "message", *origin]
+    source, *rest = columns(info.labels)
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in _rows(analyses):
-        cells = (row | origin).items()
-        writer.writerow(
-            {key: guard(printable(cell)) if isinstance(cell, str) else cell for key, cell in cells}
-        )
+    write_table((row | origin for row in _rows(analyses)), [source, "part", *rest, *origin], out)
     return out.getvalue()
 
 
@@ -116,8 +107,7 @@ def _rows(analyses: Sequence[Analysis]) -> Iterator[dict[str, Any]]:
 
 
 def _error(analysis: Analysis) -> dict[str, str]:
-    error = analysis.error
-    return {"error": error.code, "message": str(error)} if error else {}
+    return error_fields(analysis.error) if analysis.error else {}
 
 
 def _origin(info: ModelInfo, profile_seconds: float | None) -> dict[str, Any]:

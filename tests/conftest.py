@@ -6,10 +6,14 @@ from pathlib import Path
 import fakes
 import pytest
 import standin
+from hypothesis import settings
 
 import speech_emotion
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.model import EmotionModel
+
+settings.register_profile("loaded", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("loaded")
 
 # Started in the background, we ignore Ctrl-C, and the processes that tests send it to would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,7 +41,7 @@ def model(model_path: Path) -> EmotionModel:
 
 @pytest.fixture(scope="session")
 def judging(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    """With a stand-in that judges itself whether somebody speaks: what is loud does."""
+    """With a stand-in that detects speech itself: to it, everything loud is speech."""
     path = tmp_path_factory.mktemp("model") / "judges.onnx"
     path.write_bytes(standin.model_bytes(thresholds={"speech": 0.5}, enrolment=standin.ENROLMENT))
     return load(path)

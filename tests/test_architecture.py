@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source of every module: the picture of docs/architecture.md as a test."""
+"""Which module may import which, read from every source file: the picture of docs/architecture.md as a test."""
 
 import ast
 import sys

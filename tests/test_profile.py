@@ -1,4 +1,4 @@
-"""A voice heard before: what a profile holds, what it does to answers, how it is kept, and what is refused."""
+"""Speaker profiles: what one holds, what it does to answers, how it is kept, and what is refused."""
 
 import dataclasses
 import hashlib
@@ -45,12 +45,12 @@ def profile(tuned: Classifier) -> SpeakerProfile:
 # What it holds
 
 
-def test_it_is_mean_and_deviation_of_what_was_heard(path: Path, profile: SpeakerProfile) -> None:
+def test_it_is_mean_and_deviation_of_the_windows(path: Path, profile: SpeakerProfile) -> None:
     windows = np.stack([VOICE[start : start + 3 * RATE] for start in range(0, 22 * RATE, RATE)])
     voices = EmotionModel.load(path).score(windows).voice  # (22, n_features)
     assert (profile.n_windows, profile.seconds, profile.warnings) == (22, 24.0, ())
     share = 22 / (22 + population_weight(voices, 10))
-    assert 0.99 < share < 1  # a stand-in hears a voice that is far from 0
+    assert 0.99 < share < 1  # to a stand-in the voice is far from 0
     np.testing.assert_allclose(profile.mean, share * voices.mean(axis=0), atol=1e-4)
     expected = np.sqrt(share * voices.var(axis=0) + 1 - share)
     np.testing.assert_allclose(profile.deviation, expected, atol=1e-4)
@@ -88,17 +88,17 @@ def test_a_far_voice_is_believed_after_few_windows(path: Path) -> None:
 
 def test_silence_takes_no_part(tuned: Classifier, profile: SpeakerProfile) -> None:
     silent = np.concatenate([VOICE, np.zeros(30 * RATE, np.float32)])
-    heard = tuned.enrol(silent, sample_rate=RATE)
-    assert 24 <= heard.seconds <= 27  # windows that end in silence hold a voice as well
-    assert heard.mean == pytest.approx(profile.mean, abs=0.5)
+    enrolled = tuned.enrol(silent, sample_rate=RATE)
+    assert 24 <= enrolled.seconds <= 27  # windows that end in silence hold a voice as well
+    assert enrolled.mean == pytest.approx(profile.mean, abs=0.5)
 
 
 def test_what_the_model_takes_for_no_speech_takes_no_part(judging: Classifier) -> None:
     loud = sounds.voice(24, f0=150, peak=0.9)
     followed = np.concatenate([loud, sounds.voice(30, f0=150, peak=0.03)])
-    heard, alone = (judging.enrol(sound, sample_rate=RATE) for sound in (followed, loud))
+    enrolled, alone = (judging.enrol(sound, sample_rate=RATE) for sound in (followed, loud))
     assert (alone.seconds, alone.n_windows) == (24.0, 22)
-    assert 24 <= heard.seconds <= 27  # windows that end in soft speech are loud as well
+    assert 24 <= enrolled.seconds <= 27  # windows that end in soft speech are loud as well
     with pytest.raises(AudioTooShortError, match=r"this has 0\.0 s"):
         judging.enrol(followed[-30 * RATE :], sample_rate=RATE)
 
@@ -107,8 +107,8 @@ def test_several_recordings_are_one_voice(tuned: Classifier, tmp_path: Path) -> 
     halves = [tmp_path / "one.wav", tmp_path / "two.wav"]
     for file, half in zip(halves, np.split(VOICE, 2), strict=True):
         file.write_bytes(sounds.wav(half, RATE))
-    heard = tuned.enrol(*halves)
-    assert (heard.seconds, heard.n_windows) == (24.0, 20)
+    enrolled = tuned.enrol(*halves)
+    assert (enrolled.seconds, enrolled.n_windows) == (24.0, 20)
 
 
 def test_of_several_recordings_the_bad_one_is_named(tuned: Classifier, tmp_path: Path) -> None:

@@ -15,20 +15,22 @@ RATE = 44_100
 VOICE = sounds.voice(6.4, RATE)
 
 
-def listen(classifier: Classifier, *chunks: np.ndarray, hop_seconds: float | None = None) -> list[Prediction]:
+def streamed(
+    classifier: Classifier, *chunks: np.ndarray, hop_seconds: float | None = None
+) -> list[Prediction]:
     stream = classifier.stream(sample_rate=RATE, hop_seconds=hop_seconds)
     return [prediction for chunk in chunks for prediction in stream.push(chunk)] + stream.finish()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, len(VOICE)), max_size=12))
 def test_any_chunking_gives_the_timeline_bit_for_bit(classifier: Classifier, cuts: list[int]) -> None:
     expected = classifier.timeline(VOICE, sample_rate=RATE)
     assert len(expected) == 5
-    assert listen(classifier, *np.split(VOICE, sorted(cuts))) == expected
+    assert streamed(classifier, *np.split(VOICE, sorted(cuts))) == expected
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(cuts=st.lists(st.integers(0, len(VOICE)), max_size=6), hop=st.floats(0.05, 3.0))
 def test_any_hop_gives_the_timeline_of_that_hop(classifier: Classifier, cuts: list[int], hop: float) -> None:
     expected = classifier.timeline(VOICE, sample_rate=RATE, hop_seconds=hop)
@@ -36,13 +38,13 @@ def test_any_hop_gives_the_timeline_of_that_hop(classifier: Classifier, cuts: li
     assert len(expected) - n_full in (0, 1)  # the last window moves back to end with the sound
     starts = [round(answer.start_seconds * 16_000) for answer in expected[:n_full]]
     assert starts == [index * round(hop * 16_000) for index in range(n_full)]
-    assert listen(classifier, *np.split(VOICE, sorted(cuts)), hop_seconds=hop) == expected
+    assert streamed(classifier, *np.split(VOICE, sorted(cuts)), hop_seconds=hop) == expected
 
 
 def test_the_hop_changes_how_often_not_what_is_answered(classifier: Classifier) -> None:
-    own = listen(classifier, VOICE)
-    assert listen(classifier, VOICE, hop_seconds=1.0) == own  # the stand-in's own pace
-    often = listen(classifier, VOICE, hop_seconds=0.5)
+    own = streamed(classifier, VOICE)
+    assert streamed(classifier, VOICE, hop_seconds=1.0) == own  # the stand-in's own pace
+    often = streamed(classifier, VOICE, hop_seconds=0.5)
     assert [answer.start_seconds for answer in often[:4]] == [0.0, 0.5, 1.0, 1.5]
     assert often[0::2][:4] == own[:4]
 
@@ -71,15 +73,15 @@ def test_an_answer_comes_as_soon_as_its_window_is_full(classifier: Classifier) -
 def test_integers_and_channels(classifier: Classifier) -> None:
     integers = (VOICE * 32_767).astype(np.int16)
     stereo = np.stack([integers, integers], axis=1)
-    (mono_answer, *_), (stereo_answer, *_) = listen(classifier, integers), listen(classifier, stereo)
-    (float_answer, *_) = listen(classifier, integers.astype(np.float32) / 32_768)
+    (mono_answer, *_), (stereo_answer, *_) = streamed(classifier, integers), streamed(classifier, stereo)
+    (float_answer, *_) = streamed(classifier, integers.astype(np.float32) / 32_768)
     assert mono_answer == float_answer
     for label, probability in mono_answer.probabilities.items():
         assert stereo_answer.probabilities[label] == pytest.approx(probability, abs=1e-6)
 
 
 def test_silence_abstains_window_by_window(classifier: Classifier) -> None:
-    answers = listen(classifier, np.zeros(4 * RATE))
+    answers = streamed(classifier, np.zeros(4 * RATE))
     assert [(a.abstained, a.start_seconds, dict(a.probabilities)) for a in answers] == [
         ("no_speech", 0.0, {}),
         ("no_speech", 1.0, {}),
@@ -118,19 +120,19 @@ def test_silence_is_not_shown_to_a_model_that_judges(
     assert shown == [1, 1, 1]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(cuts=st.lists(st.integers(0, len(VOICE)), max_size=12))
 def test_what_the_model_judges_does_not_depend_on_the_chunks(judging: Classifier, cuts: list[int]) -> None:
     levels = np.where(np.arange(len(VOICE)) < len(VOICE) / 2, 1, SOFT)
     fading = (VOICE * levels).astype(np.float32)
     expected = judging.timeline(fading, sample_rate=RATE)
     assert {answer.abstained for answer in expected} == {None, "no_speech"}
-    assert listen(judging, *np.split(fading, sorted(cuts))) == expected
+    assert streamed(judging, *np.split(fading, sorted(cuts))) == expected
 
 
 def test_too_little_is_one_abstention(classifier: Classifier) -> None:
-    assert listen(classifier) == [Prediction({}, 0.0, 0.0, abstained="too_short")]
-    (answer,) = listen(classifier, VOICE[: RATE // 5])
+    assert streamed(classifier) == [Prediction({}, 0.0, 0.0, abstained="too_short")]
+    (answer,) = streamed(classifier, VOICE[: RATE // 5])
     assert (answer.abstained, answer.start_seconds) == ("too_short", 0.0)
     assert answer.end_seconds == pytest.approx(0.2, abs=1e-4)
 

@@ -16,10 +16,10 @@ def spans(windows: list[Window]) -> list[tuple[int, int]]:
     return [(round(window.start_seconds * RATE), round(window.end_seconds * RATE)) for window in windows]
 
 
-def frame(n_samples: int, *pieces: int, window: int = 100, hop: int = 40, least: int = 10) -> list[Window]:
+def frame(n_samples: int, *pieces: int, window: int = 100, hop: int = 40, minimum: int = 10) -> list[Window]:
     """The windows of 0, 1, 2, … cut into pieces of the given sizes."""
     samples = np.arange(n_samples, dtype=np.float32)
-    framer = Framer(window, hop, least)
+    framer = Framer(window, hop, minimum)
     windows = [w for piece in np.split(samples, np.cumsum(pieces)) for w in framer.push(piece)]
     return windows + framer.finish()
 
@@ -53,14 +53,14 @@ def test_windows_start_every_hop_and_the_last_moves_back(
 def test_pieces_change_nothing_and_no_sample_is_lost(
     n_samples: int, pieces: list[int], window: int, data: st.DataObject
 ) -> None:
-    hop, least = data.draw(st.integers(1, window)), data.draw(st.integers(1, window))
-    sizes = {"window": window, "hop": hop, "least": least}
+    hop, minimum = data.draw(st.integers(1, window)), data.draw(st.integers(1, window))
+    sizes = {"window": window, "hop": hop, "minimum": minimum}
     windows, whole = frame(n_samples, *pieces, **sizes), frame(n_samples, **sizes)
     assert spans(windows) == spans(whole)
     for one, (start, end) in zip(windows, spans(windows), strict=True):
         np.testing.assert_array_equal(one.samples, np.arange(start, end))
-    heard = {sample for start, end in spans(windows) for sample in range(start, end)}
-    assert heard == (set(range(n_samples)) if n_samples >= least else set())
+    covered = {sample for start, end in spans(windows) for sample in range(start, end)}
+    assert covered == (set(range(n_samples)) if n_samples >= minimum else set())
 
 
 def test_every_sample_alone_gives_the_same() -> None:
@@ -101,7 +101,7 @@ def test_only_about_a_window_is_held() -> None:
 
 
 def test_crumbs_make_the_same_windows_and_take_no_more_memory() -> None:
-    sizes = {"window": 48_000, "hop": 8_000, "least": 8_000}
+    sizes = {"window": 48_000, "hop": 8_000, "minimum": 8_000}
     samples = np.arange(64_000, dtype=np.float32)
     framer, windows = Framer(*sizes.values()), []
     tracemalloc.start()

@@ -21,9 +21,10 @@ from speech_emotion.windows import Window
 class Classifier:
     """A loaded model. Made by `load`; threads may share one.
 
-    >>> classifier = load()
-    >>> classifier.predict("hello.wav")
-    Prediction(happy 0.82, 0.00–3.42 s)
+    Examples:
+        >>> classifier = load()
+        >>> classifier.predict("hello.wav")
+        Prediction(happy 0.82, 0.00–3.42 s)
 
     Three arguments mean the same in every method:
 
@@ -190,9 +191,10 @@ def _named(source: Source) -> Iterator[None]:
 def load(model: str | os.PathLike[str] | None = None) -> Classifier:
     """Load a model.
 
-    >>> classifier = load("mine.onnx")
-    >>> classifier.info.labels
-    ('neutral', 'calm', 'happy', 'sad', 'angry', 'fearful', 'disgust', 'surprised')
+    Examples:
+        >>> classifier = load("mine.onnx")
+        >>> classifier.info.labels
+        ('neutral', 'calm', 'happy', 'sad', 'angry', 'fearful', 'disgust', 'surprised')
 
     Args:
         model: The path of an .onnx made by `speech-emotion export`; None for the shipped model.
@@ -212,10 +214,11 @@ def predict(
 
     The model is loaded on the first call and kept.
 
-    >>> predict("hello.wav")
-    Prediction(happy 0.82, 0.00–3.42 s)
-    >>> predict(samples, sample_rate=48_000).label
-    'happy'
+    Examples:
+        >>> predict("hello.wav")
+        Prediction(happy 0.82, 0.00–3.42 s)
+        >>> predict(samples, sample_rate=48_000).label
+        'happy'
 
     Args:
         source: A path, the bytes of a file, an open binary file, or an array (n_samples,) or

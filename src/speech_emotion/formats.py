@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LIMITS = (
     "It scores how acted voices sound, not what a person feels. The EU AI Act, Art. 5(1)(f), prohibits "
     "emotion inference at work and in education except for medical or safety reasons; Art. 50(3) obliges "
-    "whoever deploys it to inform people."
+    "its deployers to inform people."
 )
 BAR_WIDTH = 10
 

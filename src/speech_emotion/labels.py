@@ -6,6 +6,7 @@ The order is that of the RAVDESS codes 01–08 (Livingstone & Russo 2018, doi 10
 from typing import Final
 
 EMOTIONS: Final = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+"""The eight emotions, in the order of the shipped model's outputs."""
 
 ICONS: Final = {
     "neutral": "😐",

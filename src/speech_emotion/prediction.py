@@ -12,11 +12,12 @@ NO_THRESHOLDS: Final[Mapping[str, float]] = MappingProxyType({})
 class Prediction:
     """One calibrated distribution over emotions for one stretch of sound, or an abstention with its reason.
 
-    >>> prediction = predict("hello.wav")
-    >>> prediction.label, round(prediction.confidence, 2), prediction.runner_up
-    ('happy', 0.82, 'surprised')
-    >>> print(prediction)
-    happy 0.82, 0.00–3.42 s
+    Examples:
+        >>> prediction = predict("hello.wav")
+        >>> prediction.label, round(prediction.confidence, 2), prediction.runner_up
+        ('happy', 0.82, 'surprised')
+        >>> print(prediction)
+        happy 0.82, 0.00–3.42 s
 
     Attributes:
         probabilities: Label → probability, in the model's order, summing to 1. Empty if nothing was scored.

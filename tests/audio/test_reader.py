@@ -268,7 +268,7 @@ class TestStreaming:
         whole = soxr.resample(VOICE, 48_000, SAMPLE_RATE, quality="HQ")
         np.testing.assert_array_equal(REFERENCE, whole)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         rate=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000, 96_000]),
         n_channels=st.integers(1, 3),
@@ -302,7 +302,7 @@ class TestStreaming:
         with pytest.raises(InvalidWaveformError, match=r"at 1\.500 s there is nan"):
             resampler.push(np.where(np.arange(8_000) < 4_000, 0, np.nan))
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         array=arrays.arrays(np.float32, st.integers(1, 4_000), elements=st.floats(-100, 100, width=32)),
         rate=st.sampled_from([4_000, 16_000, 44_100, 48_000, 384_000]),

@@ -43,7 +43,7 @@ def test_a_word_between_pauses_is_audible() -> None:
     assert is_audible(samples)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(gain_db=st.floats(-35, 20))
 def test_gain_changes_nothing_above_the_floor(gain_db: float) -> None:
     assert is_audible(VOICE * np.float32(10 ** (gain_db / 20)))

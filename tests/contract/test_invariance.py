@@ -56,8 +56,8 @@ def test_a_stream_in_any_chunks_equals_its_file(
     classifier = Classifier(any_model)
     stream = classifier.stream(sample_rate=sample_rate)
     chunks = [voice[start : start + n_chunk] for start in range(0, len(voice), n_chunk)]
-    heard = [prediction for chunk in chunks for prediction in stream.push(chunk)] + stream.finish()
-    assert heard == classifier.timeline(voice, sample_rate=sample_rate)
+    streamed = [prediction for chunk in chunks for prediction in stream.push(chunk)] + stream.finish()
+    assert streamed == classifier.timeline(voice, sample_rate=sample_rate)
 
 
 def test_the_same_sound_on_both_channels_is_the_sound(any_model: EmotionModel) -> None:

@@ -75,9 +75,9 @@ def test_timeline_and_stream_pool_to_the_same_numbers(shipped: Classifier, clip:
     for n_chunk in (777, 4_800, len(INTEGERS)):
         stream = shipped.stream(sample_rate=RATE)
         pieces = [INTEGERS[start : start + n_chunk] for start in range(0, len(INTEGERS), n_chunk)]
-        heard = [prediction for piece in pieces for prediction in stream.push(piece)] + stream.finish()
-        assert heard == shipped.timeline(clip)
-        assert pool(heard) == expected
+        streamed = [prediction for piece in pieces for prediction in stream.push(piece)] + stream.finish()
+        assert streamed == shipped.timeline(clip)
+        assert pool(streamed) == expected
 
 
 @pytest.mark.parametrize("hop", [0.05, 0.5, 0.7, 3.0])
@@ -184,5 +184,5 @@ def test_every_door_abstains_alike(
     assert shipped.timeline(path) == [expected]
     assert command(path) == command("--timeline", path) == [{"source": str(path)} | expected.to_dict()]
     stream = shipped.stream(sample_rate=RATE)
-    (heard,) = stream.push(samples) + stream.finish()
-    assert (heard.abstained, heard.end_seconds) == (answer, expected.end_seconds)
+    (streamed,) = stream.push(samples) + stream.finish()
+    assert (streamed.abstained, streamed.end_seconds) == (answer, expected.end_seconds)

@@ -295,7 +295,7 @@ class _Failing(io.BytesIO):
 
 
 class _Interrupted(io.BytesIO):
-    """A file during whose n-th read somebody presses Ctrl-C."""
+    """A file during whose n-th read Ctrl-C is pressed."""
 
     def __init__(self, data: bytes, n_reads: int) -> None:
         super().__init__(data)
@@ -418,7 +418,7 @@ class TestSize:
 
 
 class TestAnyBytes:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         name=st.sampled_from(sorted(RECORDINGS)),
         edits=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), max_size=6),
@@ -439,7 +439,7 @@ class TestAnyBytes:
             return
         assert np.isfinite(waveform.samples).all()
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(
         st.binary(max_size=300),
         st.sampled_from([b"", b"RIFF", b"OggS", b"fLaC", b"ID3\4\0", b"\xff\xfb", b"\x1a\x45\xdf\xa3"]),

@@ -91,7 +91,7 @@ def test_pages_of_other_hosts_are_refused(server: Served) -> None:
     assert server.post("/predict", VOICE, {"Origin": f"http://{server.address}"})[0] == 200
 
 
-def test_a_body_is_counted_before_it_is_held(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_is_counted_before_it_is_held(classifier: Classifier) -> None:
     with served(create_app(classifier, rest_limits=RestLimits(max_body_bytes=1_000))) as server:
         with server.http() as line:
             line.putrequest("POST", "/predict")
@@ -102,29 +102,30 @@ def test_a_body_is_counted_before_it_is_held(classifier: Classifier, monkeypatch
         assert server.post("/predict", chunks)[:1] == (413,)
 
 
-def test_a_sound_that_decodes_to_too_much_is_refused(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sound_that_decodes_to_too_much_is_refused(classifier: Classifier) -> None:
     with served(create_app(classifier, rest_limits=RestLimits(audio=Limits(max_seconds=5.0)))) as server:
         status, answer, _ = server.post("/predict", VOICE)
     assert (status, answer["error"]) == (413, "audio_too_large")
 
 
-def test_a_client_that_never_finishes_sending_is_told_and_holds_up_no_other(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_never_finishes_sending_is_told_and_holds_up_no_other(classifier: Classifier) -> None:
     answers: list[Any] = []
+
+    def is_busy() -> bool:
+        answers.append(server.post("/predict", VOICE))
+        return bool(answers[-1][0] == 503)
+
     with served(create_app(classifier, rest_limits=RestLimits(body_seconds=3.0, max_waiting=1))) as server:
         with server.socket() as line:
             line.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nslow")
-            wait_until(lambda: (answers.append(server.post("/predict", VOICE)) or answers)[-1][0] == 503)
+            wait_until(is_busy)
             _, answer, headers = answers[-1]
             assert (answer["error"], headers["Retry-After"]) == ("busy", "5")
             assert b"408" in line.recv(200)
         assert server.post("/predict", VOICE)[0] == 200
 
 
-def test_a_client_that_hangs_up_leaves_room(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_hangs_up_leaves_room(classifier: Classifier) -> None:
     with served(create_app(classifier, rest_limits=RestLimits(max_waiting=1))) as server:
         for _ in range(3):
             with server.socket() as line:

@@ -1,8 +1,8 @@
 """A tiny model with the file contract of the real one, so that tests of the road need no training.
 
 16 log-mel-like bands from one convolution, their mean over time, one linear layer: 8 probabilities that sum
-to 1 and depend on the sound. With `ENROLMENT` in its metadata it takes the profile of a voice as well: its features
-are those means. With a threshold "speech" it judges whether somebody speaks: to it, whatever is loud speaks.
+to 1 and depend on the sound. With `ENROLMENT` in its metadata it takes a speaker profile as well: its features
+are those means. With a threshold "speech" it detects speech: to it, everything loud is speech.
 """
 
 import json

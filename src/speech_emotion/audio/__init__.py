@@ -2,6 +2,7 @@
 
 from speech_emotion.audio.quality import FloatArray
 from speech_emotion.audio.reader import (
+    AUDIO_SUFFIXES,
     SAMPLE_RATE,
     AudioStream,
     Limits,
@@ -13,6 +14,7 @@ from speech_emotion.audio.reader import (
 )
 
 __all__ = [
+    "AUDIO_SUFFIXES",
     "SAMPLE_RATE",
     "AudioStream",
     "FloatArray",

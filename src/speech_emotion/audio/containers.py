@@ -19,9 +19,14 @@ MAX_CHUNKS = 20_000  # 0.1 s; a file of empty chunks is not worth more
 class SeekableFile(Protocol):
     """The part of a binary file that is needed here."""
 
-    def read(self, n_bytes: int, /) -> bytes: ...
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-    def tell(self) -> int: ...
+    def read(self, n_bytes: int, /) -> bytes:
+        """Up to `n_bytes` from the current position; empty at the end."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move to a position, and return it."""
+
+    def tell(self) -> int:
+        """The current position."""
 
 
 @dataclass(frozen=True, slots=True)

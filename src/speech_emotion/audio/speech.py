@@ -1,4 +1,4 @@
-"""Is there anything to listen to? In: (n_samples,) float32 at 16 kHz. Out: yes or no.
+"""Is there anything to score? In: (n_samples,) float32 at 16 kHz. Out: yes or no.
 
 Silence never reaches a model. Whether an audible sound is speech is for the model to say (its output `speech`).
 """
@@ -23,7 +23,7 @@ _FULL_SCALE = N_FFT / 2 * np.square(_WINDOW).sum()  # power of a frame whose RMS
 
 
 def is_audible(samples: FloatArray) -> bool:
-    """Whether a sound is long and loud enough to be listened to.
+    """Whether a sound is long and loud enough to be scored.
 
     Args:
         samples: (n_samples,) at 16 kHz.

@@ -180,6 +180,7 @@ def test_every_column_has_a_name_and_a_unit(dataset: PreparedDataset) -> None:
     assert len(set(names)) == len(names) == 151
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_bytes_of_one(
     dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,7 +222,7 @@ def test_a_killed_run_leaves_no_features_and_the_dataset_whole(
     dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(module.files, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(module.files, "seal_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare_features(dataset, workers=1)
     with pytest.raises(CorpusError, match="is not prepared"):
