@@ -9,7 +9,8 @@ abstention is an error, except in `uar_answered`, which leaves it out, and in wh
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -19,7 +20,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion.errors import CorpusError
+from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.metrics import (
     ABSTAINED,
@@ -30,7 +31,7 @@ from speech_emotion.evaluation.metrics import (
     Interval,
     PairedDifference,
 )
-from speech_emotion.evaluation.score import Answer
+from speech_emotion.evaluation.score import Answer, Evaluation
 from speech_emotion.evaluation.splits import Protocol, recorded
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
@@ -210,20 +211,14 @@ class AnswerTable:
 
     # --- scores of the probabilities ------------------------------------------------------------------------
 
+    def scored(self, terms_of: Callable[[IntArray, FloatArray], FloatArray], value_of: ValueOf) -> Score:
+        """A score of the probabilities, by one of `metrics.ece_terms`, `nll_terms`, `brier_terms`."""
+        return self.score(self._spread([terms_of(*part) for part in self._parts()]), value_of)
+
     @property
     def ece(self) -> Score:
         """Expected calibration error."""
-        return self.score(self._scored(metrics.ece_terms), metrics.ece_of)
-
-    @property
-    def nll(self) -> Score:
-        """Negative log-likelihood in nats."""
-        return self.score(self._scored(metrics.nll_terms), metrics.mean_of)
-
-    @property
-    def brier(self) -> Score:
-        """Brier score, 0 to 2."""
-        return self.score(self._scored(metrics.brier_terms), metrics.mean_of)
+        return self.scored(metrics.ece_terms, metrics.ece_of)
 
     @property
     def aurc(self) -> Score:
@@ -290,9 +285,6 @@ class AnswerTable:
             for seed, some in enumerate(self.has_probabilities.T)
         ]
 
-    def _scored(self, terms_of: Callable[[IntArray, FloatArray], FloatArray]) -> FloatArray:
-        return self._spread([terms_of(*part) for part in self._parts()])
-
     def _spread(self, parts: Sequence[FloatArray]) -> FloatArray:
         """The terms of the clips with probabilities, for each seed → (n, n_seeds, m); the others add nothing."""
         terms = np.zeros((len(self.clips), len(self.seeds), parts[0].shape[1]))
@@ -309,6 +301,24 @@ def difference(table: AnswerTable, reference: AnswerTable) -> PairedDifference:
     found = metrics.paired_difference(table.uar_by_speaker, reference.uar_by_speaker)
     low, high = map(rounded, found.interval)
     return replace(found, mean=rounded(found.mean), interval=(low, high))
+
+
+def identity(evaluation: Evaluation) -> dict[str, Any]:
+    """The fields of a Measurement."""
+    split = evaluation.protocol
+    named = {"corpus": evaluation.corpus, "protocol": split.name, "model": evaluation.model}
+    return named | {"leaky": split.leaky, "split_hash": split.split_hash}
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Translate what a file that is no `kind` of ours raises when it is read into ConfigError."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a {kind} file.") from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ConfigError(f"{path}: not a {kind} file of ours: {error}. Measure it again.") from error
 
 
 def support(n_clips: int, n_speakers: int, n_seeds: int, n_published: int = 0) -> str:

@@ -26,8 +26,10 @@ from speech_emotion.evaluation.answers import (
     Measurement,
     Score,
     difference,
+    identity,
     read_difference,
     read_score,
+    reading,
     rounded,
     support,
 )
@@ -140,11 +142,7 @@ def measure(plan: Plan, *, command: str, progress: Progress | None = None) -> En
             progress(len(found[PLAIN].answers), len(plan.clips))
     plain = AnswerTable.of(found[PLAIN].answers)
     return Enrolled(
-        corpus=plan.facts.corpus,
-        protocol=plan.facts.protocol.name,
-        leaky=plan.facts.protocol.leaky,
-        split_hash=plan.facts.protocol.split_hash,
-        model=plan.facts.model,
+        **identity(plan.facts),
         seeds=plain.seeds,
         n_clips=len(plain.clips),
         n_speakers=len(set(plain.speakers)),
@@ -215,14 +213,15 @@ def _outcome(way: Way, found: _Found, plain: AnswerTable) -> Outcome:
 
 def _uar_over(table: AnswerTable, some: metrics.BoolArray) -> float | None:
     """UAR over the answers `some` (n, n_seeds), all seeds together."""
-    return rounded(metrics.uar_of(table.terms[some].sum(axis=0))[()]) if some.any() else None
+    return rounded(float(metrics.uar_of(table.terms[some].sum(axis=0)))) if some.any() else None
 
 
 def read_enrolled(path: str | os.PathLike[str]) -> Enrolled:
-    """The Enrolled in a file that `Enrolled.write` wrote."""
-    data = json.loads(Path(path).read_text(encoding="utf-8"))
-    ways = {name: _read_outcome(entry) for name, entry in data["ways"].items()}
-    return Enrolled(**{**data, "seeds": tuple(data["seeds"]), "ways": ways})
+    """The Enrolled in a file; ConfigError if it is none."""
+    with reading(path, "profile result"):
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        ways = {name: _read_outcome(entry) for name, entry in data["ways"].items()}
+        return Enrolled(**{**data, "seeds": tuple(data["seeds"]), "ways": ways})
 
 
 def _read_outcome(data: Mapping[str, Any]) -> Outcome:

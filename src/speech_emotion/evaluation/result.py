@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from speech_emotion import corpora
-from speech_emotion.errors import ConfigError, CorpusError
+from speech_emotion.errors import CorpusError
 from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.answers import (
     AnswerTable,
@@ -23,7 +23,9 @@ from speech_emotion.evaluation.answers import (
     Group,
     Measurement,
     Score,
+    identity,
     read_score,
+    reading,
     support,
 )
 from speech_emotion.evaluation.metrics import Bin
@@ -95,11 +97,7 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
         raise CorpusError("A model abstained from every clip: listen to the corpus, then train again.")
     per_class, per_fold = table.groups(lambda clip: clip.label), table.groups(lambda clip: clip.fold)
     return Result(
-        corpus=evaluation.corpus,
-        protocol=evaluation.protocol.name,
-        leaky=evaluation.protocol.leaky,
-        split_hash=evaluation.protocol.split_hash,
-        model=evaluation.model,
+        **identity(evaluation),
         parameters=evaluation.parameters,
         size_bytes=evaluation.size_bytes,
         scored=evaluation.scored,
@@ -113,8 +111,8 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
         accuracy=table.score(table.terms, metrics.accuracy_of),
         macro_f1=table.score(table.terms, metrics.macro_f1_of),
         ece=table.ece,
-        nll=table.nll,
-        brier=table.brier,
+        nll=table.scored(metrics.nll_terms, metrics.mean_of),
+        brier=table.scored(metrics.brier_terms, metrics.mean_of),
         accuracy_at_coverage={str(percent): table.accuracy_at(percent / 100) for percent in COVERAGES},
         abstained=dict(Counter(answer.abstained for answer in evaluation.answers if answer.abstained)),
         per_class={emotion: per_class[emotion] for emotion in EMOTIONS if emotion in per_class},
@@ -136,14 +134,9 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
 
 def read_result(path: str | os.PathLike[str]) -> Result:
     """The Result in a file; ConfigError if it is none, or none of today's splits."""
-    try:
+    with reading(path, "result"):
         result = _from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         _check(result)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a result file.") from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        advice = "Make it again with: speech-emotion evaluate"
-        raise ConfigError(f"{path}: not a result of ours: {error}. {advice}") from error
     return result
 
 

@@ -19,14 +19,15 @@ from speech_emotion.audio import SAMPLE_RATE, load
 from speech_emotion.classifier import Classifier
 from speech_emotion.corpora.parallel import Progress, in_parallel
 from speech_emotion.degrade import CLEAN, CONDITIONS, Condition, noise_conditions
-from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation.answers import (
     AnswerTable,
     Measurement,
     Score,
     difference,
+    identity,
     read_difference,
     read_score,
+    reading,
     rounded,
     support,
 )
@@ -99,11 +100,7 @@ def measure(
     tables = {name: AnswerTable.of(rows) for name, rows in answers.items()}
     clips = tables[CLEAN.name].clips
     return Robustness(
-        corpus=plan.facts.corpus,
-        protocol=plan.facts.protocol.name,
-        leaky=plan.facts.protocol.leaky,
-        split_hash=plan.facts.protocol.split_hash,
-        model=plan.facts.model,
+        **identity(plan.facts),
         seeds=tables[CLEAN.name].seeds,
         n_speakers=len({clip.speaker for clip in clips}),
         n_emotions=len({clip.label for clip in clips}),
@@ -125,14 +122,14 @@ def outcome(title: str, found: AnswerTable, clean: AnswerTable) -> Outcome:
         n_clips=len(found.clips),
         uar=found.uar,
         difference=None if found is clean else difference(found, clean),
-        uar_answered=answered and answered.mean,
+        uar_answered=answered.mean if answered else None,
         abstained=rounded(1 - found.answered.mean()),
     )
 
 
 def read_robustness(path: str | os.PathLike[str]) -> Robustness:
     """The Robustness in a file; ConfigError if it is none, or none of today's splits."""
-    try:
+    with reading(path, "robustness"):
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         outcomes = {name: _read_outcome(entry) for name, entry in data["conditions"].items()}
         found = Robustness(**{**data, "seeds": tuple(data["seeds"]), "conditions": outcomes})
@@ -140,10 +137,6 @@ def read_robustness(path: str | os.PathLike[str]) -> Robustness:
             raise ValueError("the first condition must be clean")
         if found.split_hash != found.split.split_hash:
             raise ValueError("its split must be today's")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a robustness file.") from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ConfigError(f"{path}: not a robustness file of ours: {error}. Measure it again.") from error
     return found
 
 
