@@ -1,4 +1,4 @@
-"""The verbs `evaluate`, `robustness` and `enrolment`: scores of exported models under a protocol."""
+"""The verbs `evaluate`, `robustness`, `enrolment` and `report`: scores of exported models, and their pages."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -86,3 +86,17 @@ def _print_written(lines: Iterable[str], written: Path) -> None:
     for line in lines:
         typer.echo(line)
     typer.echo(f"Written: {written}", err=True)
+
+
+@verbs.command()
+def report(
+    results: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Write the pages and pictures of the results in FOLDER."""
+    from speech_emotion.evaluation.report.page import write_report
+
+    require_writable(results)
+    for path in write_report(results):
+        typer.echo(str(path))
