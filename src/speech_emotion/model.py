@@ -18,6 +18,7 @@ import onnxruntime
 from speech_emotion import model_info
 from speech_emotion.audio import FloatArray
 from speech_emotion.errors import ModelError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
+from speech_emotion.files import FileTooLargeError, read_regular_file
 from speech_emotion.model_info import FORMAT_VERSION, METADATA_KEY, NEXT_STEP, ModelInfo
 
 __all__ = ["FORMAT_VERSION", "METADATA_KEY", "SEAL_KEY", "UNSEALED"]
@@ -114,11 +115,6 @@ class EmotionModel:
         found = {VOICE: np.zeros((n_rows, 0), np.float32), SPEECH: np.ones(n_rows, np.float32)} | found
         scores = Scores(**found)
         if not (np.isfinite(scores.probabilities).all() and np.isfinite(scores.speech).all()):
-            if profile is not None:
-                raise ModelError(
-                    f"with this profile the model {self.info.name} answered NaN. Make the profile again with: "
-                    "speech-emotion enrol VOICE.wav --out ME.json"
-                )
             raise ModelError(f"the model {self.info.name} answered NaN. {NEXT_STEP}, or use the shipped one")
         return scores
 
@@ -168,14 +164,11 @@ def _seal_span(data: bytes) -> tuple[int, int]:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():
-            raise OSError("it is a folder, pipe or device")
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelFormatError(
-                f"{str(path)!r} is larger than the {MAX_BYTES} bytes that a model may have. "
-                "Use an .onnx made by: speech-emotion export"
-            )
-        return path.read_bytes()
+        return read_regular_file(path, MAX_BYTES)
+    except FileTooLargeError as error:
+        raise ModelFormatError(
+            f"{str(path)!r} is no model: {error}. Use an .onnx made by: speech-emotion export"
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if path.parent == SHIPPED.parent:
             advice = "Install speech-emotion again, or pass the path of an exported .onnx"
