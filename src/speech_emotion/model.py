@@ -8,8 +8,9 @@ answer. So the seal is checked before a session exists. Nothing is ever unpickle
 import hashlib
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +64,13 @@ class EmotionModel:
         info: What the file says about itself.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo) -> None:
-        self._session = session
+    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo, path: Path | None) -> None:
+        self._session, self._path = session, path
         self.info = info
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The path of the file, so that a model travels between processes; the shipped one has none."""
+        return _load_again, (self._path, self.info.sha256)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> "EmotionModel":
@@ -85,7 +90,7 @@ class EmotionModel:
         metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
         info = model_info.parse(metadata, size_bytes=len(data), sha256=sha256)
         _check_graph(session, info)
-        return cls(session, info)
+        return cls(session, info, None if path is None else Path(path).absolute())
 
     def score(self, batch: npt.ArrayLike, profile: FloatArray | None = None) -> Scores:
         """Score windows of equal length.
@@ -160,6 +165,17 @@ def _seal_span(data: bytes) -> tuple[int, int]:
     raise ModelFormatError(
         "this is no model file of speech-emotion, or it was cut. Use an .onnx made by: speech-emotion export"
     )
+
+
+@lru_cache(maxsize=4)  # of 10,000 tasks that are each sent a classifier, a process loads the model once
+def _load_again(path: Path | None, sha256: str) -> EmotionModel:
+    """Load the model that was pickled. Raises ModelIntegrityError if its file has changed since."""
+    model = EmotionModel.load(path)
+    if model.info.sha256 != sha256:
+        raise ModelIntegrityError(
+            f"{str(path or SHIPPED)!r} is no longer the model that was pickled. Load it and pickle it again"
+        )
+    return model
 
 
 def _read(path: Path) -> bytes:

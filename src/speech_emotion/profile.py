@@ -228,8 +228,8 @@ def require_enrolment(info: ModelInfo) -> Enrolment:
     """
     if info.enrolment is None:
         raise ModelError(
-            f"the model {info.name} was exported without enrolment and takes no speaker profile. "
-            "Use it without one, or a model whose `speech-emotion info` names an enrolment"
+            f"the model {info.name} was exported without enrolment: it takes no speaker profile and gives no "
+            "features of a voice. Use it without them, or a model whose `speech-emotion info` names an enrolment"
         )
     return info.enrolment
 

@@ -6,13 +6,14 @@ from speech_emotion.audio.reader import (
     AudioStream,
     Limits,
     Resampler,
-    Source,
     Waveform,
     load,
     open_audio,
 )
+from speech_emotion.audio.sources import SAMPLE_FORMATS, Source, decode_pcm, resolve
 
 __all__ = [
+    "SAMPLE_FORMATS",
     "SAMPLE_RATE",
     "AudioStream",
     "FloatArray",
@@ -20,6 +21,8 @@ __all__ = [
     "Resampler",
     "Source",
     "Waveform",
+    "decode_pcm",
     "load",
     "open_audio",
+    "resolve",
 ]
