@@ -13,7 +13,7 @@ import torch
 
 from speech_emotion.audio import SAMPLE_FORMATS, decode_pcm, load
 from speech_emotion.audio.sources import resolve
-from speech_emotion.errors import ConfigError, InvalidWaveformError
+from speech_emotion.errors import AudioDecodeError, ConfigError, InvalidWaveformError
 
 RATE = 24_000
 VOICE = sounds.voice(1.0, RATE)
@@ -93,6 +93,17 @@ def test_a_tensor_that_is_no_array_yet() -> None:
             samples(tensor, sample_rate=RATE)
     fixed = learning.detach().cpu().float().numpy()
     np.testing.assert_array_equal(samples(fixed, sample_rate=RATE), samples(VOICE, sample_rate=RATE))
+
+
+def test_what_another_library_cannot_give() -> None:
+    with pytest.raises(InvalidWaveformError, match="this list is no array"):
+        samples({"array": [[0.0], [0.0, 1.0]], "sampling_rate": RATE})
+
+    def fail() -> None:
+        raise RuntimeError("no packets")
+
+    with pytest.raises(AudioDecodeError, match=r"cannot be decoded \(no packets\); pass its file"):
+        samples(SimpleNamespace(get_all_samples=fail))
 
 
 class Frame:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion.errors import ConfigError, InvalidWaveformError
+from speech_emotion.errors import AudioDecodeError, ConfigError, InvalidWaveformError
 
 
 class ArrayLike(Protocol):
@@ -41,6 +41,7 @@ def resolve(
     Raises:
         InvalidWaveformError: `source` is incomplete, has another rate than `sample_rate`, or is not bytes although
             there is a `sample_format`.
+        AudioDecodeError: `source` is a decoder that fails.
         ConfigError: There is no such `sample_format`.
     """
     if sample_format is not None:
@@ -50,9 +51,8 @@ def resolve(
         raise InvalidWaveformError(
             f"this sound has its own rate, {own_rate}, not {sample_rate}; leave sample_rate out"
         )
-    if own_rate is not None and isinstance(value, list):
-        value = np.array(value)
-    elif hasattr(value, "__array__") and not isinstance(value, np.ndarray):
+    is_list = isinstance(value, list) and own_rate is not None
+    if is_list or (hasattr(value, "__array__") and not isinstance(value, np.ndarray)):
         value = _array(value)
     return value, sample_rate if own_rate is None else own_rate
 
@@ -106,13 +106,18 @@ def _unpacked(source: Any) -> tuple[Any, Any]:
             )
         return content, None
     if hasattr(source, "get_all_samples"):
-        samples = source.get_all_samples()
+        try:
+            samples = source.get_all_samples()
+        except RuntimeError as error:
+            raise AudioDecodeError(
+                f"this sound cannot be decoded ({error}); pass its file instead"
+            ) from error
         return samples.data, samples.sample_rate
     return source, None
 
 
 def _array(value: Any) -> npt.NDArray[Any]:
-    """A tensor or the like as (n_samples,) or (n_samples, n_channels). PyTorch has the channels first."""
+    """A tensor, a list or the like as (n_samples,) or (n_samples, n_channels). PyTorch has the channels first."""
     try:
         samples = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # on another device, or with a gradient
