@@ -156,6 +156,8 @@ def test_raw_samples_are_those_of_the_file(sample_format: str) -> None:
 def test_raw_samples_that_are_not() -> None:
     with pytest.raises(ConfigError, match=r"one of f32le, s16le, mulaw, alaw, not 'ulaw'"):
         samples(b"\0", sample_rate=RATE, sample_format="ulaw")
+    with pytest.raises(ConfigError, match="not \\[\\]"):
+        samples(b"\0", sample_rate=RATE, sample_format=[])
     with pytest.raises(InvalidWaveformError, match="2 bytes and 3 came"):
         samples(bytes(3), sample_rate=RATE, sample_format="s16le")
     with pytest.raises(InvalidWaveformError, match="needs its rate"):

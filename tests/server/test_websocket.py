@@ -302,12 +302,22 @@ def test_a_fault_is_told_and_closes(live: Served, name: str) -> None:
     assert len(error["message"]) <= 500
 
 
-def test_a_profile_of_another_length_is_refused(live: Served, tuned: Classifier) -> None:
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"mean": [0.0], "deviation": [1.0]}, "1 means and 1 deviations"),
+        ({"mean": [1e30] * 16}, "no voice has the numbers of this profile"),
+        ({"deviation": [1e-30] * 16}, "no voice has the numbers of this profile"),
+    ],
+)
+def test_a_profile_that_the_model_cannot_take_is_refused(
+    live: Served, tuned: Classifier, change: dict[str, Any], complaint: str
+) -> None:
     profile = tuned.enrol(sounds.voice(12), sample_rate=16_000).to_dict()
     with live.websocket() as line:
-        error = begun(line, profile=profile | {"mean": [0.0], "deviation": [1.0]})
+        error = begun(line, profile=profile | change)
         assert (error["type"], error["code"]) == ("error", "model")
-        assert "1 means and 1 deviations" in error["message"]
+        assert complaint in error["message"]
         assert rest(line) == ([], 1003)
 
 

@@ -64,7 +64,7 @@ def decode_pcm(data: Any, sample_format: str) -> npt.NDArray[Any]:
         InvalidWaveformError: `data` is not bytes, or no whole number of samples.
         ConfigError: `sample_format` is none of `SAMPLE_FORMATS`.
     """
-    if sample_format not in SAMPLE_FORMATS:
+    if sample_format not in list(SAMPLE_FORMATS):
         raise ConfigError(
             f"sample_format must be one of {', '.join(SAMPLE_FORMATS)}, not {sample_format!r:.40}; "
             "leave it out for files and arrays"
