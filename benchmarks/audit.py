@@ -1,34 +1,32 @@
-"""How many spoiled copies of a recording the audit finds, and how often it takes two recordings for one.
+"""How many degraded copies of a recording the audit finds, and how often it takes two recordings for one.
 
     python benchmarks/audit.py --corpus RAVDESS=FOLDER [--corpus nEMO=FOLDER …] [--n 200] \
         [--out results/benchmarks/audit.json]
 
-In: folders of recordings. Of the first, N clips drawn by chance are spoiled in each way, and searched for among
+In: folders of recordings. Of the first, N clips drawn at random are degraded in each way, and searched for among
 those clips and N others, which are their second takes where the names are those of the RAVDESS. Then all clips of
 every folder are compared with all others of it. Out: a table, and JSON.
 """
 
 import argparse
-import io
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import librosa
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
-from speech_emotion import audio
-from speech_emotion.audio import SAMPLE_RATE
-from speech_emotion.corpora.manifest import AUDIO_SUFFIXES
+from speech_emotion import audio, degrade
+from speech_emotion.audio import AUDIO_SUFFIXES, SAMPLE_RATE
 from speech_emotion.corpora.readers import ravdess
 from speech_emotion.evaluation.audit.fingerprint import THRESHOLD, Print, find_copies, print_of
+from speech_emotion.provenance import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 FloatArray = npt.NDArray[np.float32]
@@ -38,7 +36,7 @@ LOWER = 0.6  # in the second search, to see how near the nearest pair comes to t
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how well copies of recordings are found.")
     parser.add_argument("--corpus", action="append", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--n", type=int, default=200, help="clips that are spoiled")
+    parser.add_argument("--n", type=int, default=200, help="clips that are degraded")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "audit.json")
     arguments = parser.parse_args()
     report: dict[str, Any] = {"threshold": THRESHOLD, "recall": {}, "false_alarms": {}}
@@ -47,13 +45,13 @@ def main() -> None:
         start = time.process_time()
         paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in AUDIO_SUFFIXES)
         prints = {path: print_of(audio.load(path).samples) for path in paths}
-        heard = time.process_time()
+        read = time.process_time()
         report["false_alarms"][name] = false_alarms(prints)
         done = time.process_time()
         report["false_alarms"][name] |= {
             "cpu_ms_per_clip": {
-                "decode and print": round(1_000 * (heard - start) / len(paths), 1),
-                "search": round(1_000 * (done - heard) / len(paths), 1),
+                "decode and print": round(1_000 * (read - start) / len(paths), 1),
+                "search": round(1_000 * (done - read) / len(paths), 1),
             }
         }
         if index == 0:
@@ -86,20 +84,20 @@ def rounded(pair: tuple[str, str, float]) -> list[str | float]:
 
 
 def recall(prints: dict[Path, Print | None], n_clips: int) -> dict[str, Any]:
-    """Of `n_clips` clips, how many are found again in each spoiled form, and what else was taken for them."""
-    chance = np.random.default_rng(0)
-    drawn = [list(prints)[index] for index in chance.permutation(len(prints))]
+    """Of `n_clips` clips, how many are found again in each degraded form, and what else was taken for them."""
+    rng = np.random.default_rng(0)
+    drawn = [list(prints)[index] for index in rng.permutation(len(prints))]
     chosen = drawn[:n_clips]
     others = {second_take(path) for path in chosen} & prints.keys() or set(drawn[n_clips : 2 * n_clips])
     originals = [*chosen, *sorted(others - set(chosen))]
     sounds = [audio.load(path).samples for path in chosen]
     found = {}
-    for name, spoil in SPOILED.items():
-        spoiled = [
-            print_of(audio.load(spoil(sound, chance), sample_rate=SAMPLE_RATE).samples) for sound in sounds
+    for name, change in DEGRADED.items():
+        degraded = [
+            print_of(audio.load(change(sound, rng), sample_rate=SAMPLE_RATE).samples) for sound in sounds
         ]
         known = [prints[path] for path in originals]
-        copies = find_copies([*known, *spoiled], ["original"] * len(known) + ["copy"] * len(spoiled))
+        copies = find_copies([*known, *degraded], ["original"] * len(known) + ["copy"] * len(degraded))
         right = [copy for copy in copies if copy.second - len(known) == copy.first]
         wrong = [(originals[copy.first].stem, chosen[copy.second - len(known)].stem) for copy in copies]
         wrong = [
@@ -124,56 +122,39 @@ def share(n: int, of: int) -> dict[str, Any]:
     return {"percent": round(100 * n / of, 1), "ci95": [low, high], "n": of}
 
 
-def encoded(samples: FloatArray, form: str, subtype: str, level: float) -> FloatArray:
-    """Through a codec and back, by the audio gate."""
-    file = io.BytesIO()
-    rate_mode = {"bitrate_mode": "CONSTANT"} if form == "MP3" else {}
-    soundfile.write(
-        file, samples, SAMPLE_RATE, format=form, subtype=subtype, compression_level=level, **rate_mode
-    )
-    return audio.load(file.getvalue()).samples
-
-
-def in_noise(samples: FloatArray, chance: np.random.Generator) -> FloatArray:
+def in_noise(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
     """With white noise 20 dB below the mean power of the clip."""
-    noise = chance.standard_normal(len(samples)) * np.sqrt(np.square(samples).mean() / 100)
+    noise = rng.standard_normal(len(samples)) * np.sqrt(np.square(samples).mean() / 100)
     return (samples + noise).astype(np.float32)
 
 
-def trimmed(samples: FloatArray, _chance: np.random.Generator) -> FloatArray:
+def trimmed(samples: FloatArray, _: np.random.Generator) -> FloatArray:
     """From the first to the last sample of 3 % of the peak."""
     loud = np.flatnonzero(np.abs(samples) > 0.03 * np.abs(samples).max())
     return samples[loud[0] : loud[-1] + 1]
 
 
-def at_8_khz(samples: FloatArray, _chance: np.random.Generator) -> FloatArray:
+def at_8_khz(samples: FloatArray, _: np.random.Generator) -> FloatArray:
     return soxr.resample(soxr.resample(samples, SAMPLE_RATE, 8_000), 8_000, SAMPLE_RATE)
 
 
 def played(rate: float) -> Callable[[FloatArray, np.random.Generator], FloatArray]:
     """Faster and higher, as a tape is."""
-    return lambda samples, _chance: soxr.resample(samples, SAMPLE_RATE * rate, SAMPLE_RATE)
+    return lambda samples, _: soxr.resample(samples, SAMPLE_RATE * rate, SAMPLE_RATE)
 
 
-SPOILED: dict[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
-    "gain −12 dB": lambda samples, _chance: samples * np.float32(10 ** (-12 / 20)),
-    "MP3, 64 kbit/s": lambda samples, _chance: encoded(samples, "MP3", "MPEG_LAYER_III", 0.64),
-    "Opus, 14 kbit/s": lambda samples, _chance: encoded(samples, "OGG", "OPUS", 0.96),
+DEGRADED: dict[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
+    "gain −12 dB": partial(degrade.amplify, decibels=-12.0),
+    "MP3, 64 kbit/s": degrade.mp3,
+    "Opus, 14 kbit/s": degrade.opus,
     "white noise at 20 dB": in_noise,
     "8 kHz": at_8_khz,
     "trimmed": trimmed,
     "speed 1.1": played(1.1),
     "speed 0.9": played(0.9),
-    "pitch +2 semitones": lambda samples, _chance: librosa.effects.pitch_shift(
-        samples, sr=SAMPLE_RATE, n_steps=2
-    ),
-    "tempo 1.1": lambda samples, _chance: librosa.effects.time_stretch(samples, rate=1.1),
+    "pitch +2 semitones": lambda samples, _: librosa.effects.pitch_shift(samples, sr=SAMPLE_RATE, n_steps=2),
+    "tempo 1.1": lambda samples, _: librosa.effects.time_stretch(samples, rate=1.1),
 }
-
-
-def commit() -> str | None:
-    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None  # noqa: S603
 
 
 if __name__ == "__main__":

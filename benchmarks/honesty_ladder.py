@@ -29,8 +29,9 @@ from speech_emotion.corpora import Clip
 from speech_emotion.corpora.prepare import PreparedDataset, prepare
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.result import summarise
-from speech_emotion.evaluation.score import Answer, Evaluation, Trial, answer_of, write_answers
+from speech_emotion.evaluation.score import Answer, Evaluation, HeldOutClip, answer_of, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol
+from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.frames import FrameCache
 from speech_emotion.training.data.waveform_augment import at_speed
@@ -39,7 +40,7 @@ from speech_emotion.training.fit import checkpoint
 from speech_emotion.training.fit.calibration import fit_thresholds
 from speech_emotion.training.fit.linear_probe import AugmentedEmbeddings
 from speech_emotion.training.fit.train import PAIR, Banks, Epoch, Sides, assemble, fit, kept_weights
-from speech_emotion.training.runs import bank, commit
+from speech_emotion.training.runs import bank
 
 PEEKED, COPIES = "luna5-peeked", "random10-copies"
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the recipe's
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result = summarise(evaluation, command=shlex.join(["python", "benchmarks/honesty_ladder.py", *words]))
     written = result.write(given.results)
     write_answers(evaluation.answers, written.with_suffix(".csv"))
-    print(f"{result.model}, {split}: UAR {result.uar} ({result.company})\nWritten: {written}")
+    print(f"{result.model}, {split}: UAR {result.uar} ({result.support})\nWritten: {written}")
 
 
 def train(
@@ -186,8 +187,8 @@ def score(split: Protocol, folder: Path, models: Mapping[Fold, Path], seed: int)
     for fold, path in models.items():
         classifier = speech_emotion.load(path)
         for index in split.indices(clips, fold.test):
-            trial = Trial(clips[index], path, fold.index, seed)
-            answers.append(answer_of(trial, classifier.predict(folder / trial.clip.path)))
+            held_out = HeldOutClip(clips[index], path, fold.index, seed)
+            answers.append(answer_of(held_out, classifier.predict(folder / held_out.clip.path)))
     info = classifier.info
     facts = (info.n_parameters, info.size_bytes, info.commit, info.recipe.get("recipes_tried"))
     return Evaluation(split, split.corpus, info.name, *facts, tuple(answers))

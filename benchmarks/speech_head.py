@@ -14,7 +14,6 @@ import argparse
 import functools
 import json
 import re
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -29,6 +28,8 @@ import numpy.typing as npt
 from speech_emotion import classifier
 from speech_emotion.audio import SAMPLE_RATE, load
 from speech_emotion.audio.speech import is_audible
+from speech_emotion.degrade import add_pink_noise, coloured_noise
+from speech_emotion.provenance import commit
 from speech_emotion.training.export.speech_head import SHIPPED
 from speech_emotion.windows import Framer
 
@@ -85,7 +86,7 @@ def speaks(samples: FloatArray) -> bool:
 
 def of_folder(folder: Path, *, voices: bool = True) -> Counts:
     """How many recordings and windows below `folder` are taken for speech."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     found: dict[str, list[bool]] = defaultdict(list)
     held_out = [path for path in paths(folder) if not is_learned(path, folder)]
     for path in held_out[:: max(1, -(-len(held_out) // MAX_RECORDINGS))]:
@@ -94,7 +95,7 @@ def of_folder(folder: Path, *, voices: bool = True) -> Counts:
         for window in windows(samples):
             found["windows"].append(speaks(window))
             for snr_db in SNR_DB if voices else ():
-                noisy = in_noise(window, snr_db, chance)
+                noisy = add_pink_noise(window, rng, snr_db=snr_db)
                 found[f"windows, SNR {snr_db} dB"].append(speaks(noisy))
     for path in held_out:
         if SHOUTED.match(path.name):
@@ -107,50 +108,38 @@ def windows(samples: FloatArray) -> list[FloatArray]:
     return [window.samples for window in (*framer.push(samples), *framer.finish())]
 
 
-def in_noise(samples: FloatArray, snr_db: float, chance: np.random.Generator) -> FloatArray:
-    """`samples` with pink noise; the voice is what is less than 30 dB below the loudest 25 ms."""
-    power = np.square(samples[: len(samples) // 400 * 400]).reshape(-1, 400).mean(axis=1)
-    voice = power[power > power.max() / 1_000]
-    noise = coloured(len(samples), 1, chance)
-    return (samples + noise * np.sqrt((voice.mean() if len(voice) else 0) / 10 ** (snr_db / 10))).astype(
-        np.float32
-    )
-
-
-def coloured(n_samples: int, exponent: float, chance: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Noise of RMS 1 whose power falls with frequency to the `exponent`: 0 white, 1 pink, 2 brown."""
-    spectrum = np.fft.rfft(chance.standard_normal(n_samples))
-    spectrum /= np.maximum(np.fft.rfftfreq(n_samples, 1 / SAMPLE_RATE), 20) ** (exponent / 2)
-    noise = np.fft.irfft(spectrum, n_samples)
+def coloured(n_samples: int, exponent: float, rng: np.random.Generator) -> npt.NDArray[np.floating]:
+    """`degrade.coloured_noise` of RMS 1."""
+    noise = coloured_noise(n_samples, rng, exponent)
     return noise / np.sqrt(np.square(noise).mean())
 
 
-def hum(chance: np.random.Generator) -> npt.NDArray[np.float64]:
+def hum(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Mains, 50 or 60 Hz and its harmonics, with up to a tenth of noise."""
-    time, mains = np.arange(WINDOW) / SAMPLE_RATE, chance.choice([50, 60])
-    tones = sum(np.sin(2 * np.pi * (n * mains * time + chance.random())) / n for n in range(1, 9))
-    return tones + coloured(WINDOW, 0, chance) * chance.uniform(0, 0.1)
+    time, mains = np.arange(WINDOW) / SAMPLE_RATE, rng.choice([50, 60])
+    tones = sum(np.sin(2 * np.pi * (n * mains * time + rng.random())) / n for n in range(1, 9))
+    return tones + coloured(WINDOW, 0, rng) * rng.uniform(0, 0.1)
 
 
-def tone(chance: np.random.Generator) -> npt.NDArray[np.float64]:
+def tone(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return np.sin(
-        2 * np.pi * np.exp(chance.uniform(np.log(40), np.log(7_000))) * np.arange(WINDOW) / SAMPLE_RATE
+        2 * np.pi * np.exp(rng.uniform(np.log(40), np.log(7_000))) * np.arange(WINDOW) / SAMPLE_RATE
     )
 
 
-def beeps(chance: np.random.Generator) -> npt.NDArray[np.float64]:
+def beeps(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """A tone, switched on and off half to eight times a second, in faint noise."""
     time = np.arange(WINDOW) / SAMPLE_RATE
-    is_on = np.sin(2 * np.pi * chance.uniform(0.5, 8) * time) > 0
-    return tone(chance) * is_on + coloured(WINDOW, 0, chance) * 1e-3
+    is_on = np.sin(2 * np.pi * rng.uniform(0.5, 8) * time) > 0
+    return tone(rng) * is_on + coloured(WINDOW, 0, rng) * 1e-3
 
 
 MADE: dict[str, Callable[[np.random.Generator], npt.NDArray[np.float64]]] = {
     "digital silence": lambda _: np.zeros(WINDOW),
-    "near silence": lambda chance: coloured(WINDOW, chance.uniform(0, 2), chance) * 1e-4,
-    "white noise": lambda chance: coloured(WINDOW, 0, chance),
-    "pink noise": lambda chance: coloured(WINDOW, 1, chance),
-    "brown noise": lambda chance: coloured(WINDOW, 2, chance),
+    "near silence": lambda rng: coloured(WINDOW, rng.uniform(0, 2), rng) * 1e-4,
+    "white noise": lambda rng: coloured(WINDOW, 0, rng),
+    "pink noise": lambda rng: coloured(WINDOW, 1, rng),
+    "brown noise": lambda rng: coloured(WINDOW, 2, rng),
     "hum": hum,
     "tone": tone,
     "beeps": beeps,
@@ -159,9 +148,9 @@ MADE: dict[str, Callable[[np.random.Generator], npt.NDArray[np.float64]]] = {
 
 def of_made(name: str) -> Counts:
     """How many made windows, each at a level of its own, are taken for speech."""
-    chance = np.random.default_rng(0)
-    levels = 10 ** chance.uniform(-3, -0.6, N_MADE)
-    answers = [speaks((MADE[name](chance) * level).astype(np.float32)) for level in levels]
+    rng = np.random.default_rng(0)
+    levels = 10 ** rng.uniform(-3, -0.6, N_MADE)
+    answers = [speaks((MADE[name](rng) * level).astype(np.float32)) for level in levels]
     return {"windows": (sum(answers), N_MADE)}
 
 
@@ -185,11 +174,6 @@ def share(n: int, of: int) -> dict[str, Any]:
     centre, width = (n + 1.92) / (of + 3.84), 1.96 * np.sqrt(n * (of - n) / of + 0.96) / (of + 3.84)
     low, high = (round(100 * float(np.clip(centre + side * width, 0, 1)), 2) for side in (-1, 1))
     return {"percent": round(100 * n / of, 2), "ci95": [low, high], "n": of}
-
-
-def commit() -> str | None:
-    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None  # noqa: S603
 
 
 def print_table(report: dict[str, Any]) -> None:

@@ -14,10 +14,13 @@ import speech_emotion
 from speech_emotion import corpora
 from speech_emotion.cli import app
 from speech_emotion.evaluation import splits
+from speech_emotion.evaluation.report.published import SYSTEMS
+from speech_emotion.evaluation.report.systems import parameters
 from speech_emotion.evaluation.result import read_result
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += sorted((ROOT / "results").glob("*.md"))
 ids = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
@@ -73,6 +76,35 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_readme_states_the_score_of_the_result_file(model: str) -> None:
     result = read_result(ROOT / f"results/ravdess-luna5-{model}.json")
     assert f"**{result.uar}**" in README
+
+
+def test_the_summary_of_results_states_the_numbers_of_the_result_files() -> None:
+    summary = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert len(summary.splitlines()) <= 80
+    ours = re.findall(
+        r"\(\.\./results/([\w-]+)\.md\)\*\* \| ([^|]+) \| ([^|]+) \| \*\*([^|]+)\*\* \|", summary
+    )
+    assert len(ours) == 6
+    for stem, size, protocol, uar in ours:
+        result = read_result(ROOT / f"results/{stem}.json")
+        assert (size, protocol, uar) == (parameters(result), result.protocol, str(result.uar)), stem
+    theirs = re.findall(r"^\| [^*|]+ \| ([^|]+) \| ([^|]+) \| ([\d.]+[^|]*) \|", summary, re.MULTILINE)
+    published = {
+        (one.parameters, one.protocol, one.accuracy[:4] if one.uar == "–" else one.uar) for one in SYSTEMS
+    }
+    assert len(theirs) == 6
+    assert set(theirs) <= published
+
+
+def test_the_page_on_limits_states_how_much_speech_is_refused() -> None:
+    found = json.loads((ROOT / "results/benchmarks/speech-head.json").read_text())["false_abstention_percent"]
+    page = (ROOT / "docs/limits.md").read_text(encoding="utf-8")
+    windows, whole = (found["plain-speech"][kind] for kind in ("windows", "whole"))
+    low, high = windows["ci95"]
+    assert f"({windows['n']}) | **{windows['percent']:.1f} %** [{low:.1f}, {high:.1f}] |" in page
+    assert f"({whole['n']}) | {whole['percent']:.0f} % |" in page
+    low, high = found["EmoGator"]["windows"]["ci95"]
+    assert f"**{found['EmoGator']['windows']['percent']:.1f} %** [{low:.1f}, {high:.1f}]" in page
 
 
 def test_the_readme_states_the_headline_and_the_gap_between_the_sexes() -> None:

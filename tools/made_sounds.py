@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speech_emotion.audio import SAMPLE_RATE
+from speech_emotion.degrade import add_noise, coloured_noise, convolve
 
 Array = npt.NDArray[np.floating]
 Chance = np.random.Generator
@@ -30,13 +31,6 @@ def seconds(n: int) -> Array:
 
 def unit(samples: Array) -> Array:
     return samples / (samples.std() + 1e-9)
-
-
-def loudness(samples: Array) -> float:
-    """Mean power of what is less than 30 dB below the loudest 25 ms."""
-    power = np.square(samples[: len(samples) // 400 * 400]).reshape(-1, 400).mean(axis=1)
-    heard = power[power > power.max() / 1_000]
-    return float(heard.mean()) if len(heard) else 0.0
 
 
 def filtered(samples: Array, response: Callable[[Array], Array]) -> Array:
@@ -72,7 +66,7 @@ def partials(frequency: Array, r: Chance, n: int | None = None) -> Array:
 def coloured(n: int, r: Chance, exponent: float | None = None) -> Array:
     """Noise of RMS 1 whose power falls with frequency to the `exponent`."""
     fall = r.uniform(-0.5, 2.5) if exponent is None else exponent
-    return unit(filtered(r.standard_normal(n), lambda f: np.maximum(f, 20) ** (-fall / 2)))
+    return unit(coloured_noise(n, r, fall))
 
 
 def band(n: int, r: Chance) -> Array:
@@ -338,7 +332,7 @@ def degrade(samples: Array, r: Chance) -> Array:
         coded = np.round(np.log1p(255 * np.abs(samples)) / np.log(256) * 127) / 127
         samples = np.sign(samples) * np.expm1(coded * np.log(256)) / 255
     if r.random() < 0.4:
-        samples = samples + coloured(len(samples), r) * np.sqrt(loudness(samples)) * gain(-r.uniform(15, 50))
+        samples = add_noise(samples, coloured(len(samples), r), snr_db=r.uniform(15, 50))
     return samples / (np.abs(samples).max() + 1e-9) / 2
 
 
@@ -360,5 +354,4 @@ def in_room(samples: Array, r: Chance) -> Array:
     n = int(r.uniform(0.05, 0.4) * SAMPLE_RATE)
     echo = r.standard_normal(n) * np.exp(-5 * np.arange(n) / n)
     echo[0] = r.uniform(1, 6) * np.sqrt(n / 10)
-    size = 1 << (len(samples) + n - 1).bit_length()
-    return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)[: len(samples)]
+    return convolve(samples, echo)

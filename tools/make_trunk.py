@@ -8,10 +8,10 @@ The first layers, as many as the recipe has; verified by sha256, as 8-bit intege
 import argparse
 from pathlib import Path
 
+from speech_emotion.provenance import commit
 from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.fit.train import build
-from speech_emotion.training.runs import commit
 
 
 def main() -> None:

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from made_sounds import KINDS, Array, degrade, loudness, unit, voice
+from made_sounds import KINDS, Array, degrade, unit, voice
 
 from speech_emotion.audio import SAMPLE_RATE, load
+from speech_emotion.degrade import voice_power
 
 SUFFIXES = {".flac", ".wav", ".ogg", ".opus", ".mp3"}
 # Examples of a corpus, of a folder of other sounds, of a made kind.
@@ -152,7 +153,7 @@ def in_noise(samples: Array, pool: list[Recording], chance: np.random.Generator)
         ]
         noise = KINDS[kind](len(samples), chance)
     snr_db = chance.uniform(MIN_SNR_DB, MAX_SNR_DB)
-    level = np.sqrt(loudness(samples)) * 10 ** (-snr_db / 20)
+    level = np.sqrt(voice_power(samples)) * 10 ** (-snr_db / 20)
     return samples + noise / (np.sqrt(np.square(noise).mean()) + 1e-9) * level, kind
 
 

@@ -11,7 +11,6 @@ as `left_out_rejected_percent`.
 import argparse
 import functools
 import json
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -25,6 +24,7 @@ from speech_examples import Example, importance, in_windows, kind_of, left_out, 
 from speech_emotion.audio import load
 from speech_emotion.audio.speech import is_audible
 from speech_emotion.files import write_atomically
+from speech_emotion.provenance import commit
 from speech_emotion.training import weights as trunk
 from speech_emotion.training.export.quantize import round_weights
 from speech_emotion.training.export.speech_head import SHIPPED, SpeechHead
@@ -61,11 +61,6 @@ def main() -> None:
         **{name: rounded(values) for name, values in head._asdict().items()},
     }
     write_atomically(arguments.out, (json.dumps(report) + "\n").encode())
-
-
-def commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def rounded(values: Any) -> Any:

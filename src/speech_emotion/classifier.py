@@ -21,9 +21,10 @@ from speech_emotion.windows import Window
 class Classifier:
     """A loaded model. Made by `load`; threads may share one, and processes that are sent one load the same file.
 
-    >>> classifier = load()
-    >>> classifier.predict("hello.wav")
-    Prediction(happy 0.82, 0.00–3.42 s)
+    Examples:
+        >>> classifier = load()
+        >>> classifier.predict("hello.wav")
+        Prediction(happy 0.82, 0.00–3.42 s)
 
     Four arguments mean the same in every method:
 
@@ -166,7 +167,8 @@ class Classifier:
         They are the embedding of the network, then mean and deviation of each mel band over time. In each of them 0
         is the mean of the training speakers, and 1 the deviation within one. A window has 3488 in the shipped model.
 
-        >>> classifier.embed("hello.wav").mean(axis=0)  # one vector for the recording
+        Examples:
+            >>> classifier.embed("hello.wav").mean(axis=0)  # one vector for the recording
 
         Args:
             source: The sound.
@@ -245,9 +247,10 @@ def _named(source: Source) -> Iterator[None]:
 def load(model: str | os.PathLike[str] | None = None) -> Classifier:
     """Load a model.
 
-    >>> classifier = load("mine.onnx")
-    >>> classifier.info.labels
-    ('neutral', 'calm', 'happy', 'sad', 'angry', 'fearful', 'disgust', 'surprised')
+    Examples:
+        >>> classifier = load("mine.onnx")
+        >>> classifier.info.labels
+        ('neutral', 'calm', 'happy', 'sad', 'angry', 'fearful', 'disgust', 'surprised')
 
     Args:
         model: The path of an .onnx made by `speech-emotion export`; None for the shipped model.
@@ -271,12 +274,13 @@ def predict(
 
     The model is loaded on the first call and kept.
 
-    >>> predict("hello.wav")
-    Prediction(happy 0.82, 0.00–3.42 s)
-    >>> predict(samples, sample_rate=48_000).label
-    'happy'
-    >>> predict(payload, sample_rate=8_000, sample_format="mulaw").label
-    'happy'
+    Examples:
+        >>> predict("hello.wav")
+        Prediction(happy 0.82, 0.00–3.42 s)
+        >>> predict(samples, sample_rate=48_000).label
+        'happy'
+        >>> predict(payload, sample_rate=8_000, sample_format="mulaw").label
+        'happy'
 
     Args:
         source: A path, the bytes of a file, an open binary file, an array (n_samples,) or (n_samples, n_channels) of

@@ -1,21 +1,21 @@
 """Every error this package raises on purpose, in one tree. Each message ends in a next step.
 
-SpeechEmotionError
-├── AudioError (ValueError)        a sound that cannot be used
-│   ├── AudioNotFoundError         no such file, a directory, no permission, not a regular file
-│   ├── AudioDecodeError           not a sound, damaged, or without an audio track
-│   ├── AudioTooShortError         fewer samples than an answer needs
-│   ├── AudioTooLargeError         beyond a limit of duration, bytes, rate or channels
-│   └── InvalidWaveformError       NaN, infinity, wrong shape or type
-├── ModelError                     a model file or a profile that cannot be trusted or used
-│   ├── ModelNotFoundError         no such file
-│   ├── ModelFormatError           not a model of this package, or another format version
-│   └── ModelIntegrityError        the bytes are not the ones that were written
-├── ConfigError (ValueError)       an unknown or impossible setting
-├── CorpusError (ValueError)       a corpus folder or prepared dataset that is not what it should be
-│   └── SpeakerLeakError           one speaker on both sides of a split
-├── ParityError                    the exported graph and the trained network disagree
-└── MissingExtraError (ImportError) an optional part is not installed
+    SpeechEmotionError
+    ├── AudioError (ValueError)        a sound that cannot be used
+    │   ├── AudioNotFoundError         no such file, a directory, no permission, not a regular file
+    │   ├── AudioDecodeError           not a sound, damaged, or without an audio track
+    │   ├── AudioTooShortError         fewer samples than an answer needs
+    │   ├── AudioTooLargeError         beyond a limit of duration, bytes, rate or channels
+    │   └── InvalidWaveformError       NaN, infinity, wrong shape or type
+    ├── ModelError                     a model file or a profile that cannot be trusted or used
+    │   ├── ModelNotFoundError         no such file
+    │   ├── ModelFormatError           not a model of this package, or another format version
+    │   └── ModelIntegrityError        the bytes are not the ones that were written
+    ├── ConfigError (ValueError)       an unknown or impossible setting
+    ├── CorpusError (ValueError)       a corpus folder or prepared dataset that is not what it should be
+    │   └── SpeakerLeakError           one speaker on both sides of a split
+    ├── ParityError                    the exported graph and the trained network disagree
+    └── MissingExtraError (ImportError) an optional part is not installed
 
 Each class has a `code`: a short, stable, lower-case word for tables, JSON and logs.
 """

@@ -12,11 +12,12 @@ NO_THRESHOLDS: Final[Mapping[str, float]] = MappingProxyType({})
 class Prediction:
     """One calibrated distribution over emotions for one stretch of sound, or an abstention with its reason.
 
-    >>> prediction = predict("hello.wav")
-    >>> prediction.label, round(prediction.confidence, 2), prediction.runner_up
-    ('happy', 0.82, 'surprised')
-    >>> print(prediction)
-    happy 0.82, 0.00–3.42 s
+    Examples:
+        >>> prediction = predict("hello.wav")
+        >>> prediction.label, round(prediction.confidence, 2), prediction.runner_up
+        ('happy', 0.82, 'surprised')
+        >>> print(prediction)
+        happy 0.82, 0.00–3.42 s
 
     Attributes:
         probabilities: Label → probability, in the model's order, summing to 1. Empty if nothing was scored.
@@ -101,9 +102,10 @@ class Prediction:
     def to_row(self) -> dict[str, str | float | None]:
         """Return the same as one table row: a cell per value, the probabilities last, each under its label.
 
-        >>> pandas.DataFrame([prediction.to_row() for prediction in classifier.timeline("hello.wav")])
-
         An answer without probabilities has no cells for them: pandas fills in NaN.
+
+        Examples:
+            >>> pandas.DataFrame([prediction.to_row() for prediction in classifier.timeline("hello.wav")])
         """
         cells = self.to_dict() | {"emotions": " ".join(self.emotions), "warnings": " ".join(self.warnings)}
         del cells["probabilities"]

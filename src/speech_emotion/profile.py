@@ -46,10 +46,11 @@ class SpeakerProfile:
 
     With a profile, answers are relative to that voice: what sounds angry in one voice may be another's everyday tone.
 
-    >>> me = classifier.enrol("half-a-minute-of-me.wav")
-    >>> me.save("me.json")
-    >>> classifier.predict("hello.wav", profile=SpeakerProfile.load("me.json"))
-    Prediction(calm 0.71, 0.00–3.42 s)
+    Examples:
+        >>> me = classifier.enrol("half-a-minute-of-me.wav")
+        >>> me.save("me.json")
+        >>> classifier.predict("hello.wav", profile=SpeakerProfile.load("me.json"))
+        Prediction(calm 0.71, 0.00–3.42 s)
 
     Attributes:
         model_sha256: The digest of the model that made it. No other model takes it.

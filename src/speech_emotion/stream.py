@@ -111,12 +111,13 @@ class EmotionStream:
 
     The predictions are those of `Classifier.timeline` for the same samples and the same hop, whatever the chunks.
 
-    >>> stream = classifier.stream(sample_rate=48_000)
-    >>> for chunk in microphone:
-    ...     for prediction in stream.push(chunk):
-    ...         print(prediction)
-    >>> stream.finish()
-    [Prediction(calm 0.58, 5.00–8.00 s)]
+    Examples:
+        >>> stream = classifier.stream(sample_rate=48_000)
+        >>> for chunk in microphone:
+        ...     for prediction in stream.push(chunk):
+        ...         print(prediction)
+        >>> stream.finish()
+        [Prediction(calm 0.58, 5.00–8.00 s)]
     """
 
     def __init__(

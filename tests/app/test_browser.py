@@ -157,6 +157,7 @@ def test_a_whole_folder(app_url: str, browser: Browser, tmp_path: Path) -> None:
     assert sorted(name.rpartition("/")[2] for name in names) == ["one.wav", "two.wav"]
 
 
+@pytest.mark.slow
 def test_a_recording_is_answered(app_url: str, microphone: Browser) -> None:
     page = opened(microphone, app_url, permissions=["microphone"])
     recorder = page.get_by_test_id("stAudioInput").first
@@ -172,6 +173,7 @@ def test_a_recording_is_answered(app_url: str, microphone: Browser) -> None:
     assert [sound["source"] for sound in downloaded_sounds(page, 1)] == ["demo-low.flac"]
 
 
+@pytest.mark.slow
 def test_a_page_in_disguise_is_never_served_as_one(app_url: str, browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "evil.html"
     soundfile.write(path, np.tile(sounds.voice(20.0), 31), 16_000, format="WAV", subtype="PCM_U8")
@@ -225,6 +227,7 @@ def test_a_long_sound_shows_how_far_it_is_and_can_be_cancelled(
     expect(page.get_by_text("Analysing …")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_nothing_waits_for_a_long_sound(app_url: str, microphone: Browser, tmp_path: Path) -> None:
     """While an hour is analysed, a live session ends, a short sound is answered and a profile is made."""
     path = tmp_path / "hour.flac"

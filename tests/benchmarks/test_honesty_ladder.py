@@ -175,6 +175,7 @@ def run(name: str, corpus: Path, folder: Path, text: str = RECIPE) -> Path:
     return folder / "runs" / name / "seed-0" / "fold-0"
 
 
+@pytest.mark.slow
 def test_a_peeked_model_scores_what_was_selected_on(corpus: Path, tmp_path: Path) -> None:
     trained = run(PEEKED, corpus, tmp_path)
     result = read_result(tmp_path / "results" / f"ravdess-{PEEKED}-tiny.json")
@@ -189,6 +190,7 @@ def test_a_peeked_model_scores_what_was_selected_on(corpus: Path, tmp_path: Path
     assert {answer.speaker for answer in answers} == set(info.protocol["test"])
 
 
+@pytest.mark.slow
 def test_copies_of_test_clips_are_learned_from(corpus: Path, tmp_path: Path) -> None:
     trained = run(COPIES, corpus, tmp_path)
     result = read_result(tmp_path / "results" / f"ravdess-{COPIES}-tiny.json")

@@ -28,6 +28,6 @@ def small_corpus() -> tuple[bytes, Callable[[str], Corpus]]:
 
     def corpus(url: str) -> Corpus:
         archive = Archive(url, "archive.zip", len(body), md5)
-        return replace(ravdess.SPEECH, cells={("01", "happy"): 2}, archive=archive)
+        return replace(ravdess.SPEECH, counts={("01", "happy"): 2}, archive=archive)
 
     return body, corpus

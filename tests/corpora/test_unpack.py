@@ -1,4 +1,4 @@
-"""Archives that mean harm, or took it: refused whole, with nothing left behind and nothing outside."""
+"""Harmful and damaged archives: refused, with nothing left behind and nothing outside the folder."""
 
 import io
 import stat
@@ -184,7 +184,7 @@ def test_no_flipped_bit_gives_a_file_with_other_bytes(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
     archive, folder = place(tmp_path, zip_bytes({"a.wav": b"new"}))
-    working = folder.with_name(".corpus.unpacking")
+    working = folder.with_name(".corpus.partial")
     working.mkdir()
     (working / "half.wav").write_text("old")
     folder.mkdir()  # empty: free to be made
@@ -192,7 +192,7 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
     assert everything(tmp_path) == ["home", "home/a.zip", "home/corpus", "home/corpus/a.wav"]
 
 
-def test_a_small_disk_is_found_out_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_disk_is_found_before_unpacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive, folder = place(tmp_path, zip_bytes({"a.wav": np.random.default_rng(1).bytes(5000)}))
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 4999))

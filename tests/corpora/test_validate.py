@@ -17,7 +17,7 @@ from speech_emotion import corpora
 from speech_emotion.cli import app
 from speech_emotion.corpora import validate, validate_report
 from speech_emotion.corpora.readers import ravdess
-from speech_emotion.corpora.validate import Census, check
+from speech_emotion.corpora.validate import CorpusReport, check
 from speech_emotion.errors import CorpusError, SpeechEmotionError
 
 N_SAMPLES = 3200
@@ -41,7 +41,7 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 def folder(write: Write, tmp_path: Path) -> Path:
     """Actor 01 happy and sad, all takes: sixteen clips."""
-    for seed, name in enumerate(sorted(ravdess.SPEECH.names(tmp_path))):  # type: ignore[misc]
+    for seed, name in enumerate(sorted(ravdess.SPEECH.names)):
         if name.endswith("-01") and name[6:8] in ("03", "04"):
             write(f"Actor_01/{name}.wav", seed=seed)
     return tmp_path / "corpus"
@@ -86,7 +86,7 @@ def test_missing_clips_are_counted_where_names_are_not_known(write: Write, tmp_p
 
 
 def test_a_complete_corpus_raises_nothing(tmp_path: Path, write: Write) -> None:
-    for name in corpora.get("savee").names(tmp_path):  # type: ignore[misc]
+    for name in corpora.get("savee").names:
         write(f"{name[:2]}/{name[3:]}.wav", n_samples=400)
     found = check(corpora.get("savee"), tmp_path / "corpus")
     found.require_complete()
@@ -102,7 +102,7 @@ def test_extra_and_renamed_files_are_named(folder: Path, write: Write) -> None:
     assert "03-01-03-01-01-01-01" in found.missing
 
 
-def test_a_well_formed_name_that_was_never_published_is_extra(write: Write, tmp_path: Path) -> None:
+def test_a_name_that_was_never_published_is_extra(write: Write, tmp_path: Path) -> None:
     write("Actor_18/03-02-03-01-01-01-18.wav")  # actor 18 never sang
     write("Actor_17/03-02-03-01-01-01-17.wav")
     found = check(ravdess.SONG, tmp_path / "corpus")
@@ -121,9 +121,7 @@ def test_the_same_sound_is_found_whatever_its_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["Actor_01/03-01-04-01-01-01-01.wav", "Actor_02/03-01-03-01-01-01-02.wav"])
-def test_the_same_sound_under_two_emotions_or_speakers_is_never_allowed(
-    folder: Path, write: Write, other: str
-) -> None:
+def test_one_sound_with_two_labels_is_never_allowed(folder: Path, write: Write, other: str) -> None:
     write("Actor_01/03-01-03-01-01-01-01.wav", seed=5000)
     write(other, seed=5000)
     found = check(ravdess.SPEECH, folder)
@@ -131,7 +129,7 @@ def test_the_same_sound_under_two_emotions_or_speakers_is_never_allowed(
         found.require_complete(allow_missing=True)
 
 
-def test_the_duplicate_that_was_published_is_reported_and_allowed(folder: Path, write: Write) -> None:
+def test_the_published_duplicate_is_reported_and_allowed(folder: Path, write: Write) -> None:
     for name in ("03-01-03-01-02-01-07", "03-01-03-01-02-02-07"):
         write(f"Actor_07/{name}.wav", seed=6000)
     found = check(ravdess.SPEECH, folder)
@@ -153,7 +151,7 @@ def test_damaged_clips_are_named_with_the_reason(folder: Path, write: Write) -> 
         found.require_complete()
 
 
-def test_a_census_is_plain_data(folder: Path) -> None:
+def test_a_report_is_plain_data(folder: Path) -> None:
     data = json.loads(json.dumps(check(ravdess.SPEECH, folder).to_dict()))
     assert data["corpus"] == "ravdess"
     assert (data["n_clips"], data["n_clips_published"], data["n_speakers_published"]) == (16, 1440, 24)
@@ -163,7 +161,7 @@ def test_a_census_is_plain_data(folder: Path) -> None:
     assert data["seconds"] == pytest.approx(3.2)
 
 
-def text(found: Census, width: int = 80) -> str:
+def text(found: CorpusReport, width: int = 80) -> str:
     from rich.console import Console
 
     console = Console(width=width, color_system=None)
@@ -172,7 +170,7 @@ def text(found: Census, width: int = 80) -> str:
     return capture.get()
 
 
-def test_the_tables_fit_a_narrow_terminal_and_hold_the_numbers(folder: Path, write: Write) -> None:
+def test_the_tables_fit_a_narrow_terminal(folder: Path, write: Write) -> None:
     write("Actor_01/evil \x1b[31m[bold]name.wav")
     lines = text(check(ravdess.SPEECH, folder)).splitlines()
     assert max(map(len, lines)) <= 80
@@ -185,7 +183,7 @@ def test_the_tables_fit_a_narrow_terminal_and_hold_the_numbers(folder: Path, wri
     assert "  Actor_01/evil \\x1b[31m[bold]name.wav" in lines
 
 
-def test_the_picture_says_what_the_census_says(write: Write, tmp_path: Path) -> None:
+def test_the_picture_says_what_the_report_says(write: Write, tmp_path: Path) -> None:
     write("DC/a01.wav")
     found = check(corpora.get("savee"), tmp_path / "corpus")
     validate_report.draw(found, tmp_path / "picture.svg")
@@ -221,11 +219,11 @@ def test_clips_worth_a_look_are_named(folder: Path) -> None:
     assert "worth a look, quiet: 1\n  Actor_01/03-01-03-01-01-01-01.wav" in re.sub(r" +\n", "\n", text(found))
 
 
-def test_without_matplotlib_the_picture_fails_before_a_clip_is_heard(
+def test_without_matplotlib_no_clip_is_decoded(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(validate, "check", lambda *_, **__: pytest.fail("listened first"))
+    monkeypatch.setattr(validate, "check", lambda *_, **__: pytest.fail("decoded first"))
     code, output = run("check", "ravdess", folder, "--picture", tmp_path / "picture.png")
     assert code == 1
     assert "[train]" in output

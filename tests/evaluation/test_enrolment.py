@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import standin
 from sounds import voice, wav
-from typer.testing import CliRunner
 
-from speech_emotion import cli
 from speech_emotion.classifier import Classifier
 from speech_emotion.corpora.readers import savee
 from speech_emotion.errors import ModelError
 from speech_emotion.evaluation import enrolment
-from speech_emotion.evaluation.enrolment import Enrolled, measure
-from speech_emotion.evaluation.score import Trial, plan_trials, score_protocol
+from speech_emotion.evaluation.enrolment import Enrolled, measure, read_enrolled
+from speech_emotion.evaluation.report import profiles
+from speech_emotion.evaluation.score import HeldOutClip, make_plan, score_protocol
 from speech_emotion.evaluation.splits import protocol
 from speech_emotion.profile import SpeakerProfile
 
@@ -61,9 +60,8 @@ def steps() -> list[tuple[int, int]]:
 
 @pytest.fixture(scope="module")
 def found(run: Path, corpus: Path, steps: list[tuple[int, int]]) -> Enrolled:
-    return measure(
-        [run], "savee", corpus, "savee4", command="evaluate --enrolled", progress=lambda *n: steps.append(n)
-    )
+    plan = make_plan([run], "savee", corpus, "savee4")
+    return measure(plan, command="speech-emotion enrolment run", progress=lambda *n: steps.append(n))
 
 
 def test_every_way_is_measured_on_every_clip_and_seed(found: Enrolled, steps: list[tuple[int, int]]) -> None:
@@ -107,10 +105,10 @@ def test_a_profile_changes_answers(found: Enrolled) -> None:
 
 
 def test_who_enrols_with_what(run: Path, corpus: Path) -> None:
-    _, trials = plan_trials([run], "savee", corpus, "savee4")
-    own = [trial for trial in trials if trial.clip.speaker == "DC" and trial.seed == 0]
+    clips = make_plan([run], "savee", corpus, "savee4").clips
+    own = [one for one in clips if one.clip.speaker == "DC" and one.seed == 0]
 
-    def chosen(way: enrolment.Way, seconds: float) -> list[Trial]:
+    def chosen(way: enrolment.Way, seconds: float) -> list[HeldOutClip]:
         return enrolment._chosen(way, "DC", own, lambda _: np.zeros(round(16_000 * seconds), np.float32))
 
     _, minute, some, neutral, _ = enrolment.WAYS
@@ -118,7 +116,7 @@ def test_who_enrols_with_what(run: Path, corpus: Path) -> None:
     assert sorted(chosen(minute, 9), key=own.index) == own
     assert chosen(some, 9) == chosen(some, 9)
     assert len(chosen(some, 10)) == 2
-    assert [trial.clip.label for trial in chosen(neutral, 9)] == ["neutral"]
+    assert [one.clip.label for one in chosen(neutral, 9)] == ["neutral"]
 
 
 def test_the_place_is_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +138,7 @@ def test_the_place_is_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return enrol(self, *sounds, sample_rate=sample_rate)
 
     monkeypatch.setattr(Classifier, "enrol", counted)
-    found = measure([model], "tess", folder, "tess-unheard", command="x")
+    found = measure(make_plan([model], "tess", folder, "tess-unheard"), command="x")
     plain, place = found.ways["plain"], found.ways["place"]
     assert n_sounds == [6, 6, 3, 3, 3, 6]  # a minute, 20 s and the place, of OAF and of YAF; none is neutral
     assert list(found.ways) == ["plain", "60s", "20s", "place"]
@@ -148,8 +146,7 @@ def test_the_place_is_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert place.uar_unheard == pytest.approx(place.uar.mean, abs=1e-3)
     assert place.ece != plain.ece
     assert plain.uar_among_spoken is not None
-    found.write(tmp_path)
-    header, _, *rows = (line for line in enrolment.section(tmp_path).splitlines() if line.startswith("| "))
+    header, _, *rows = (line for line in profiles.page([found]).splitlines() if line.startswith("| "))
     assert header.endswith(" | UAR, likeliest of the corpus's own emotions |")
     assert rows[-1].startswith("| 5 min of other people of the corpus | ")
     assert rows[-1].endswith(f" | {place.uar_among_spoken} |")
@@ -158,14 +155,14 @@ def test_the_place_is_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_way_by_which_nobody_could_enrol_is_left_out(corpus: Path, tmp_path: Path) -> None:
     """Three clips of 1.1 s are less than the ten seconds that a profile needs."""
     run = make_run(tmp_path / "run", enrolment=standin.ENROLMENT)
-    found = measure([run], "savee", corpus, "savee4", command="x")
+    found = measure(make_plan([run], "savee", corpus, "savee4"), command="x")
     assert list(found.ways) == ["plain"]
 
 
 def test_models_without_enrolment_are_refused(corpus: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     with pytest.raises(ModelError, match="exported without enrolment"):
-        measure([run], "savee", corpus, "savee4", command="x")
+        measure(make_plan([run], "savee", corpus, "savee4"), command="x")
 
 
 def test_it_is_written_apart_and_says_what_it_used(found: Enrolled, tmp_path: Path) -> None:
@@ -173,7 +170,7 @@ def test_it_is_written_apart_and_says_what_it_used(found: Enrolled, tmp_path: Pa
     assert written == tmp_path / "enrolled" / "savee-savee4-stand-in.json"
     document = json.loads(written.read_text())
     assert document["uses"].startswith("unlabelled sound of the tested speakers")
-    assert document["command"] == "evaluate --enrolled"
+    assert document["command"] == "speech-emotion enrolment run"
     assert document["ways"]["20s"]["difference"]["n_speakers"] == 4
     assert not list(tmp_path.glob("*.json"))
 
@@ -182,26 +179,13 @@ def test_lines_for_a_terminal(found: Enrolled) -> None:
     plain, minute, *_ = found.lines()
     assert plain == f"without a profile: UAR {found.ways['plain'].uar}, ECE {found.ways['plain'].ece}"
     assert minute.startswith("up to 60 s of any speech: UAR ")
-    assert minute.endswith(" a speaker")
+    assert minute.endswith(" per speaker")
 
 
-def test_the_verb_writes_it(run: Path, corpus: Path, tmp_path: Path) -> None:
-    arguments = [run, "--corpus", f"savee={corpus}", "--protocol", "savee4", "--enrolled", "--out", tmp_path]
-    ended = CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])
-    assert ended.exit_code == 0, ended.output
-    document = json.loads((tmp_path / "enrolled" / "savee-savee4-stand-in.json").read_text())
-    assert document["command"].startswith("speech-emotion evaluate ")
-    assert document["command"].endswith("--protocol savee4 --enrolled")
-    assert "neutral and calm speech: UAR" in ended.output
-    assert "Written: " in ended.output
-
-
-def test_the_page_shows_every_way_with_its_gain(run: Path, corpus: Path, tmp_path: Path) -> None:
-    assert enrolment.section(tmp_path) == ""
-    measure([run], "savee", corpus, "savee4", command="speech-emotion evaluate --enrolled").write(tmp_path)
-    text = enrolment.section(tmp_path)
-    assert "## Enrolled voices" in text
-    assert "speech-emotion evaluate --enrolled" in text
+def test_the_page_shows_every_way_with_its_gain(found: Enrolled, tmp_path: Path) -> None:
+    assert read_enrolled(found.write(tmp_path)) == found
+    text = profiles.page([found])
+    assert "speech-emotion enrolment run" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [
         way.title for way in enrolment.WAYS[:4]

@@ -1,27 +1,22 @@
-"""Robustness: what the fold models say of spoiled clips, its numbers by hand, its file, table, picture and page."""
+"""Robustness: what the fold models say of spoiled clips, its numbers by hand and its file."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import standin
-from matplotlib.image import imread
 from sounds import voice, wav
-from typer.testing import CliRunner
-from typer.testing import Result as Ended
 
-from speech_emotion import cli
 from speech_emotion.corpora.readers import savee
 from speech_emotion.degrade import CONDITIONS
 from speech_emotion.errors import ConfigError, SpeakerLeakError
 from speech_emotion.evaluation import robustness
+from speech_emotion.evaluation.answers import AnswerTable, Score
 from speech_emotion.evaluation.metrics import PairedDifference
-from speech_emotion.evaluation.result import Score
-from speech_emotion.evaluation.robustness import Robustness, measure, read_robustness
-from speech_emotion.evaluation.score import Answer, score_protocol
+from speech_emotion.evaluation.robustness import Robustness, measure, outcome, read_robustness
+from speech_emotion.evaluation.score import Answer, make_plan, score_protocol
 from speech_emotion.evaluation.splits import protocol
 
 SAVEE4 = protocol("savee4")
@@ -70,11 +65,8 @@ def few_conditions() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def found(run: Path, corpus: Path, steps: list[tuple[int, int]]) -> Robustness:
     return measure(
-        [run],
-        "savee",
-        corpus,
-        "savee4",
-        command="speech-emotion evaluate run --conditions",
+        make_plan([run], "savee", corpus, "savee4"),
+        command="speech-emotion robustness run",
         workers=1,
         progress=lambda done, total: steps.append((done, total)),
     )
@@ -87,16 +79,17 @@ def test_every_condition_is_measured_on_every_clip_and_seed(
     assert titles == {condition.name: condition.title for condition in FEW}
     assert {outcome.n_clips for outcome in found.conditions.values()} == {12}
     assert (found.seeds, found.n_speakers, found.n_emotions, found.noise) == ((0, 3), 4, 3, None)
-    assert found.company == "12 clips, 4 speakers, 2 seeds"
+    assert found.support == "12 clips, 4 speakers, 2 seeds"
     assert steps == [(done, 12) for done in range(1, 13)]
 
 
 def test_clean_is_what_score_protocol_says(found: Robustness, run: Path, corpus: Path) -> None:
     answers = score_protocol([run], "savee", corpus, "savee4").answers
-    terms = robustness._Table.of(answers)
+    terms = AnswerTable.of(answers)
     clean = found.conditions["clean"]
     assert (clean.uar, clean.difference) == (terms.uar, None)
-    assert clean.uar_answered == terms.uar_answered
+    assert terms.uar_answered is not None
+    assert clean.uar_answered == terms.uar_answered.mean
     assert clean.abstained == pytest.approx(np.mean([not answer.answer for answer in answers]), abs=1e-4)
     assert clean.uar.sd == 0  # the stand-ins of both seeds are one
 
@@ -110,7 +103,7 @@ def test_the_conditions_are_heard(found: Robustness) -> None:
 
 def test_processes_and_order_change_nothing(found: Robustness, run: Path, corpus: Path) -> None:
     seeds = [run / "seed-3", run / "seed-0"]
-    assert measure(seeds, "savee", corpus, "savee4", command=found.command, workers=2) == found
+    assert measure(make_plan(seeds, "savee", corpus, "savee4"), command=found.command, workers=2) == found
 
 
 def answers(spoken: str, heard: str, *, speaker: str, seed: int = 0) -> list[Answer]:
@@ -136,9 +129,9 @@ def answers(spoken: str, heard: str, *, speaker: str, seed: int = 0) -> list[Ans
 def test_the_numbers_are_those_of_a_calculation_by_hand() -> None:
     clean = [*answers("hhas", "hhas", speaker="A"), *answers("hhas", "hhaa", speaker="B")]
     noisy = [*answers("hhas", "h-as", speaker="A"), *answers("hhas", "aaaa", speaker="B")]
-    outcomes = robustness._outcomes(CONDITIONS[:2], {"clean": clean, "pink-20db": noisy})
-    assert outcomes["clean"].uar.mean == pytest.approx((1 + 1 + 0.5) / 3, abs=1e-4)
-    spoiled = outcomes["pink-20db"]
+    table = AnswerTable.of(clean)
+    assert outcome("clean", table, table).uar.mean == pytest.approx((1 + 1 + 0.5) / 3, abs=1e-4)
+    spoiled = outcome("pink noise", AnswerTable.of(noisy), table)
     assert spoiled.uar.mean == pytest.approx((0.25 + 1 + 0.5) / 3, abs=1e-4)
     assert spoiled.uar.sd is None
     assert (spoiled.abstained, spoiled.n_clips) == (0.125, 8)
@@ -150,21 +143,21 @@ def test_the_numbers_are_those_of_a_calculation_by_hand() -> None:
 def test_seeds_are_averaged() -> None:
     rows = [*answers("ha", "ha", speaker="A"), *answers("ha", "ha", speaker="B")]
     rows += [*answers("ha", "hh", speaker="A", seed=1), *answers("ha", "ha", speaker="B", seed=1)]
-    table = robustness._Table.of(rows[::-1])
+    table = AnswerTable.of(rows[::-1])
     assert (table.uar.mean, table.uar.sd) == (0.875, round(float(np.std([1, 0.75], ddof=1)), 4))
     assert table.uar_by_speaker == {"A": 0.75, "B": 1.0}
 
 
 def test_a_condition_in_which_nothing_is_answered_has_a_score_of_0() -> None:
     rows = [*answers("ha", "--", speaker="A"), *answers("ha", "--", speaker="B")]
-    table = robustness._Table.of(rows)
+    table = AnswerTable.of(rows)
     assert (table.uar, table.uar_answered) == (Score(0.0, None, (0.0, 0.0)), None)
 
 
 def test_models_that_heard_the_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(standin.model_bytes(corpora=["savee"]))
     with pytest.raises(SpeakerLeakError):
-        measure([tmp_path / "model.onnx"], "savee", corpus, "savee4", command="x", workers=1)
+        make_plan([tmp_path / "model.onnx"], "savee", corpus, "savee4")
 
 
 def test_the_file_comes_back(found: Robustness, tmp_path: Path) -> None:
@@ -198,119 +191,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         read_robustness(tmp_path / "none.json")
 
 
-@pytest.fixture
-def known(found: Robustness) -> Robustness:
-    """Two conditions with round numbers."""
-    clean, noisy = found.conditions["clean"], found.conditions["pink-0db"]
-    clean = replace(clean, uar=Score(0.75, 0.011, (0.7, 0.8)), uar_answered=0.75, abstained=0.0)
-    difference = PairedDifference(-0.5, (-0.6, 0.01), 4, 1, 3)
-    noisy = replace(
-        noisy, uar=Score(0.25, 0.02, (0.2, 0.3)), difference=difference, uar_answered=None, abstained=0.125
-    )
-    return replace(found, conditions={"clean": clean, "pink-0db": noisy})
-
-
-def test_the_table_says_it_in_percent(known: Robustness, tmp_path: Path) -> None:
-    assert robustness.robustness_table(known.write(tmp_path)).splitlines() == [
-        "| condition | UAR | minus clean | worse, better for | no answer | UAR where it answers |",
-        "| --- | --- | --- | --- | --- | --- |",
-        "| clean | 75.0 ± 1.1 [70.0, 80.0] | – | – | 0.0 % | 75.0 |",
-        "| pink noise, SNR 0 dB | 25.0 ± 2.0 [20.0, 30.0] | -50.0 [-60.0, +1.0] | 3, 1 of 4 speakers "
-        "| 12.5 % | – |",
-    ]
-
-
-def test_the_picture_shows_scores_intervals_clean_and_chance(known: Robustness, tmp_path: Path) -> None:
-    figure = robustness.robustness_figure(known)
-    (axes,) = figure.axes
-    dots, clean, chance = axes.lines
-    assert dots.get_xdata().tolist() == [75, 25]
-    assert (clean.get_xdata()[0], chance.get_xdata()[0]) == (75, 100 / 3)
-    (intervals,) = axes.collections
-    ends = [segment[:, 0].round(6).tolist() for segment in intervals.get_segments()]
-    assert ends == [[70, 80], [20, 30]]
-    names = [text.get_text() for text in axes.get_yticklabels()]
-    assert names == ["clean", "pink noise, SNR 0 dB"]
-    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # clean stands on top
-    assert "savee, savee4: stand-in" in axes.get_title(loc="left")
-    path = robustness.draw(known, tmp_path / "figures")
-    assert path.name == "savee-savee4-stand-in-robustness.png"
-    assert imread(path)[..., :3].std() > 0.03
-
-
-def test_the_page_keeps_its_prose(known: Robustness, tmp_path: Path) -> None:
-    page = tmp_path / "docs" / "robustness.md"
-    page.parent.mkdir()
-    page.write_text(f"# Before\n\n{robustness.BEGIN}\nold\n{robustness.END}\n\nAfter\n")
-    robustness.renew_page(tmp_path / "results", page)
-    assert page.read_text() == f"# Before\n\n{robustness.BEGIN}\n\n{robustness.END}\n\nAfter\n"
-    path = replace(known, noise="street").write(tmp_path / "results")
-    robustness.renew_page(tmp_path / "results", page)
-    text = page.read_text()
-    assert text.startswith("# Before\n\n")
-    assert text.endswith(f"{robustness.END}\n\nAfter\n")
-    assert robustness.robustness_table(path) in text
-    assert "Recorded noise: street." in text
-    assert "(../results/robustness/savee-savee4-stand-in.json)" in text
-    assert (page.parent / "figures" / "savee-savee4-stand-in-robustness.png").exists()
-
-
-def test_the_page_of_results_shows_the_table_too(known: Robustness, tmp_path: Path) -> None:
-    assert robustness.section(tmp_path) == ""
-    path = known.write(tmp_path)
-    text = robustness.section(tmp_path)
-    assert text.startswith("## Robustness\n")
-    assert "### savee, savee4: stand-in, spoiled" in text
-    assert robustness.robustness_table(path) in text
-
-
-def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:
-    for page in (tmp_path / "page.md", tmp_path / "none.md"):
-        (tmp_path / "page.md").write_text(f"{robustness.BEGIN}\n")
-        with pytest.raises(ConfigError, match="has no place for the tables"):
-            robustness.renew_page(tmp_path, page)
-
-
-def evaluate(*arguments: object) -> Ended:
-    return CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])
-
-
-def test_the_verb_writes_prints_and_renews(
-    run: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(robustness, "CONDITIONS", CONDITIONS[:1])
-    monkeypatch.setattr(robustness, "in_parallel", lambda function, tasks, workers: map(function, tasks))
-    (tmp_path / "hum").mkdir()
-    (tmp_path / "hum" / "hum.wav").write_bytes(wav(0.1 * np.sin(np.arange(32_000) / 50)))
-    page = tmp_path / "page.md"
-    page.write_text(f"{robustness.BEGIN}\n{robustness.END}\n")
-    words = [run, "--corpus", f"savee={corpus}", "--protocol", "savee4", "--conditions"]
-    ended = evaluate(*words, "--noise", tmp_path / "hum", "--out", tmp_path / "results", "--page", page)
-    assert ended.exit_code == 0, ended.output
-    path = tmp_path / "results" / "robustness" / "savee-savee4-stand-in.json"
-    found = read_robustness(path)
-    assert list(found.conditions) == ["clean", "noise-20db", "noise-10db", "noise-0db"]
-    assert found.noise == "hum"
-    assert found.command == (
-        f"speech-emotion evaluate {run} --corpus savee={corpus} --protocol savee4 --conditions "
-        f"--noise {tmp_path / 'hum'}"
-    )
-    assert ended.stdout == robustness.robustness_table(path)
-    assert robustness.robustness_table(path) in page.read_text()
-    assert not list((tmp_path / "results").glob("*.json"))
-
-    ended = evaluate(*words, "--out", tmp_path / "results")
-    assert ended.exit_code == 0, ended.output
-    assert read_robustness(path).noise is None
-
-
-def test_noise_without_conditions_is_wrong_usage(run: Path, corpus: Path, tmp_path: Path) -> None:
-    ended = evaluate(run, "--corpus", f"savee={corpus}", "--protocol", "savee4", "--noise", tmp_path)
-    assert ended.exit_code == 2
-    assert "--noise FOLDER goes with --conditions" in ended.stderr
-
-
 def test_every_interval_holds_its_score(found: Robustness) -> None:
-    for outcome in found.conditions.values():
-        assert outcome.uar.ci95 is not None
-        assert outcome.uar.ci95[0] <= outcome.uar.mean <= outcome.uar.ci95[1]
+    for one in found.conditions.values():
+        assert one.uar.ci95 is not None
+        assert one.uar.ci95[0] <= one.uar.mean <= one.uar.ci95[1]

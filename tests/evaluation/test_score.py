@@ -17,7 +17,7 @@ from speech_emotion.evaluation.result import summarise
 from speech_emotion.evaluation.score import (
     Answer,
     Evaluation,
-    check_never_heard,
+    check_unseen,
     read_answers,
     score_protocol,
     write_answers,
@@ -107,7 +107,9 @@ def test_a_model_that_learned_from_everybody_is_refused(
     heard: list[Path], corpus: Path, tmp_path: Path
 ) -> None:
     model = fakes.make_model(tmp_path / "compact.onnx")
-    assert "learned from ravdess and names nobody who was left out" in refusal([model], corpus, heard)
+    assert "learned from ravdess and does not name the speakers that were left out" in refusal(
+        [model], corpus, heard
+    )
 
 
 def test_a_model_of_one_fold_cannot_answer_for_the_others(
@@ -128,7 +130,7 @@ def test_validation_speakers_were_learned_from(heard: list[Path], corpus: Path, 
 
 def test_the_singers_are_the_speakers(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
     model = fakes.make_model(tmp_path / "song.onnx", corpora=["ravdess-song"])
-    assert "nobody of ravdess can test it" in refusal([model], corpus, heard)
+    assert "so ravdess cannot test it" in refusal([model], corpus, heard)
 
 
 @pytest.mark.parametrize(
@@ -175,11 +177,11 @@ def test_a_corpus_that_was_learned_from_is_not_unheard(heard: list[Path], tmp_pa
     split = protocol("nemo-unheard")
     english = fakes.make_model(tmp_path / "english.onnx")
     polish = fakes.make_model(tmp_path / "polish.onnx", corpora=["ravdess", "nemo"])
-    check_never_heard(speech_emotion.load(english).info, split, split.folds[0])
+    check_unseen(speech_emotion.load(english).info, split, split.folds[0])
     with pytest.raises(
-        SpeakerLeakError, match="names nobody who was left out, so nobody of nemo can test it"
+        SpeakerLeakError, match="does not name the speakers that were left out, so nemo cannot test it"
     ):
-        check_never_heard(speech_emotion.load(polish).info, split, split.folds[0])
+        check_unseen(speech_emotion.load(polish).info, split, split.folds[0])
 
 
 def test_a_single_model_may_answer_a_protocol_of_one_fold(
@@ -208,7 +210,7 @@ def test_a_folder_without_models_is_told_the_layout_that_training_makes(corpus: 
 def test_a_corpus_without_a_tested_speaker_is_refused(heard: list[Path], tmp_path: Path) -> None:
     corpus = fakes.make_corpus(tmp_path / "corpus", actors=fakes.ACTORS[:-1])
     run = fakes.make_run(tmp_path / "run", LUNA5)
-    with pytest.raises(CorpusError, match="luna5 tests 24, of whom there is no clip"):
+    with pytest.raises(CorpusError, match="luna5 tests 24, who have no clip"):
         score_protocol([run], "ravdess", corpus, "luna5")
 
 

@@ -24,7 +24,7 @@ from speech_emotion.errors import (
     SpeakerLeakError,
 )
 from speech_emotion.evaluation.result import Result, summarise
-from speech_emotion.evaluation.score import Answer, Evaluation, check_never_heard
+from speech_emotion.evaluation.score import Answer, Evaluation, check_unseen
 from speech_emotion.evaluation.splits import Protocol, protocol
 from speech_emotion.files import digest
 from speech_emotion.labels import EMOTIONS
@@ -341,17 +341,17 @@ def raising(error: BaseException) -> Callable[..., Any]:
 def test_a_fold_s_model_is_tested_on_its_own_test_speakers_alone(tmp_path: Path, exported: Exported) -> None:
     (file,) = train(tmp_path, folds=[0])
     info, split = EmotionModel.load(file).info, halves()
-    check_never_heard(info, split, split.folds[0])
+    check_unseen(info, split, split.folds[0])
     with pytest.raises(SpeakerLeakError, match="the model learned from 02, who are tested"):
-        check_never_heard(info, split, split.folds[1])
+        check_unseen(info, split, split.folds[1])
     with pytest.raises(SpeakerLeakError, match="trained for halves, fold 0"):
-        check_never_heard(info, protocol("loso24"), protocol("loso24").folds[0])
+        check_unseen(info, protocol("loso24"), protocol("loso24").folds[0])
 
 
 def test_a_model_of_everybody_may_not_be_tested(tmp_path: Path, exported: Exported) -> None:
     (file,) = runs.train(runs.plan(recipe(), tmp_path, None, [0], None), dataset(CLIPS), None)
-    with pytest.raises(SpeakerLeakError, match="names nobody who was left out"):
-        check_never_heard(EmotionModel.load(file).info, halves(), halves().folds[0])
+    with pytest.raises(SpeakerLeakError, match="does not name the speakers that were left out"):
+        check_unseen(EmotionModel.load(file).info, halves(), halves().folds[0])
 
 
 # Export of a run

@@ -2,6 +2,7 @@
 
 from speech_emotion.audio.quality import FloatArray
 from speech_emotion.audio.reader import (
+    AUDIO_SUFFIXES,
     SAMPLE_RATE,
     AudioStream,
     Limits,
@@ -13,6 +14,7 @@ from speech_emotion.audio.reader import (
 from speech_emotion.audio.sources import SAMPLE_FORMATS, Source, decode_pcm, resolve
 
 __all__ = [
+    "AUDIO_SUFFIXES",
     "SAMPLE_FORMATS",
     "SAMPLE_RATE",
     "AudioStream",

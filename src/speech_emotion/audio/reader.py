@@ -28,6 +28,10 @@ from speech_emotion.errors import (
 )
 
 SAMPLE_RATE = 16_000
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
+    | {".m4a", ".aac", ".mp4", ".webm", ".wma", ".avi", ".mov", ".mkv", ".flv"}
+)
 LARGEST_SAMPLE = 100.0  # full scale is 1; 40 dB louder is another kind of number, such as 16-bit integers
 _DO_NOT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files
 
@@ -108,8 +112,9 @@ def open_audio(
 ) -> "AudioStream":
     """Open a sound to read it block by block, in a `with` statement.
 
-    >>> with open_audio("hello.wav") as stream:
-    ...     n_samples = sum(len(block) for block in stream)
+    Examples:
+        >>> with open_audio("hello.wav") as stream:
+        ...     n_samples = sum(len(block) for block in stream)
 
     Args:
         source: The sound, in any form that `Classifier` names.

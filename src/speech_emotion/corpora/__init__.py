@@ -1,32 +1,29 @@
-"""The corpora we read. In: a name such as "ravdess". Out: the Corpus, its facts and its reader."""
+"""The known corpora. In: a name such as "ravdess". Out: the Corpus, its facts and its reader."""
+
+from pkgutil import resolve_name
+from typing import Final
 
 from speech_emotion.corpora.manifest import Clip, Corpus
-from speech_emotion.corpora.readers import (
-    cremad,
-    emodb,
-    emospeech_in,
-    emotiontts_ko,
-    nemo,
-    ravdess,
-    savee,
-    tess,
-)
 from speech_emotion.errors import CorpusError
 
 __all__ = ["Clip", "Corpus", "get", "names"]
 
-_ALL = (
-    ravdess.SPEECH,
-    ravdess.SONG,
-    nemo.CORPUS,
-    tess.CORPUS,
-    savee.CORPUS,
-    emodb.CORPUS,
-    cremad.CORPUS,
-    emospeech_in.CORPUS,
-    emotiontts_ko.CORPUS,
+# One line per corpus: a module of readers/ and the Corpus in it.
+READERS: Final = (
+    "ravdess:SPEECH",
+    "ravdess:SONG",
+    "nemo:CORPUS",
+    "tess:CORPUS",
+    "savee:CORPUS",
+    "emodb:CORPUS",
+    "cremad:CORPUS",
+    "emospeech_in:CORPUS",
+    "emotiontts_ko:CORPUS",
 )
-_BY_NAME = {corpus.name: corpus for corpus in _ALL}
+_CORPORA: Final[tuple[Corpus, ...]] = tuple(
+    resolve_name(f"{__name__}.readers.{reader}") for reader in READERS
+)
+_BY_NAME: Final = {corpus.name: corpus for corpus in _CORPORA}
 
 
 def names() -> tuple[str, ...]:
@@ -35,7 +32,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Corpus:
-    """The corpus called `name`."""
+    """The corpus called `name`; CorpusError if there is none."""
     if name not in _BY_NAME:
         raise CorpusError(f"There is no corpus {name!r}. Choose one of: {', '.join(_BY_NAME)}.")
     return _BY_NAME[name]

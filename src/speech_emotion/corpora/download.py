@@ -1,12 +1,12 @@
-"""Fetch a published archive. In: a corpus and the folder to make. Out: the folder, whole, verified and unpacked.
+"""Fetch a published archive. In: a Corpus and the folder to make. Out: the folder, verified and unpacked.
 
-    …/Audio_Speech_Actors_01-24.zip.part        bytes so far; a later run goes on here
-    …/Audio_Speech_Actors_01-24.zip.part.etag   which version of the archive they belong to
-    …/Audio_Speech_Actors_01-24.zip             whole, its checksum verified
-    …/.ravdess.unpacking/                       becomes …/ravdess in one step
+    …/Audio_Speech_Actors_01-24.zip.part        the bytes so far; a later run resumes here
+    …/Audio_Speech_Actors_01-24.zip.part.etag   the version of the archive that they belong to
+    …/Audio_Speech_Actors_01-24.zip             complete, its checksum verified
+    …/.ravdess.partial/                         becomes …/ravdess in one step
 
-Bytes are joined only where the server names the same version (a strong ETag) on both sides; the checksum has
-the last word. Nothing is written outside the folder.
+A download resumes only if the server still has the same version, by a strong ETag; the checksum decides in the end.
+No member of an archive is written outside the folder.
 """
 
 import hashlib
@@ -21,29 +21,28 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 from speech_emotion import files
 from speech_emotion.corpora.manifest import Archive, Corpus
+from speech_emotion.corpora.parallel import Progress
 from speech_emotion.errors import CorpusError
 from speech_emotion.version import __version__
 
 CHUNK_BYTES: Final = 1 << 18
-PASSING_REFUSALS: Final = (408, 425, 429)  # too slow, too early, too many
+RETRIED_STATUSES: Final = (408, 425, 429)  # too slow, too early, too many; and all from 500
 DAMAGED: Final = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, NotImplementedError)
-IN_EACH_OTHERS_WAY: Final = (FileExistsError, NotADirectoryError, IsADirectoryError)
+NAME_CONFLICTS: Final = (FileExistsError, NotADirectoryError, IsADirectoryError)
 _STRONG_ETAG: Final = re.compile(r'"[!#-~]*"')
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
-Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a bad line is put up with. An attempt that comes a hundredth further costs nothing."""
+class Retries:
+    """How often to try again. An attempt that gets one percent of the archive further is not counted."""
 
     attempts: int = 8
     first_wait_seconds: float = 1.0
@@ -53,15 +52,15 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class UnpackLimits:
-    """What an honest archive of recordings stays far below."""
+    """Limits that an archive of recordings stays far below."""
 
     max_files: int = 20_000
     max_bytes: int = 4 * 2**30
-    max_ratio: float = 100.0  # unpacked bytes to packed bytes; RAVDESS has 2.8
+    max_ratio: float = 100.0  # unpacked bytes per packed byte; RAVDESS has 2.8
 
 
 class _CutError(Exception):
-    """This attempt is over; another may do better."""
+    """This attempt failed; another may succeed."""
 
 
 def fetch(
@@ -69,9 +68,14 @@ def fetch(
     folder: str | os.PathLike[str],
     *,
     progress: Progress | None = None,
-    patience: Patience = Patience(),
+    retries: Retries = Retries(),
 ) -> Path:
-    """Make `folder` hold `corpus` as published. A folder that already does is left as it is."""
+    """Download `corpus` into the new `folder`, which it returns. Does nothing if the corpus is there already.
+
+    Raises:
+        CorpusError: The corpus has no verified archive, `folder` holds something else, the server refused, or the
+            archive is not the published one.
+    """
     folder = Path(folder).absolute()
     if corpus.archive is None:
         raise CorpusError(f"{corpus.title} has no archive that can be verified. {corpus.how_to_get}")
@@ -81,20 +85,20 @@ def fetch(
         with files.locked(archive):
             if not _is_there(corpus, folder):
                 is_ours = not archive.exists()
-                download(corpus.archive, archive, progress=progress, patience=patience)
+                download(corpus.archive, archive, progress=progress, retries=retries)
                 unpack(archive, folder)
                 if is_ours:
                     archive.unlink()
     except OSError as error:
         raise CorpusError(
-            f"Getting {corpus.title} stopped at {error.filename or folder}: {error.strerror or error}. "
-            "Put that right and run it again: it goes on from there."
+            f"Downloading {corpus.title} stopped at {error.filename or folder}: {error.strerror or error}. "
+            "Fix that and run it again to resume."
         ) from error
     return folder
 
 
 def _is_there(corpus: Corpus, folder: Path) -> bool:
-    """False where `folder` is free to be made; CorpusError where it holds something else."""
+    """False if `folder` is absent or empty; CorpusError if it holds something else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
@@ -104,15 +108,15 @@ def _is_there(corpus: Corpus, folder: Path) -> bool:
     if n_clips < corpus.n_clips:
         raise CorpusError(
             f"{folder} is already there, with {n_clips} of the {corpus.n_clips} clips of {corpus.title}. "
-            "Name a new folder, or move this one away."
+            "Name a new folder or move this one away."
         )
     return True
 
 
 def download(
-    archive: Archive, path: Path, *, progress: Progress | None = None, patience: Patience = Patience()
+    archive: Archive, path: Path, *, progress: Progress | None = None, retries: Retries = Retries()
 ) -> None:
-    """Make `path` the published archive: resumed where it was cut, tried again, and verified."""
+    """Download the published archive to `path`, resuming and retrying, and verify it."""
     if path.exists():
         verify(path, archive)
         return
@@ -120,31 +124,31 @@ def download(
     if _size(part) > archive.size_bytes:
         _forget(part)
     _require_space(path.parent, archive.size_bytes - _size(part))
-    attempts_left, wait_seconds = patience.attempts, patience.first_wait_seconds
-    n_most = _size(part)  # the furthest that any attempt came
+    attempts_left, wait_seconds = retries.attempts, retries.first_wait_seconds
+    furthest = _size(part)  # byte that any attempt reached
     while _size(part) != archive.size_bytes:
         try:
-            _attempt(archive, part, progress, patience.timeout_seconds)
+            _attempt(archive, part, progress, retries.timeout_seconds)
         except _CutError as error:
-            if _size(part) - n_most >= archive.size_bytes / 100:
-                attempts_left, wait_seconds = patience.attempts, patience.first_wait_seconds
-                n_most = _size(part)
+            if _size(part) - furthest >= archive.size_bytes / 100:
+                attempts_left, wait_seconds = retries.attempts, retries.first_wait_seconds
+                furthest = _size(part)
                 continue
             attempts_left -= 1
             if not attempts_left:
                 raise CorpusError(
-                    f"{archive.url} did not come through: {error}. Run it again later: it goes on from "
-                    f"byte {_resumable(part)[0]}. Or download it by hand, put it at {path} and run it again."
+                    f"{archive.url} could not be downloaded: {error}. Run it again later to resume at byte "
+                    f"{_resumable(part)[0]}. Or download it by hand, put it at {path} and run it again."
                 ) from error
             time.sleep(wait_seconds)
-            wait_seconds = min(2 * wait_seconds, patience.longest_wait_seconds)
+            wait_seconds = min(2 * wait_seconds, retries.longest_wait_seconds)
     verify(part, archive)
     part.replace(path)
     _etag_file(part).unlink(missing_ok=True)
 
 
 def verify(path: Path, archive: Archive) -> None:
-    """Compare size and checksum with the publication; what differs is put aside, out of the way."""
+    """Compare size and checksum with the publication; a file that differs is renamed and refused."""
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if _size(path) == archive.size_bytes and md5 == archive.md5:
@@ -154,18 +158,18 @@ def verify(path: Path, archive: Archive) -> None:
     _etag_file(path).unlink(missing_ok=True)
     raise CorpusError(
         f"{archive.filename} is not what was published: {n_bytes} bytes with MD5 {md5}, published are "
-        f"{archive.size_bytes} with {archive.md5}. It was put aside as {quarantine}; run it again for a new one."
+        f"{archive.size_bytes} with {archive.md5}. It was moved to {quarantine}; run it again for a new one."
     )
 
 
 def _attempt(archive: Archive, part: Path, progress: Progress | None, timeout_seconds: float) -> None:
-    """Ask once, for the rest or for all, and write what comes; _CutError where it ends before its time."""
+    """Request the rest, or all, once and append it to `part`; _CutError if it does not become complete."""
     n_have, etag = _resumable(part)
     headers = {"User-Agent": f"speech-emotion/{__version__}", "Accept-Encoding": "identity"}
     if n_have:
         headers |= {"Range": f"bytes={n_have}-", "If-Range": etag}
     with _open(archive, headers, part, timeout_seconds) as response:
-        answer = _Answer.of(response)
+        answer = _answer(response)
         if answer.n_bytes not in (None, archive.size_bytes):
             raise CorpusError(
                 f"{archive.url} offers {answer.n_bytes} bytes where {archive.size_bytes} are published. "
@@ -201,7 +205,7 @@ def _open(
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             _forget(part)
-        elif error.code < 500 and error.code not in PASSING_REFUSALS:
+        elif error.code < 500 and error.code not in RETRIED_STATUSES:
             raise CorpusError(
                 f"{archive.url} answers {error.code} {error.reason}. Look at that page in a browser, download it "
                 f"by hand, put it beside the folder as {archive.filename} and run it again."
@@ -220,23 +224,22 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         raise _CutError(str(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     """Which bytes of which version a server is about to send."""
 
-    start: int | None  # None where it does not say
-    n_bytes: int | None  # of the whole archive, where it says so
+    start: int | None  # None if it does not say
+    n_bytes: int | None  # of the whole archive; None if it does not say
     etag: str
 
-    @classmethod
-    def of(cls, response: http.client.HTTPResponse) -> "_Answer":
-        etag = _strong(response.headers.get("ETag", ""))
-        if response.status == http.HTTPStatus.OK:
-            return cls(0, _number(response.headers.get("Content-Length")), etag)
-        content_range = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT or content_range is None:
-            return cls(None, None, etag)
-        return cls(int(content_range[1]), _number(content_range[2]), etag)
+
+def _answer(response: http.client.HTTPResponse) -> _Answer:
+    etag = _strong(response.headers.get("ETag", ""))
+    if response.status == http.HTTPStatus.OK:
+        return _Answer(0, _number(response.headers.get("Content-Length")), etag)
+    content_range = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT or content_range is None:
+        return _Answer(None, None, etag)
+    return _Answer(int(content_range[1]), _number(content_range[2]), etag)
 
 
 def _number(text: str | None) -> int | None:
@@ -244,7 +247,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _resumable(part: Path) -> tuple[int, str]:
-    """How many bytes can be built upon, and the version they belong to; (0, "") where none can."""
+    """How many bytes can be resumed from, and the version they belong to; (0, "") if none can."""
     try:
         etag = _strong(_etag_file(part).read_text(encoding="utf-8"))
     except (FileNotFoundError, UnicodeDecodeError):
@@ -253,7 +256,7 @@ def _resumable(part: Path) -> tuple[int, str]:
 
 
 def _strong(etag: str) -> str:
-    """`etag` where it names one exact version, or "" where it says "about the same" (W/) or nothing."""
+    """`etag` if it names one exact version; "" if it is weak (W/) or none."""
     return etag if _STRONG_ETAG.fullmatch(etag) else ""
 
 
@@ -281,26 +284,24 @@ def _require_space(folder: Path, n_bytes: int) -> None:
 
 def unpack(archive: Path, folder: Path, *, limits: UnpackLimits = UnpackLimits()) -> None:
     """Unpack a zip file into the new `folder`: all of it, or nothing."""
-    working = folder.with_name(f".{folder.name}.unpacking")
-    shutil.rmtree(working, ignore_errors=True)  # of a run that was killed
+    working = files.empty_folder(files.working_folder(folder))
     try:
         with zipfile.ZipFile(archive) as zipped:
             members = _members(zipped, archive, limits)
             _require_space(folder.parent, sum(member.file_size for member in members))
-            working.mkdir()
             for member in members:
                 _extract(zipped, member, working)
         if folder.exists():
-            folder.rmdir()  # only where it is empty
-        working.rename(folder)
-    except (*DAMAGED, *IN_EACH_OTHERS_WAY) as error:
+            folder.rmdir()  # fails unless it is empty
+        files.put_in_place(working, folder)
+    except (*DAMAGED, *NAME_CONFLICTS) as error:
         raise CorpusError(f"{archive} was not unpacked: {error}. Delete it and download it again.") from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
 
 
 def _members(zipped: zipfile.ZipFile, archive: Path, limits: UnpackLimits) -> list[zipfile.ZipInfo]:
-    """The files of an archive that keeps the limits and stays inside its folder."""
+    """The files of an archive; BadZipFile if they break the limits or lead out of the folder."""
     members = [member for member in zipped.infolist() if not member.is_dir()]
     n_bytes = sum(member.file_size for member in members)
     if len(members) > limits.max_files or n_bytes > limits.max_bytes:
@@ -331,7 +332,7 @@ def _check_member(member: zipfile.ZipInfo) -> None:
 
 
 def _extract(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    """Write one file. zipfile hands out no byte more than was claimed and compares the checksum at the end."""
+    """Write one file. zipfile returns no byte more than the header claims, and compares the checksum."""
     target = folder / member.filename
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipped.open(member) as source, target.open("xb") as out:

@@ -1,30 +1,27 @@
-"""What a corpus is. In: a folder of recordings. Out: its clips, in one order, in any layout and suffix.
+"""What a corpus is. In: a folder of recordings. Out: its clips, in one order, whatever their layout and format.
 
-A corpus is a value: its facts (licence, citation, labels, what the published set holds) and one function that
-reads a file name. `scan` gives the clips to learn from; `survey` also says what was left out and why.
+A Corpus is a value: its facts (licence, citation, what the published set holds) and one function that reads a
+file name. `scan` returns the clips to learn from; `survey` also says what was left out and why.
 """
 
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from speech_emotion.audio import AUDIO_SUFFIXES
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
-
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
-    | {".m4a", ".aac", ".mp4", ".webm", ".wma", ".avi", ".mov", ".mkv", ".flv"}
-)
 
 Sex = Literal["female", "male", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One recording: where it lies in the corpus folder, what it expresses, and who speaks."""
+    """One recording: its file, the emotion it expresses, and its speaker."""
 
     path: str  # relative to the corpus folder, with forward slashes
     label: str  # one of EMOTIONS
@@ -41,14 +38,14 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that belongs to the publication but not to these clips, with the reason in a few words."""
+    """A published file that is not among the clips, and the reason in a few words."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A published archive that can be verified: no checksum, no download."""
+    """A published archive with its checksum. Without a checksum there is no download."""
 
     url: str
     filename: str
@@ -58,23 +55,28 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Every recording in a folder: clips, and what was left out or not understood (path → reason)."""
+    """Every recording in a folder."""
 
     clips: tuple[Clip, ...]
-    skipped: Mapping[str, str]
-    unknown: Mapping[str, str]
+    skipped: Mapping[str, str]  # path → why it is left out
+    unknown: Mapping[str, str]  # path → why its name was not understood
+    names: frozenset[str]  # of the published clips; empty if they are not known one by one
 
 
 Parser = Callable[[PurePosixPath], Clip | Skipped]
+Table = Mapping[str, Clip | Skipped]
+
+
+def _no_table(_folder: Path) -> Table:
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Corpus:
-    """One published corpus. `parser(folder)` gives the function that turns a relative path into a Clip.
+    """One published corpus: its facts, and how its files are read.
 
-    `names(folder)` lists the published clips by name where they are known one by one; `cells` says how many
-    clips each (speaker, label) holds. `misnamed` maps a slip in a published name to the name it should be;
-    `known_duplicates` are names that hold the same sound as published.
+    A reader gives `parse`, which reads the name of a file, or `table`, which reads the corpus's own table in its
+    folder. It also gives what was published: `names`, if the clips are known one by one, else `counts`.
     """
 
     name: str
@@ -85,51 +87,63 @@ class Corpus:
     homepage: str
     how_to_get: str
     example: str  # a path as published, for messages
-    parser: Callable[[Path], Parser]
-    cells: Mapping[tuple[str, str], int]
-    names: Callable[[Path], frozenset[str]] | None = None
+    parse: Parser | None = None  # a path relative to the folder → its clip; CorpusError if it is none
+    table: Callable[[Path], Table] = _no_table  # the folder → its clips by the name of their file
+    names: frozenset[str] = frozenset()
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (speaker, label) → published clips
     archive: Archive | None = None
-    misnamed: Mapping[str, str] = field(default_factory=dict)
-    known_duplicates: tuple[frozenset[str], ...] = ()
+    misnamed: Mapping[str, str] = field(default_factory=dict)  # a slip in a published name → the right name
+    known_duplicates: tuple[frozenset[str], ...] = ()  # names that hold the same sound, as published
+
+    def __post_init__(self) -> None:
+        if self.parse and not self.counts:
+            clips = (self.parse(PurePosixPath(name)) for name in sorted(self.names))
+            counts = Counter((clip.speaker, clip.label) for clip in clips if isinstance(clip, Clip))
+            object.__setattr__(self, "counts", counts)
 
     @property
     def n_clips(self) -> int:
-        return sum(self.cells.values())
+        """How many clips were published."""
+        return sum(self.counts.values())
 
     @property
     def n_speakers(self) -> int:
-        return len({speaker for speaker, _ in self.cells})
+        """How many speakers the publication has."""
+        return len({speaker for speaker, _ in self.counts})
 
     @property
-    def labels(self) -> Mapping[str, int]:
+    def labels(self) -> Counter[str]:
         """Published clips of each label, in the order of EMOTIONS."""
         counts = Counter[str]()
-        for (_, label), n in self.cells.items():
+        for (_, label), n in self.counts.items():
             counts[label] += n
         return Counter({label: counts[label] for label in EMOTIONS if counts[label]})
 
     def to_dict(self) -> dict[str, Any]:
         """The facts, JSON-safe."""
-        names = ("name", "title", "language", "licence", "citation", "homepage", "how_to_get")
-        numbers = {"n_clips": self.n_clips, "n_speakers": self.n_speakers, "labels": dict(self.labels)}
+        facts = ("name", "title", "language", "licence", "citation", "homepage", "how_to_get")
         return {
-            **{name: getattr(self, name) for name in names},
-            **numbers,
+            **{name: getattr(self, name) for name in facts},
+            "n_clips": self.n_clips,
+            "n_speakers": self.n_speakers,
+            "labels": dict(self.labels),
             "archive": asdict(self.archive) if self.archive else None,
         }
 
     def name_of(self, clip: Clip) -> str:
+        """The name of a clip, with slips in published names put right."""
         return self.misnamed.get(clip.name, clip.name)
 
     def scan(self, folder: str | os.PathLike[str]) -> list[Clip]:
-        """The clips to learn from, ordered by speaker and name; CorpusError where there is none."""
+        """The clips in `folder`, ordered by speaker and name; CorpusError if there is none."""
         return list(self.survey(folder).clips)
 
     def survey(self, folder: str | os.PathLike[str]) -> Survey:
-        """Read every file name below `folder`. A clip that lies there twice counts once."""
+        """Read every file name below `folder`. A clip that is there twice counts once."""
         root = Path(folder)
         paths = self._recordings(root)
-        parse = self.parser(root)
+        table = self.table(root)
+        parse = self.parse or partial(_look_up, table)
         clips: dict[str, Clip] = {}
         skipped: dict[str, str] = {}
         unknown: dict[str, str] = {}
@@ -148,10 +162,10 @@ class Corpus:
         if not clips:
             raise CorpusError(self._nothing_here(root, skipped, unknown))
         ordered = sorted(clips.values(), key=lambda clip: (clip.speaker, self.name_of(clip)))
-        return Survey(tuple(ordered), skipped, unknown)
+        return Survey(tuple(ordered), skipped, unknown, self.names or frozenset(table))
 
     def _recordings(self, root: Path) -> list[PurePosixPath]:
-        """Relative paths of the recordings below `root`, sorted; without hidden files and linked folders."""
+        """Relative paths of the recordings below `root`, sorted, without hidden files and linked folders."""
         if not root.is_dir():
             state = "is not a folder" if root.exists() else "does not exist"
             raise CorpusError(f"{root} {state}. Name the folder that holds {self.title}. {self.how_to_get}")
@@ -172,6 +186,18 @@ class Corpus:
             f"{root} holds no clip of {self.title}: expected files such as {self.example}, found {found}. "
             f"Name the folder that holds the corpus. {self.how_to_get}"
         )
+
+
+def unexpected_name(path: PurePosixPath, expected: str) -> CorpusError:
+    """The error for a file whose name is not the published one."""
+    return CorpusError(f"{str(path)!r}: expected {expected}. Restore the published name.")
+
+
+def _look_up(table: Table, path: PurePosixPath) -> Clip | Skipped:
+    if path.stem not in table:
+        raise unexpected_name(path, "a name that the table of the corpus lists")
+    found = table[path.stem]
+    return replace(found, path=str(path)) if isinstance(found, Clip) else found
 
 
 def _unreadable(error: OSError) -> None:

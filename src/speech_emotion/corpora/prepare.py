@@ -1,15 +1,15 @@
-"""A corpus folder → the prepared dataset: every clip decoded once, at 16 kHz, memory-mapped on reading.
+"""A corpus folder becomes a prepared dataset. In: a Corpus and a folder. Out: every clip decoded, memory-mapped.
 
-    waveforms.npy   (n_samples,)   int16     all clips, one after the other
+    waveforms.npy   (n_samples,)   int16     all clips, end to end
     offsets.npy     (n_clips + 1,) int64     clip i is waveforms[offsets[i] : offsets[i + 1]]
-    scales.npy      (n_clips,)     float32   what one int16 step is worth
+    scales.npy      (n_clips,)     float32   the size of one int16 step
     labels.npy      (n_clips,)     int64     index into EMOTIONS
     speakers.npy    (n_clips,)     str
     clips.csv                                path, label, speaker, sex, seconds, warnings, attributes
-    manifest.json                            what it was made from; sizes and sha256 (see files.py)
+    manifest.json                            its sources; size and sha256 of every file (see files.py)
 
-Clips are decoded in shards by a process pool. A finished shard is kept with its checksum, so a killed run
-goes on where it stopped and ends in the same bytes.
+Clips are decoded at 16 kHz, in shards, by several processes. A finished shard is kept with its checksum, so the
+run after a killed one resumes and ends in the same bytes.
 """
 
 import csv
@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -27,7 +26,7 @@ import numpy.typing as npt
 
 from speech_emotion import audio, files
 from speech_emotion.corpora.manifest import Clip, Corpus, Sex
-from speech_emotion.corpora.parallel import Progress, in_parallel
+from speech_emotion.corpora.parallel import Progress, in_parallel, in_threads
 from speech_emotion.errors import AudioDecodeError, AudioError, CorpusError
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.text import guard, unguard
@@ -36,62 +35,57 @@ SCHEMA: Final = 1
 SETTINGS: Final = {"sample_rate": audio.SAMPLE_RATE, "sample_type": "int16"}
 CLIPS_PER_SHARD: Final = 32
 
-_ARRAYS: Final = ("waveforms.npy", "offsets.npy", "scales.npy", "labels.npy", "speakers.npy")
+_ARRAYS: Final = ("waveforms", "offsets", "scales", "labels", "speakers")
 _COLUMNS: Final = ("path", "label", "speaker", "sex", "seconds", "warnings")
-_OURS: Final = frozenset({*_ARRAYS, "clips.csv", "features", files.MANIFEST})
+_OURS: Final = frozenset({*(f"{name}.npy" for name in _ARRAYS), "clips.csv", "features", files.MANIFEST})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedDataset:
-    """The clips of one corpus as they are read back: from many processes at once, without a copy."""
+    """The clips of one corpus, memory-mapped: many processes can read them without a copy."""
 
     folder: Path
     corpus: str
     corpus_hash: str
-    key: str  # changes with the sources, their labels and our settings
+    key: str  # changes with the sources, their labels and SETTINGS
     clips: list[Clip]
     labels: npt.NDArray[np.int64]  # index into EMOTIONS
     speakers: npt.NDArray[np.str_]
     offsets: npt.NDArray[np.int64]
     scales: npt.NDArray[np.float32]
     waveforms: npt.NDArray[np.int16]
-    is_new: bool = False  # whether the `prepare` that returned it had anything to do
+    is_new: bool = False  # whether `prepare` wrote it just now
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], *, verify: bool = False) -> "PreparedDataset":
-        """Map a folder that agrees with its manifest; `verify` compares every byte first (1.5 GB/s)."""
+        """Map a prepared folder. `verify` compares every byte with the manifest first (1.5 GB/s).
+
+        Raises:
+            CorpusError: The folder is not prepared, damaged, or written by a version with another form.
+        """
         folder = Path(folder).resolve()
         manifest = files.read_sealed_folder(folder, schema=SCHEMA, verify=verify)
         try:
-            waveforms, offsets, scales, labels, speakers = (
-                np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _ARRAYS
-            )
+            arrays = {
+                name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+            }
             clips = _read_clips(folder / "clips.csv")
         except (OSError, ValueError, KeyError) as error:
             raise CorpusError(f"{folder} is damaged ({error}). Prepare it again.") from error
-        return cls(
-            folder=folder,
-            corpus=manifest["corpus"],
-            corpus_hash=manifest["corpus_hash"],
-            key=manifest["key"],
-            clips=clips,
-            labels=labels,
-            speakers=speakers,
-            offsets=offsets,
-            scales=scales,
-            waveforms=waveforms,
-        )
+        facts = {name: manifest[name] for name in ("corpus", "corpus_hash", "key")}
+        return cls(folder=folder, clips=clips, **facts, **arrays)
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def waveform(self, i: int) -> npt.NDArray[np.float32]:
-        """Clip `i` as the audio gate gave it: (n_samples,) float32 at 16 kHz."""
+        """Clip `i` as `audio.load` returned it: (n_samples,) float32 at 16 kHz."""
         steps = self.waveforms[self.offsets[i] : self.offsets[i + 1]]
         samples: npt.NDArray[np.float32] = steps.astype(np.float32) * self.scales[i]
         return samples
 
     def seconds(self, i: int) -> float:
+        """The length of clip `i`."""
         return float(self.offsets[i + 1] - self.offsets[i]) / audio.SAMPLE_RATE
 
 
@@ -103,7 +97,18 @@ def prepare(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> PreparedDataset:
-    """Decode the clips of `corpus` in `folder` into the folder `out`, unless `out` holds just these."""
+    """Decode the clips of `corpus` in `folder` into the folder `out`, unless they are there already.
+
+    Args:
+        corpus: The corpus.
+        folder: The recordings, in any layout and audio format.
+        out: The folder to make; an older preparation of the same corpus in it is replaced.
+        workers: Processes; by default one per core.
+        progress: Called with the clips done and the total.
+
+    Raises:
+        CorpusError: A clip cannot be decoded, or `out` holds something else or cannot be written.
+    """
     folder, out = Path(folder), Path(out).resolve()
     clips = corpus.scan(folder)
     sources = _hash_sources(folder, clips)
@@ -120,7 +125,7 @@ def prepare(
     }
     is_new = False
     with files.writing(out, CorpusError):
-        if not _is_done(out, facts):
+        if files.working_folder(out).exists() or not _holds(out, facts):
             with files.locked(out):
                 files.recover(out)
                 if is_new := not _holds(out, facts):
@@ -132,22 +137,19 @@ def prepare(
 
 def _hash_sources(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, str]]:
     """Path → size and sha256 of every source file."""
-    paths = [folder / clip.path for clip in clips]
+
+    def measure(clip: Clip) -> tuple[int, str]:
+        path = folder / clip.path
+        return path.stat().st_size, files.sha256_of(path)
+
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            hashes = list(pool.map(files.sha256_of, paths))
-        sizes = [path.stat().st_size for path in paths]
+        return {clip.path: found for clip, found in zip(clips, in_threads(measure, clips), strict=True)}
     except OSError as error:
         raise CorpusError(f"{error.filename} cannot be read ({error.strerror}). Make it readable.") from error
-    return {clip.path: found for clip, found in zip(clips, zip(sizes, hashes, strict=True), strict=True)}
-
-
-def _is_done(out: Path, facts: Mapping[str, Any]) -> bool:
-    return _holds(out, facts) and not files.working_folder(out).exists()
 
 
 def _holds(out: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether `out` is this very dataset, byte for byte. A folder of other things is not ours to replace."""
+    """Whether `out` is this very dataset, byte for byte; CorpusError if it must not be replaced."""
     if not out.exists():
         return False
     if foreign := {path.name for path in out.iterdir()} - _OURS:
@@ -161,12 +163,12 @@ def _holds(out: Path, facts: Mapping[str, Any]) -> bool:
     return bool(present.key == facts["key"])
 
 
-# Shards: what the workers make, a few clips at a time
+# Shards: a few clips, decoded by one worker
 
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """Decoded clips: the name and the checksum of their int16 samples, and what belongs to each clip."""
+    """Decoded clips: the name and checksum of the file of their int16 samples, and one entry per clip."""
 
     name: str
     sha256: str
@@ -184,7 +186,7 @@ def _decode_all(
     workers: int | None,
     progress: Progress | None,
 ) -> list[_Shard]:
-    """The shards of all clips, in their order. A shard is named after its sources: it is kept for them alone."""
+    """The shards of all clips, in their order. A shard is named after its sources, so it is kept only for them."""
     working = files.working_folder(out)
     working.mkdir(exist_ok=True)
     parts = [clips[start : start + CLIPS_PER_SHARD] for start in range(0, len(clips), CLIPS_PER_SHARD)]
@@ -200,12 +202,16 @@ def _decode_all(
         if progress:
             progress(n_done, len(clips))
     if failures := sorted(failure for shard in shards for failure in shard.failures):
-        raise CorpusError(_cannot_decode(failures, len(clips)))
+        shown = "; ".join(failures[:10]) + (f"; and {len(failures) - 10} more" if len(failures) > 10 else "")
+        raise CorpusError(
+            f"{len(failures)} of {len(clips)} clips cannot be decoded. {shown}. Restore these files "
+            "and run it again: the other clips are kept."
+        )
     return sorted(shards, key=lambda shard: names.index(shard.name))
 
 
 def _kept_or_new_shard(task: tuple[Path, Path, list[Clip]]) -> _Shard:
-    """The shard an earlier run finished, if its bytes are still the ones it noted; else a new one."""
+    """The shard an earlier run finished, if its samples match the noted checksum; else a new one."""
     samples, folder, clips = task
     note = samples.with_suffix(".json")
     try:
@@ -221,13 +227,15 @@ def _kept_or_new_shard(task: tuple[Path, Path, list[Clip]]) -> _Shard:
 
 
 def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
-    """A new shard. It takes its name when it is whole: a worker of a killed run may be writing it as well."""
+    """A new shard. Its file gets its name when complete: a worker of a killed run may be writing it as well."""
     shard = _Shard(samples.stem, "", [], [], [], [])
     partial = samples.with_suffix(f".{os.getpid()}")
     with partial.open("wb") as file:
         for clip in clips:
             try:
-                waveform = _load_whole(folder / clip.path)
+                waveform = audio.load(folder / clip.path)
+                if "truncated" in waveform.warnings:
+                    raise AudioDecodeError(f"it is cut short after {waveform.seconds:.2f} s")
             except AudioError as error:
                 shard.failures.append(f"{clip.path}: {error}")
                 continue
@@ -240,18 +248,11 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
     return replace(shard, sha256=files.sha256_of(samples))
 
 
-def _load_whole(path: Path) -> audio.Waveform:
-    waveform = audio.load(path)
-    if "truncated" in waveform.warnings:
-        raise AudioDecodeError(f"it is cut short after {waveform.seconds:.2f} s")
-    return waveform
-
-
 def _scale(samples: npt.NDArray[np.float32]) -> float:
     """One int16 step: 1/32768 as in a 16-bit file, doubled until a clip beyond full scale fits unclipped.
 
-    A power of two, so that 16-bit sources come back bit for bit. The rounding noise of what was resampled is
-    1.5e-8 a bin of a 512-point power spectrum, 2e-10 a mel band: about the front end's floor.
+    A power of two, so that 16-bit sources come back bit for bit. The rounding noise of resampled clips is 1.5e-8
+    per bin of a 512-point power spectrum, 2e-10 per mel band: about the floor of the front end.
     """
     lowest, highest = np.min(samples, initial=0.0), np.max(samples, initial=0.0)
     scale = 1 / 32768
@@ -260,24 +261,11 @@ def _scale(samples: npt.NDArray[np.float32]) -> float:
     return scale
 
 
-def _cannot_decode(failures: list[str], n_clips: int) -> str:
-    shown = "; ".join(failures[:10]) + (f"; and {len(failures) - 10} more" if len(failures) > 10 else "")
-    return (
-        f"{len(failures)} of {n_clips} clips cannot be decoded. {shown}. Restore these files "
-        "and run it again: the others are kept."
-    )
-
-
 # The tables of all clips
 
 
-def _assemble(
-    out: Path,
-    clips: list[Clip],
-    shards: list[_Shard],
-    facts: Mapping[str, Any],
-) -> None:
-    """Write everything into a folder of its own, seal it, and put it in place."""
+def _assemble(out: Path, clips: list[Clip], shards: list[_Shard], facts: Mapping[str, Any]) -> None:
+    """Write all files into a new folder, seal it, and put it in place."""
     lengths = [length for shard in shards for length in shard.lengths]
     scales = [scale for shard in shards for scale in shard.scales]
     warnings = [warning for shard in shards for warning in shard.warnings]
@@ -295,7 +283,7 @@ def _assemble(
 
 
 def join(parts: Sequence[Path], array: Path, *, dtype: str, shape: tuple[int, ...]) -> None:
-    """Copy raw files into one `.npy`. Not through a memory map: there a full disk ends in SIGBUS, not an error."""
+    """Copy raw files into one `.npy`. Not through a memory map, where a full disk is SIGBUS instead of an error."""
     with array.open("wb") as out:
         header = {"descr": dtype, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(out, header)
@@ -305,13 +293,8 @@ def join(parts: Sequence[Path], array: Path, *, dtype: str, shape: tuple[int, ..
 
 
 def _row(clip: Clip) -> dict[str, str]:
-    return {
-        "path": clip.path,
-        "label": clip.label,
-        "speaker": clip.speaker,
-        "sex": clip.sex,
-        **clip.attributes,
-    }
+    fixed = {"path": clip.path, "label": clip.label, "speaker": clip.speaker, "sex": clip.sex}
+    return {**fixed, **clip.attributes}
 
 
 def _write_clips(path: Path, clips: list[Clip], lengths: list[int], warnings: list[str]) -> None:
@@ -329,8 +312,7 @@ def _read_clips(path: Path) -> list[Clip]:
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         for row in csv.DictReader(file):
             cells = {name: unguard(cell) for name, cell in row.items()}
-            fixed = {name: cells.pop(name) for name in _COLUMNS}
+            file_path, label, speaker, sex, *_ = (cells.pop(name) for name in _COLUMNS)
             attributes = {name: cell for name, cell in cells.items() if cell}
-            sex = cast("Sex", fixed["sex"])
-            clips.append(Clip(fixed["path"], fixed["label"], fixed["speaker"], sex, attributes))
+            clips.append(Clip(file_path, label, speaker, cast(Sex, sex), attributes))
     return clips

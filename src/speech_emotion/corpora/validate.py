@@ -1,30 +1,31 @@
-"""The check of a corpus folder. In: a Corpus and a folder. Out: a Census: what is there, and how it differs.
+"""The check of a corpus folder. In: a Corpus and a folder. Out: a CorpusReport: what is there, and what differs.
 
-Every clip is listened to through the audio gate: two files with the same sound are found whatever their
-container, and a damaged file is named before a training run meets it.
+Every clip is decoded: two files with the same sound are found whatever their container, and a damaged file is named
+before a training run meets it.
 """
 
 import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from speech_emotion import audio
 from speech_emotion.corpora.manifest import Clip, Corpus, Survey
+from speech_emotion.corpora.parallel import Progress, in_threads
 from speech_emotion.errors import AudioError, CorpusError
 from speech_emotion.labels import EMOTIONS
 
-Progress = Callable[[int, int], None]
 UNSPECIFIED: Final = "unspecified"
+Paths = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What listening to one clip gave: its length, a digest of its samples, and the warnings of the gate."""
+    """One decoded clip: its length, a digest of its samples, and the decoder's warnings or error."""
 
     seconds: float
     digest: str
@@ -33,31 +34,30 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Census:
-    """A corpus folder beside its publication."""
+class CorpusReport:
+    """A corpus folder compared with its publication."""
 
     corpus: Corpus
     folder: str
     clips: tuple[Clip, ...]
     sounds: Mapping[str, Sound]  # by path
-    missing: tuple[str, ...]  # names, or "03 angry: 2 of 14" where names are not known one by one
-    extra: tuple[str, ...]  # paths of clips that were never published, and of names not understood
-    duplicates: tuple[tuple[str, ...], ...]  # paths that hold the same sound
-    known_duplicates: tuple[tuple[str, ...], ...]  # the same, as published
+    missing: Paths  # names, or "03 angry: 2 of 14" if names are not known one by one
+    extra: Paths  # clips that were never published, and names that were not understood
+    duplicates: tuple[Paths, ...]  # paths that hold the same sound
+    known_duplicates: tuple[Paths, ...]  # the same, as published
     skipped: Mapping[str, int]  # reason → files
 
     @property
     def damaged(self) -> Mapping[str, str]:
-        """Why a clip cannot be used, by path."""
-        cut_short = {
-            path: "cut short" for path, sound in self.sounds.items() if "truncated" in sound.warnings
-        }
-        return cut_short | {path: sound.error for path, sound in self.sounds.items() if sound.error}
+        """Path → why the clip cannot be used."""
+        sounds = self.sounds.items()
+        cut_short = {path: "cut short" for path, sound in sounds if "truncated" in sound.warnings}
+        return cut_short | {path: sound.error for path, sound in sounds if sound.error}
 
     @property
-    def flagged(self) -> Mapping[str, tuple[str, ...]]:
-        """The clips that the gate warned about: warning → paths."""
-        paths: dict[str, tuple[str, ...]] = {}
+    def flagged(self) -> Mapping[str, Paths]:
+        """Warning → the clips that have it."""
+        paths: dict[str, Paths] = {}
         for path, sound in self.sounds.items():
             for warning in sound.warnings:
                 paths[warning] = (*paths.get(warning, ()), path)
@@ -65,6 +65,7 @@ class Census:
 
     @property
     def seconds(self) -> float:
+        """The length of all clips together."""
         return sum(sound.seconds for sound in self.sounds.values())
 
     @property
@@ -74,21 +75,21 @@ class Census:
         return tuple(label for label in EMOTIONS if label in here)
 
     def counts(self, by: Callable[[Clip], str]) -> Mapping[str, Counter[str]]:
-        """Clips of each label, for every value of `by`: `census.counts(lambda clip: clip.sex)`."""
+        """Clips of each label, for every value of `by`: `report.counts(lambda clip: clip.sex)`."""
         table: dict[str, Counter[str]] = defaultdict(Counter)
         for clip in self.clips:
             table[by(clip)][clip.label] += 1
         return dict(sorted(table.items()))
 
     @property
-    def gaps(self) -> tuple[str, ...]:
+    def gaps(self) -> Paths:
         """What the folder lacks, in words."""
         kinds = {"missing": self.missing, "damaged": tuple(self.damaged)}
         return tuple(f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names)
 
     @property
-    def contradictions(self) -> tuple[str, ...]:
-        """The same sound under two speakers or two emotions, in words: no split keeps it on one side."""
+    def contradictions(self) -> Paths:
+        """The same sound under two speakers or two emotions, in words: no split can keep it on one side."""
         clips = {clip.path: clip for clip in self.clips}
         return tuple(
             f"the same sound as {' and '.join(paths)}"
@@ -97,7 +98,7 @@ class Census:
         )
 
     def require_complete(self, *, allow_missing: bool = False) -> None:
-        """CorpusError where clips are missing or damaged, unless allowed, or contradict each other."""
+        """CorpusError if clips are missing or damaged, unless allowed, or contradict each other."""
         problems = self.contradictions if allow_missing else (*self.gaps, *self.contradictions)
         if problems:
             raise CorpusError(
@@ -130,58 +131,40 @@ class Census:
         }
 
 
-def check(corpus: Corpus, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> Census:
-    """Count what is in `folder`, listen to it, and compare it with what was published."""
+def check(
+    corpus: Corpus, folder: str | os.PathLike[str], *, progress: Progress | None = None
+) -> CorpusReport:
+    """Decode every clip in `folder` and compare it with what was published."""
     survey = corpus.survey(folder)
-    sounds = _listen_to_all(Path(folder), survey.clips, progress)
+    sounds: dict[str, Sound] = {}
+    paths = [clip.path for clip in survey.clips]
+    for path, sound in zip(paths, in_threads(partial(_decode, Path(folder)), paths), strict=True):
+        sounds[path] = sound
+        if progress:
+            progress(len(sounds), len(paths))
     duplicates, known = _duplicates(corpus, survey.clips, sounds)
-    return Census(
+    return CorpusReport(
         corpus=corpus,
         folder=str(folder),
         clips=survey.clips,
         sounds=sounds,
-        missing=_missing(corpus, Path(folder), survey.clips),
-        extra=_extra(corpus, Path(folder), survey),
+        missing=_missing(corpus, survey),
+        extra=_extra(corpus, survey),
         duplicates=duplicates,
         known_duplicates=known,
         skipped=Counter(survey.skipped.values()),
     )
 
 
-def _missing(corpus: Corpus, folder: Path, clips: Iterable[Clip]) -> tuple[str, ...]:
-    if corpus.names is not None:
-        return tuple(sorted(corpus.names(folder) - {corpus.name_of(clip) for clip in clips}))
-    here = Counter((clip.speaker, clip.label) for clip in clips)
-    return tuple(
-        f"{speaker} {label}: {n - here[speaker, label]} of {n}"
-        for (speaker, label), n in sorted(corpus.cells.items())
-        if here[speaker, label] < n
-    )
+def intensity(clip: Clip) -> str:
+    """How strongly the emotion is acted, as the corpus says; "unspecified" if it does not."""
+    return clip.attributes.get("intensity", UNSPECIFIED)
 
 
-def _extra(corpus: Corpus, folder: Path, survey: Survey) -> tuple[str, ...]:
-    published = corpus.names(folder) if corpus.names is not None else None
-    never_published = (
-        clip.path for clip in survey.clips if published is not None and corpus.name_of(clip) not in published
-    )
-    return tuple(sorted([*never_published, *survey.unknown]))
-
-
-def _listen_to_all(folder: Path, clips: tuple[Clip, ...], progress: Progress | None) -> Mapping[str, Sound]:
-    sounds = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        heard = pool.map(_listen, (folder / clip.path for clip in clips))
-        for n_done, (clip, sound) in enumerate(zip(clips, heard, strict=True), start=1):
-            sounds[clip.path] = sound
-            if progress:
-                progress(n_done, len(clips))
-    return sounds
-
-
-def _listen(path: Path) -> Sound:
+def _decode(folder: Path, path: str) -> Sound:
     digest, n_samples = hashlib.sha256(), 0
     try:
-        with audio.open_audio(path) as stream:
+        with audio.open_audio(folder / path) as stream:
             for block in stream:
                 digest.update(block.tobytes())
                 n_samples += len(block)
@@ -190,16 +173,33 @@ def _listen(path: Path) -> Sound:
     return Sound(n_samples / audio.SAMPLE_RATE, digest.hexdigest(), stream.warnings)
 
 
+def _missing(corpus: Corpus, survey: Survey) -> Paths:
+    if survey.names:
+        return tuple(sorted(survey.names - {corpus.name_of(clip) for clip in survey.clips}))
+    here = Counter((clip.speaker, clip.label) for clip in survey.clips)
+    return tuple(
+        f"{speaker} {label}: {n - here[speaker, label]} of {n}"
+        for (speaker, label), n in sorted(corpus.counts.items())
+        if here[speaker, label] < n
+    )
+
+
+def _extra(corpus: Corpus, survey: Survey) -> Paths:
+    names = survey.names
+    unpublished = (clip.path for clip in survey.clips if names and corpus.name_of(clip) not in names)
+    return tuple(sorted([*unpublished, *survey.unknown]))
+
+
 def _duplicates(
     corpus: Corpus, clips: Iterable[Clip], sounds: Mapping[str, Sound]
-) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """Paths with the same sound, the unexpected ones and those that were published so."""
+) -> tuple[tuple[Paths, ...], tuple[Paths, ...]]:
+    """Paths with the same sound: the unexpected ones, and those that were published so."""
     by_digest: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         if not sounds[clip.path].error:
             by_digest[sounds[clip.path].digest].append(clip)
-    unexpected: list[tuple[str, ...]] = []
-    known: list[tuple[str, ...]] = []
+    unexpected: list[Paths] = []
+    known: list[Paths] = []
     for same in by_digest.values():
         if len(same) > 1:
             as_published = frozenset(map(corpus.name_of, same)) in corpus.known_duplicates
@@ -207,11 +207,6 @@ def _duplicates(
     return tuple(unexpected), tuple(known)
 
 
-def intensity(clip: Clip) -> str:
-    return clip.attributes.get("intensity", UNSPECIFIED)
-
-
-def _some(names: Iterable[str], n_shown: int = 3) -> str:
-    names = list(names)
+def _some(names: Paths, n_shown: int = 3) -> str:
     rest = f" and {len(names) - n_shown} more" if len(names) > n_shown else ""
     return ", ".join(names[:n_shown]) + rest

@@ -1,8 +1,7 @@
-"""Score what we ship. In: exported models and a corpus. Out: an Answer a held-out clip and seed.
+"""Score what we ship. In: exported models and a corpus. Out: one Answer per held-out clip and seed.
 
-Every fold's `model.onnx` answers its held-out clips through the public API, as a user's sound would be, after
-its own metadata has proved that it never learned from those speakers. What it says is written down clip by
-clip, and every number of a result is computed from that table alone, so that anybody can compute it again.
+Every fold's `model.onnx` answers its held-out clips through the public API, after its own metadata has proved that it
+learned from none of those speakers. Every number of a result is computed from this table of answers alone.
 """
 
 import csv
@@ -26,7 +25,7 @@ from speech_emotion.model import ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.text import guard, unguard
 
-SAME_VOICES: Final = (frozenset({"ravdess", "ravdess-song"}),)  # corpora in which the same people speak
+SAME_SPEAKERS: Final = (frozenset({"ravdess", "ravdess-song"}),)  # corpora that share their speakers
 DECIMALS: Final = 4  # of a probability in the table
 
 T = TypeVar("T")
@@ -35,7 +34,7 @@ Progress = Callable[[int, int], None]  # clips scored so far, clips to score
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one model said about one clip: a row of the table."""
+    """The answer of one model to one clip: a row of the table."""
 
     file: str
     speaker: str
@@ -66,13 +65,22 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A held-out clip, and a model that is to answer it."""
+class HeldOutClip:
+    """A clip of a tested speaker and the model that answers it."""
 
     clip: Clip
     model: Path
     fold: int
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is scored: the facts of the evaluation, without answers, and every clip with its model."""
+
+    facts: Evaluation
+    folder: Path  # the corpus
+    clips: tuple[HeldOutClip, ...]  # by seed, then by fold
 
 
 def score_protocol(
@@ -83,32 +91,39 @@ def score_protocol(
     *,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Score run folders (`fold-0/model.onnx` …, or `seed-0/fold-0/model.onnx` …) or one .onnx file.
-
-    Several seeds, as subfolders or as run folders, are trainings of one recipe. Raises what `plan_trials` raises,
-    before a clip is heard.
-    """
-    facts, trials = plan_trials(runs, corpus, folder, protocol_name)
+    """Score the models of `make_plan`, which see the recordings as a user's."""
+    plan = make_plan(runs, corpus, folder, protocol_name)
     answers: list[Answer] = []
-    for model, of_model in groupby(trials, key=lambda trial: trial.model):
+    for model, of_model in groupby(plan.clips, key=lambda held_out: held_out.model):
         classifier = speech_emotion.load(model)
-        for trial in of_model:
-            answers.append(answer_of(trial, classifier.predict(Path(folder) / trial.clip.path)))
+        for held_out in of_model:
+            answers.append(answer_of(held_out, classifier.predict(plan.folder / held_out.clip.path)))
             if progress:
-                progress(len(answers), len(trials))
+                progress(len(answers), len(plan.clips))
     answers.sort(key=lambda answer: (answer.seed, answer.fold, answer.file))
-    return replace(facts, answers=tuple(answers))
+    return replace(plan.facts, answers=tuple(answers))
 
 
-def plan_trials(
+def make_plan(
     runs: Sequence[str | os.PathLike[str]],
     corpus: str,
     folder: str | os.PathLike[str],
     protocol_name: str,
-) -> tuple[Evaluation, list[Trial]]:
-    """What is scored, without its answers, and who answers what: by seed, then by fold.
+) -> Plan:
+    """Find the models and the clips that they are tested on, before any clip is read.
 
-    Raises SpeakerLeakError if any model could have learned from a speaker it would be tested on.
+    Args:
+        runs: Run folders (`fold-0/model.onnx` …, or `seed-0/fold-0/model.onnx` …) or one .onnx file. Several seeds, as
+            subfolders or as run folders, are trainings of one recipe.
+        corpus: The name of the protocol's corpus.
+        folder: Where the corpus lies.
+        protocol_name: A name of `splits.names()`.
+
+    Raises:
+        SpeakerLeakError: A model may have learned from a speaker that it would be tested on.
+        ConfigError: The models are of different recipes, or two trainings have one seed.
+        ModelNotFoundError: A fold has no model.
+        CorpusError: A tested speaker has no clip.
     """
     split = protocol(protocol_name)
     if corpus != split.corpus:
@@ -130,18 +145,18 @@ def plan_trials(
         recipes_tried=every[0].recipe.get("recipes_tried"),
         answers=(),
     )
-    trials = [
-        Trial(clip, path, fold.index, seed)
+    clips = (
+        HeldOutClip(clip, path, fold.index, seed)
         for seed, training in zip(seeds, trainings, strict=True)
         for path, fold in training
         for clip in held_out[fold.index]
-    ]
-    return facts, trials
+    )
+    return Plan(facts, Path(folder), tuple(clips))
 
 
-def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
+def check_unseen(info: ModelInfo, split: Protocol, fold: Fold) -> None:
     """Raise SpeakerLeakError unless the model's metadata proves that it learned from no tested speaker."""
-    if not same_voices(split.corpus).intersection(info.corpora):
+    if not same_speakers(split.corpus).intersection(info.corpora):
         return
     where = f"{info.name} under {split.name}, fold {fold.index}"
     advice = f"Train and evaluate a run folder with: --protocol {split.name}."
@@ -149,14 +164,12 @@ def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
         advice = f"Give a model that learned from other corpora than {split.corpus}."
     if info.protocol is None or not {"train", "validation"} <= info.protocol.keys():
         raise SpeakerLeakError(
-            f"{where}: the model learned from {', '.join(info.corpora)} and names nobody who was left out, "
-            f"so nobody of {split.corpus} can test it. {advice}"
+            f"{where}: the model learned from {', '.join(info.corpora)} and does not name the speakers that were "
+            f"left out, so {split.corpus} cannot test it. {advice}"
         )
     learned_from = {*info.protocol["train"], *info.protocol["validation"]}
-    if heard := sorted(fold.test & learned_from):
-        raise SpeakerLeakError(
-            f"{where}: the model learned from {', '.join(heard)}, who are tested. {advice}"
-        )
+    if seen := sorted(fold.test & learned_from):
+        raise SpeakerLeakError(f"{where}: the model learned from {', '.join(seen)}, who are tested. {advice}")
     trained = (info.protocol.get("name"), info.protocol.get("fold"), info.split_hash)
     if trained != (split.name, fold.index, split.split_hash):
         raise SpeakerLeakError(
@@ -165,13 +178,13 @@ def check_never_heard(info: ModelInfo, split: Protocol, fold: Fold) -> None:
         )
 
 
-def same_voices(corpus: str) -> frozenset[str]:
-    """The corpora in which the people of `corpus` speak: itself, and maybe others."""
-    return next((group for group in SAME_VOICES if corpus in group), frozenset({corpus}))
+def same_speakers(corpus: str) -> frozenset[str]:
+    """The corpora with the speakers of `corpus`: itself, and maybe others."""
+    return next((group for group in SAME_SPEAKERS if corpus in group), frozenset({corpus}))
 
 
 def write_answers(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None:
-    """The table as CSV, one column a probability. What a spreadsheet would run as a formula is quoted."""
+    """Write the table as CSV, one column per probability; what a spreadsheet would run as a formula is quoted."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*_TEXT_COLUMNS, "emotions", *EMOTIONS])
@@ -212,7 +225,7 @@ def _held_out_clips(split: Protocol, folder: str | os.PathLike[str]) -> list[lis
         tested = [clips[index] for index in split.indices(clips, fold.test)]
         if missing := fold.test - {split.member(clip) for clip in tested}:
             raise CorpusError(
-                f"{folder}: {split.name} tests {', '.join(sorted(missing)[:5])}, of whom there is no clip. "
+                f"{folder}: {split.name} tests {', '.join(sorted(missing)[:5])}, who have no clip. "
                 f"Look with: speech-emotion corpora check {split.corpus} FOLDER"
             )
         held_out.append(tested)
@@ -220,7 +233,7 @@ def _held_out_clips(split: Protocol, folder: str | os.PathLike[str]) -> list[lis
 
 
 def _find_models(run: Path, split: Protocol) -> list[list[tuple[Path, Fold]]]:
-    """One list a training: the model file of each fold; of a leaky protocol only some folds may be trained."""
+    """For each training the model file of each fold; under a leaky protocol some folds may be missing."""
     if run.is_file():
         return [[(run, fold) for fold in split.folds]]
     roots = sorted(run.glob("seed-*"), key=lambda path: (len(path.name), path.name)) or [run]
@@ -247,7 +260,7 @@ def _trusted_info(path: Path, split: Protocol, fold: Fold) -> ModelInfo:
     info = speech_emotion.load(path).info
     if set(info.labels) - set(EMOTIONS):
         raise ConfigError(f"{path} answers {', '.join(info.labels)}: only models of our emotions are scored.")
-    check_never_heard(info, split, fold)
+    check_unseen(info, split, fold)
     return info
 
 
@@ -279,7 +292,7 @@ def _one(values: set[T], what: str) -> T:
 
 
 def file_name(model: str) -> str:
-    """The model's name, which becomes part of file names."""
+    """`model`, if it can be part of a file name; ConfigError otherwise."""
     if not re.fullmatch(r"[\w-][\w.-]*", model):
         raise ConfigError(
             f"The model is called {model!r}. Name a model with letters, digits, '-', '_' and '.'."
@@ -287,9 +300,9 @@ def file_name(model: str) -> str:
     return model
 
 
-def answer_of(trial: Trial, prediction: Prediction) -> Answer:
-    """The row of the table for what the model said."""
-    clip = trial.clip
+def answer_of(held_out: HeldOutClip, prediction: Prediction) -> Answer:
+    """The row of the table for a prediction."""
+    clip = held_out.clip
     probabilities = [round(prediction.probabilities.get(emotion, 0.0), DECIMALS) for emotion in EMOTIONS]
     return Answer(
         file=clip.path,
@@ -297,8 +310,8 @@ def answer_of(trial: Trial, prediction: Prediction) -> Answer:
         sex=clip.sex,
         intensity=clip.attributes.get("intensity", ""),
         label=clip.label,
-        fold=trial.fold,
-        seed=trial.seed,
+        fold=held_out.fold,
+        seed=held_out.seed,
         answer=prediction.label or "",
         abstained=prediction.abstained or "",
         probabilities=tuple(probabilities) if prediction.probabilities else (),

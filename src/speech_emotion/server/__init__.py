@@ -33,7 +33,8 @@ def create_app(
 ) -> "Starlette":
     """Return an app to be served alone or mounted under a path.
 
-    >>> uvicorn.run(create_app(load()), ws_max_size=2**20)
+    Examples:
+        >>> uvicorn.run(create_app(load()), ws_max_size=2**20)
 
     Args:
         classifier: What answers.

@@ -24,7 +24,7 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.evaluation.report.page import renew_page, terminal_table
+from speech_emotion.evaluation.report.page import terminal_table
 from speech_emotion.evaluation.result import summarise
 from speech_emotion.evaluation.score import Answer, Evaluation, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol, check_no_leak
@@ -160,7 +160,6 @@ def main(
     prepared: Annotated[Path, typer.Argument(help="A prepared dataset.")],
     protocol: Annotated[str, typer.Option(help="A named split, such as luna5.")] = "luna5",
     out: Annotated[Path, typer.Option(help="Where the result file goes.")] = Path("results"),
-    page: Annotated[Path | None, typer.Option(help="Also renew this page from all results.")] = None,
 ) -> None:
     """Train and score the baseline."""
     dataset = PreparedDataset.open(prepared, verify=True)
@@ -173,8 +172,6 @@ def main(
     written = result.write(out)
     write_answers(evaluation.answers, written.with_suffix(".csv"))
     Console().print(terminal_table(result))
-    if page:
-        renew_page(out, page)
 
 
 if __name__ == "__main__":

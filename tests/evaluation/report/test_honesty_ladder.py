@@ -10,10 +10,10 @@ import pytest
 import speech_emotion
 from speech_emotion.errors import ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation import splits
-from speech_emotion.evaluation.report import honesty_ladder
-from speech_emotion.evaluation.report import page as report
-from speech_emotion.evaluation.result import Result, Score, read_result, summarise
-from speech_emotion.evaluation.score import check_never_heard, score_protocol
+from speech_emotion.evaluation.answers import Score
+from speech_emotion.evaluation.report import honesty_ladder, page
+from speech_emotion.evaluation.result import Result, read_result, summarise
+from speech_emotion.evaluation.score import check_unseen, score_protocol
 from speech_emotion.evaluation.splits import protocol, recorded
 
 LEAKY = ["luna5-peeked", "random10", "random10-copies"]
@@ -44,9 +44,8 @@ def higher(result: Result, points: float, speakers: list[str]) -> dict[str, Any]
     return {"per_actor": moved, "n_speakers": len(moved)}
 
 
-def section_of(monkeypatch: pytest.MonkeyPatch, *results: Result) -> str:
-    monkeypatch.setattr(honesty_ladder, "read_results", lambda folder: list(results))
-    return honesty_ladder.section(Path("results"))
+def page_of(*results: Result) -> str:
+    return honesty_ladder.page(results)
 
 
 def rows_of(text: str) -> list[list[str]]:
@@ -54,26 +53,26 @@ def rows_of(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_every_habit_stands_beside_the_honest_score(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_habit_stands_beside_the_honest_score(result: Result) -> None:
     everybody = list(result.per_actor)
     results = [
         under(result, name, uar=Score(0.7 + points / 100, 0.01, None), **higher(result, points, everybody))
         for points, name in zip((20, 15, 5, 2), [*reversed(LEAKY), "loso24"], strict=True)
     ]
-    text = section_of(monkeypatch, *results, replace(result, uar=Score(0.7, None, (0.65, 0.75))))
-    assert text.startswith("## Honesty ladder\n")
-    assert "](honesty.md)" in text
-    assert "\n### The ladder of fake-cnn\n" in text
+    text = page_of(*results, replace(result, uar=Score(0.7, None, (0.65, 0.75))))
+    assert text.startswith("# Honesty ladder\n")
+    assert "docs/honesty.md)" in text
+    assert "\n## fake-cnn\n" in text
     honest, loso24, *leaky = rows_of(text)
     assert honest == [
-        "**[luna5](#ravdess-luna5-fake-cnn)**",
+        "**[luna5](ravdess-luna5-fake-cnn.md)**",
         "nothing",
         "**70.0 [65.0, 75.0]**",
         "–",
         "192 of 1440 clips, 24 speakers, 1 seed",
-        "[the tables above](#ravdess-speech)",
+        "[all systems](systems.md)",
     ]
-    assert loso24[0] == "**[loso24](#ravdess-loso24-fake-cnn)**"
+    assert loso24[0] == "**[loso24](ravdess-loso24-fake-cnn.md)**"
     assert [row[0].split("]")[0].strip("*[") for row in leaky] == LEAKY
     assert [row[2] for row in leaky] == ["75.0 ± 1.0", "85.0 ± 1.0", "90.0 ± 1.0"]
     assert [row[3] for row in (loso24, *leaky)] == [
@@ -83,12 +82,8 @@ def test_every_habit_stands_beside_the_honest_score(result: Result, monkeypatch:
     assert all("LEAKY" not in row[0] for row in (honest, loso24))
 
 
-def test_what_others_published_stands_beside_how_they_got_it(
-    result: Result, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    peeked, random10, copies = rows_of(
-        section_of(monkeypatch, result, *(under(result, name) for name in LEAKY))
-    )[1:]
+def test_what_others_published_stands_beside_how_they_got_it(result: Result) -> None:
+    peeked, random10, copies = rows_of(page_of(result, *(under(result, name) for name in LEAKY)))[1:]
     assert peeked[5] == (
         "xlsr-53 fine-tuned (Luna-Jiménez 2022), ECE 15.3: 81.8; ResLSTM-SA, from scratch: 62.32 ± 1.19"
     )
@@ -96,35 +91,31 @@ def test_what_others_published_stands_beside_how_they_got_it(
     assert copies[5] == "–"
 
 
-def test_some_folds_are_compared_with_the_same_speakers(
-    result: Result, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_some_folds_are_compared_with_the_same_speakers(result: Result) -> None:
     first = sorted(protocol("luna5").folds[0].test)
     some = higher(result, 4, first) | {"per_fold": {"0": result.per_fold["0"]}}
-    (_, row) = rows_of(section_of(monkeypatch, result, under(result, "luna5-peeked", **some)))
+    (_, row) = rows_of(page_of(result, under(result, "luna5-peeked", **some)))
     assert row[3] == "+4.0 [+4.0, +4.0]"
     assert row[4].endswith("5 speakers, 1 seed, folds 0 of 5")
 
 
-def test_each_model_has_its_own_ladder(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_model_has_its_own_ladder(result: Result) -> None:
     models = [replace(result, model=model) for model in ("b", "a", "honest")]
     leaky = [under(model, "random10") for model in models[:2]]
     alone = under(replace(result, model="alone"), "random10")
-    text = section_of(monkeypatch, *models, *leaky, alone)
-    assert [line for line in text.splitlines() if line.startswith("### ")] == [
-        "### The ladder of a",
-        "### The ladder of b",
+    text = page_of(*models, *leaky, alone)
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## a",
+        "## b",
     ]
-    assert text.count("## Honesty ladder") == 1
-    assert "#ravdess-random10-leaky-same-speakers-in-train-and-test-a)" in text
+    assert text.count("# Honesty ladder") == 1
+    assert "(ravdess-random10-a.md)" in text
 
 
 @pytest.mark.parametrize("name", ["loso24", None])
-def test_honest_rows_alone_are_no_ladder(
-    result: Result, name: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_honest_rows_alone_are_no_ladder(result: Result, name: str | None) -> None:
     others = [under(result, name)] if name else []
-    assert section_of(monkeypatch, result, *others) == ""
+    assert page_of(result, *others) == ""
 
 
 def test_every_leaky_protocol_has_a_rung() -> None:
@@ -134,14 +125,11 @@ def test_every_leaky_protocol_has_a_rung() -> None:
     assert all(recorded(name).leaky for name in LEAKY)
 
 
-def test_the_results_page_has_the_ladder(result: Result, tmp_path: Path) -> None:
+def test_the_report_has_the_ladder(result: Result, tmp_path: Path) -> None:
     result.write(tmp_path)
-    report.write_results_page(tmp_path, tmp_path / "results.md")
-    assert "## Honesty ladder" not in (tmp_path / "results.md").read_text()
-    folds = {"per_fold": result.per_fold}  # that hold n_clips
-    under(result, "random10", **folds).write(tmp_path)
-    report.write_results_page(tmp_path, tmp_path / "results.md")
-    assert "\n## Honesty ladder\n" in (tmp_path / "results.md").read_text()
+    assert "honesty-ladder.md" not in page.pages(tmp_path)
+    under(result, "random10").write(tmp_path)
+    assert "honesty-ladder.md" in page.pages(tmp_path)
 
 
 # Scoring
@@ -185,7 +173,7 @@ def test_a_leaky_model_is_refused_by_every_other_protocol(
     others = {n for n in splits.names() if protocol(n).corpus == "ravdess"} - {name}
     for other in others:
         with pytest.raises(SpeakerLeakError, match=f"under {other}, fold 0"):
-            check_never_heard(info, protocol(other), protocol(other).folds[0])
+            check_unseen(info, protocol(other), protocol(other).folds[0])
 
 
 def test_luna5_says_who_was_peeked_at(heard: list[Path], tmp_path: Path) -> None:
@@ -194,4 +182,4 @@ def test_luna5_says_who_was_peeked_at(heard: list[Path], tmp_path: Path) -> None
     run = fakes.make_run(tmp_path / "run", peeked, protocol=described)
     info = speech_emotion.load(run / "fold-0" / "model.onnx").info
     with pytest.raises(SpeakerLeakError, match="learned from 02, 05, 14, 15, 16, who are tested"):
-        check_never_heard(info, luna5, luna5.folds[0])
+        check_unseen(info, luna5, luna5.folds[0])

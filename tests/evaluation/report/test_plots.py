@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from speech_emotion.errors import MissingExtraError
+from speech_emotion.evaluation.answers import Score
 from speech_emotion.evaluation.report import plots
-from speech_emotion.evaluation.result import Result, Score
+from speech_emotion.evaluation.result import Result
 
 
 def texts(figure: Figure, axis: int = 0) -> list[str]:
@@ -22,15 +23,18 @@ def labels(figure: Figure, which: str) -> list[str]:
 
 
 def test_pictures_are_drawn_the_same_every_time(result: Result, tmp_path: Path) -> None:
-    paths = plots.draw(result, tmp_path / "figures")
-    kinds = ["confusion", "reliability", "actors", "selective"]
+    def draw() -> list[Path]:
+        return plots.draw(plots.result_figures(result), result.stem, tmp_path / "figures")
+
+    paths = draw()
+    kinds = ["confusion", "reliability", "selective", "actors"]
     assert [path.name for path in paths] == [f"ravdess-luna5-fake-cnn-{kind}.png" for kind in kinds]
     for path in paths:
         image = imread(path)
         assert min(image.shape[:2]) > 700
         assert image[..., :3].std() > 0.05  # something is drawn
     first = [path.read_bytes() for path in paths]
-    assert [path.read_bytes() for path in plots.draw(result, tmp_path / "figures")] == first
+    assert [path.read_bytes() for path in draw()] == first
 
 
 def test_the_confusion_matrix_shows_percent_and_counts(result: Result) -> None:
@@ -44,7 +48,7 @@ def test_the_confusion_matrix_shows_percent_and_counts(result: Result) -> None:
     assert cells[0, 1].tolist() == ["–", ""]
 
 
-def test_emotions_that_nobody_spoke_have_no_row(result: Result) -> None:
+def test_emotions_without_a_clip_have_no_row(result: Result) -> None:
     confusion = np.array(result.confusion)
     confusion[1] = 0  # no calm in this corpus, and no abstention left
     confusion[:, 8] = 0
@@ -78,7 +82,7 @@ def test_every_actor_has_a_mark_of_their_sex(result: Result) -> None:
     assert marks["chance"].get_ydata()[0] == 12.5
 
 
-def test_the_surest_clips_beside_the_anchor(result: Result) -> None:
+def test_the_surest_clips_beside_a_published_system(result: Result) -> None:
     rising = {"100": 0.6, "90": 0.65, "50": 0.8}
     axes = plots.selective_figure(replace(result, accuracy_at_coverage=rising)).axes[0]
     ours, other = axes.lines
@@ -88,17 +92,6 @@ def test_the_surest_clips_beside_the_anchor(result: Result) -> None:
     )
     elsewhere = plots.selective_figure(replace(result, corpus="savee", protocol="savee4"))
     assert len(elsewhere.axes[0].lines) == 1  # nobody to compare with
-
-
-def test_sets_have_a_picture_of_the_speakers(result_with_sets: Result) -> None:
-    assert result_with_sets.sets is not None
-    axes = plots.sets_figure(result_with_sets, result_with_sets.sets).axes[0]
-    marks = {line.get_label().split()[0]: line for line in axes.lines}
-    assert marks["female"].get_ydata() == pytest.approx([87.5, *[100.0] * 11])
-    assert marks["male"].get_ydata() == pytest.approx([100.0] * 12)
-    assert marks["aim"].get_ydata()[0] == 90
-    assert axes.get_xticklabels()[0].get_text() == "02"
-    assert list(plots._figures(result_with_sets))[-2:] == ["selective", "sets"]
 
 
 def test_one_speaker_has_no_interval_to_shade(result: Result) -> None:
@@ -124,9 +117,7 @@ def test_a_leaky_result_says_so_in_its_pictures(result: Result) -> None:
     assert "LEAKY" in plots.actors_figure(leaky).axes[0].get_title(loc="left")
 
 
-def test_without_matplotlib_the_extra_is_named(
-    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_matplotlib_the_extra_is_named(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"-m pip install '\.\[train\]'"):
-        plots.draw(result, tmp_path)
+        plots.result_figures(result)

@@ -180,6 +180,7 @@ def test_every_column_has_a_name_and_a_unit(dataset: PreparedDataset) -> None:
     assert len(set(names)) == len(names) == 151
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_bytes_of_one(
     dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,8 +102,9 @@ def test_seed_and_recipe_make_the_weights(tmp_path: Path) -> None:
 # Killed and resumed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_training_killed_with_sigkill_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
+def test_killed_with_sigkill_it_ends_with_the_same_weights(tmp_path: Path) -> None:
     """Two steps an epoch, three files an epoch: the log, the tensors, their JSON."""
     points = ["step:2", "half:1", "half:2", "half:3", "after:3", "step:2", "before:3", "after:3", "after:2"]
     command = [sys.executable, killed.__file__, str(tmp_path / "killed"), *points]

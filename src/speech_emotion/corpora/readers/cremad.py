@@ -1,17 +1,14 @@
 """CREMA-D, 91 actors, twelve sentences. In: AudioWAV/1001_IEO_ANG_LO.wav. Out: label, actor, sex, level.
 
 Cao et al. 2014, doi 10.1109/TAFFC.2014.2336244. The clips are those of SentenceFilenames.csv: 82 an actor,
-without the twenty that are not there. Known: 1076_MTI_SAD_XX.wav holds no sound.
+without twenty that are absent. Known: 1076_MTI_SAD_XX.wav holds no sound.
 """
 
 import re
-from collections import Counter
-from functools import cache
 from pathlib import PurePosixPath
 from typing import Final
 
-from speech_emotion.corpora.manifest import Clip, Corpus
-from speech_emotion.errors import CorpusError
+from speech_emotion.corpora.manifest import Clip, Corpus, unexpected_name
 
 EMOTIONS: Final = {
     "ANG": "angry",
@@ -35,24 +32,23 @@ _MISNAMED: Final = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}
 _NAME: Final = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
 
 
-def _clip(path: PurePosixPath) -> Clip:
+def _parse(path: PurePosixPath) -> Clip:
     parts = _NAME.fullmatch(_MISNAMED.get(path.stem, path.stem))
     if parts is None or not (
         parts[1] in ACTORS and parts[2] in SENTENCES and parts[3] in EMOTIONS and parts[4] in INTENSITIES
     ):
-        raise CorpusError(
-            f"{path.name!r}: expected actor_sentence_emotion_intensity, as 1001_IEO_ANG_LO, with the actor "
-            f"{ACTORS[0]} to {ACTORS[-1]}, the emotion {', '.join(EMOTIONS)} and the intensity "
-            f"{', '.join(INTENSITIES)}. Restore the published name."
+        raise unexpected_name(
+            path,
+            f"actor_sentence_emotion_intensity, as 1001_IEO_ANG_LO, with the actor {ACTORS[0]} to {ACTORS[-1]}, "
+            f"the emotion {', '.join(EMOTIONS)} and the intensity {', '.join(INTENSITIES)}",
         )
     actor, sentence, emotion, intensity = parts.groups()
     attributes = {"sentence": sentence, "intensity": INTENSITIES[intensity]}
     return Clip(str(path), EMOTIONS[emotion], actor, "female" if actor in WOMEN else "male", attributes)
 
 
-@cache
-def _published() -> frozenset[str]:
-    """Only "It's eleven o'clock" was said at three intensities, and never so where neutral."""
+def _names() -> frozenset[str]:
+    """Only "It's eleven o'clock" was said at three intensities, in every emotion but neutral."""
     takes = [
         f"{sentence}_{emotion}_{intensity}"
         for sentence in SENTENCES
@@ -76,8 +72,7 @@ CORPUS: Final = Corpus(
     homepage="https://github.com/CheyneyComputerScience/CREMA-D",
     how_to_get="Get AudioWAV from https://github.com/CheyneyComputerScience/CREMA-D with git lfs.",
     example="AudioWAV/1001_IEO_ANG_LO.wav",
-    parser=lambda _folder: _clip,
-    cells=Counter((name[:4], EMOTIONS[name[9:12]]) for name in sorted(_published())),
-    names=lambda _folder: _published(),
+    parse=_parse,
+    names=_names(),
     misnamed=_MISNAMED,
 )

@@ -7,8 +7,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
-from speech_emotion.corpora.manifest import Clip, Corpus, Sex, Skipped
-from speech_emotion.errors import CorpusError
+from speech_emotion.corpora.manifest import Clip, Corpus, Sex, Skipped, unexpected_name
 
 EMOTIONS: Final = {
     "N": "neutral",
@@ -20,18 +19,10 @@ EMOTIONS: Final = {
 }
 BOREDOM: Final = "L"  # Langeweile: no counterpart among our labels
 SPEAKERS: Final[dict[str, Sex]] = {
-    "03": "male",
-    "08": "female",
-    "09": "female",
-    "10": "male",
-    "11": "male",
-    "12": "male",
-    "13": "female",
-    "14": "female",
-    "15": "male",
-    "16": "female",
+    **dict.fromkeys(("03", "10", "11", "12", "15"), "male"),
+    **dict.fromkeys(("08", "09", "13", "14", "16"), "female"),
 }
-# Published clips a speaker, in the order of EMOTIONS.
+# Published clips per speaker, in the order of EMOTIONS.
 _COUNTS: Final = {
     "03": (11, 7, 7, 14, 4, 1),
     "08": (10, 11, 9, 12, 6, 0),
@@ -47,13 +38,13 @@ _COUNTS: Final = {
 _NAME: Final = re.compile(r"(\d\d)([ab]\d\d)([A-Z])([a-z]?)")
 
 
-def _clip(path: PurePosixPath) -> Clip | Skipped:
+def _parse(path: PurePosixPath) -> Clip | Skipped:
     parts = _NAME.fullmatch(path.stem)
     if parts is None or parts[1] not in SPEAKERS or parts[3] not in {*EMOTIONS, BOREDOM}:
-        raise CorpusError(
-            f"{path.name!r}: expected speaker, text, emotion and version, as 03a01Fa, with the speaker "
-            f"{', '.join(SPEAKERS)} and the emotion {', '.join(EMOTIONS)} or {BOREDOM}. "
-            "Restore the published name."
+        raise unexpected_name(
+            path,
+            f"speaker, text, emotion and version, as 03a01Fa, with the speaker {', '.join(SPEAKERS)} "
+            f"and the emotion {', '.join(EMOTIONS)} or {BOREDOM}",
         )
     if parts[3] == BOREDOM:
         return Skipped("boredom")
@@ -73,8 +64,8 @@ CORPUS: Final = Corpus(
     homepage="http://emodb.bilderbar.info",
     how_to_get="Get it from http://emodb.bilderbar.info",
     example="wav/03a01Fa.wav",
-    parser=lambda _folder: _clip,
-    cells={
+    parse=_parse,
+    counts={
         (speaker, label): n
         for speaker, counts in _COUNTS.items()
         for label, n in zip(EMOTIONS.values(), counts, strict=True)

@@ -1,24 +1,22 @@
 """Indian EmoSpeech Commands, single words. In: webservice/go-safe-calm-TIME-HASH.wav. Out: label, speaker, word.
 
-Banga et al. 2019, https://arxiv.org/abs/1910.13801, version 0.1. Word, environment, emotion, time, and a hash of
-who speaks, whose first twelve digits are the speaker here. Clips of the one hash that stands for unknown people,
-and those without an emotion, are left out and counted. The labels are noisy, and the sex is not told.
+Banga et al. 2019, https://arxiv.org/abs/1910.13801, version 0.1. A name holds word, environment, emotion, time and
+a hash of the speaker, whose first twelve digits are the speaker here. Clips of the one hash that stands for unknown
+people, and clips without an emotion, are left out and counted. The labels are noisy; the sex is not published.
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
-from speech_emotion.corpora.manifest import Clip, Corpus, Skipped
-from speech_emotion.errors import CorpusError
+from speech_emotion.corpora.manifest import Clip, Corpus, Skipped, unexpected_name
 
 EMOTIONS: Final = ("angry", "calm", "fearful", "happy")
 UNKNOWN: Final = "d14a028c2a3a"  # the hash that "represents unknown user"
 _NO_EMOTION: Final = "None"
 _N_DIGITS: Final = 12  # of the hash: enough to tell the speakers apart
 _NAME: Final = re.compile(rf"([a-z]+)-([a-z ]+)-({'|'.join(EMOTIONS)}|{_NO_EMOTION})-[^-]+-([0-9a-f]{{56}})")
-# Published clips a speaker, in the order of EMOTIONS.
+# Published clips per speaker, in the order of EMOTIONS.
 _COUNTS: Final = """
 00da85638119:0,0,1,0 016294ed2395:2,5,0,3 02dc401328f0:7,1,1,7 02fc4ae7d2e5:0,2,3,0 04e398ad506f:1,7,6,0
 06ea3df2f7a1:0,1,0,0 0702dea2a731:1,7,3,3 0e17afa39fc0:25,23,24,23 118f6d896dc3:0,0,1,0
@@ -47,12 +45,13 @@ ec79da618f8c:3,8,4,0 f1a08e722cc4:6,15,3,12 fda31b2be41d:6,14,9,0
 """
 
 
-def _clip(path: PurePosixPath) -> Clip | Skipped:
+def _parse(path: PurePosixPath) -> Clip | Skipped:
     parts = _NAME.fullmatch(path.stem)
     if parts is None:
-        raise CorpusError(
-            f"{path.name!r}: expected word-environment-emotion-time-hash with the emotion {', '.join(EMOTIONS)} "
-            f"or {_NO_EMOTION} and a hash of 56 digits. Restore the published name."
+        raise unexpected_name(
+            path,
+            f"word-environment-emotion-time-hash with the emotion {', '.join(EMOTIONS)} or {_NO_EMOTION} "
+            "and a hash of 56 digits",
         )
     word, environment, emotion, digits = parts.groups()
     speaker = digits[:_N_DIGITS]
@@ -61,16 +60,6 @@ def _clip(path: PurePosixPath) -> Clip | Skipped:
     if speaker == UNKNOWN:
         return Skipped("unknown speaker")
     return Clip(str(path), emotion, speaker, "unknown", {"word": word, "environment": environment})
-
-
-def _cells() -> Mapping[tuple[str, str], int]:
-    cells = {}
-    for row in _COUNTS.split():
-        speaker, counts = row.split(":")
-        for label, n in zip(EMOTIONS, map(int, counts.split(",")), strict=True):
-            if n:
-                cells[speaker, label] = n
-    return cells
 
 
 CORPUS: Final = Corpus(
@@ -85,6 +74,11 @@ CORPUS: Final = Corpus(
     homepage="https://github.com/RakshakTeam/emospeech-dataset-v1",
     how_to_get="Get it with: git clone https://github.com/RakshakTeam/emospeech-dataset-v1",
     example="webservice/go-safe-calm-1563249239746-7091a094ff2d4f47c0c3928ae7b49e1b96ccb31179fd40d4e3c92f10.wav",
-    parser=lambda _folder: _clip,
-    cells=_cells(),
+    parse=_parse,
+    counts={
+        (speaker, label): int(n)
+        for speaker, counts in (row.split(":") for row in _COUNTS.split())
+        for label, n in zip(EMOTIONS, counts.split(","), strict=True)
+        if n != "0"
+    },
 )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final, cast
 
-from speech_emotion.corpora.manifest import Clip, Corpus, Parser, Sex
+from speech_emotion.corpora.manifest import Clip, Corpus, Sex, Skipped, Table
 from speech_emotion.errors import CorpusError
 
 EMOTIONS: Final = {
@@ -21,54 +21,44 @@ EMOTIONS: Final = {
     "surprised": "surprised",
 }
 SPEAKERS: Final = ("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0")
-_TABLE: Final = "data.tsv"
 _COLUMNS: Final = ("file_id", "emotion", "speaker_id", "gender", "age", "raw_text")
 
 
-def _read_table(folder: Path) -> Mapping[str, Mapping[str, str]]:
-    """The rows of data.tsv by the name of their file, without the spaces around the values."""
-    tables = sorted(folder.rglob(_TABLE))
-    if not tables:
-        raise CorpusError(
-            f"{folder} has no {_TABLE}, its table. Copy it there from https://github.com/amu-cai/nEMO."
-        )
+def _table(folder: Path) -> Table:
+    """The clips that data.tsv lists, by the name of their file."""
+    path = next(iter(sorted(folder.rglob("data.tsv"))), None)
+    if path is None:
+        raise CorpusError(f"{folder} has no data.tsv, its table. Copy it there from {CORPUS.homepage}.")
     try:
-        with tables[0].open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             rows = [
-                {column: row[column].strip() for column in _COLUMNS}
+                [row[column].strip() for column in _COLUMNS]
                 for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
             ]
     except (OSError, UnicodeDecodeError, KeyError, AttributeError) as error:
-        raise CorpusError(f"{tables[0]} is not the table of nEMO ({error!r}). Fetch it again.") from error
-    return {PurePosixPath(row["file_id"]).stem: row for row in rows}
+        raise CorpusError(f"{path} is not the table of nEMO ({error!r}). Fetch it again.") from error
+    return {PurePosixPath(row[0]).stem: _clip(*row) for row in rows}
 
 
-def _parser(folder: Path) -> Parser:
-    table = _read_table(folder)
-
-    def clip(path: PurePosixPath) -> Clip:
-        row = table.get(path.stem)
-        if row is None:
-            raise CorpusError(f"{path.name!r} is not listed in {_TABLE}. Restore the published name.")
-        if row["emotion"] not in EMOTIONS or row["gender"] not in ("female", "male"):
-            raise CorpusError(f"{_TABLE} says {row['emotion']!r} and {row['gender']!r} of {path.name!r}.")
-        attributes = {"age": row["age"], "text": row["raw_text"]}
-        return Clip(
-            str(path), EMOTIONS[row["emotion"]], row["speaker_id"], cast(Sex, row["gender"]), attributes
-        )
-
-    return clip
+def _clip(file_id: str, emotion: str, speaker: str, sex: str, age: str, text: str) -> Clip | Skipped:
+    if emotion not in EMOTIONS or sex not in ("female", "male"):
+        return Skipped(f"{emotion}, {sex}")
+    return Clip(file_id, EMOTIONS[emotion], speaker, cast(Sex, sex), {"age": age, "text": text})
 
 
-def _cells() -> Mapping[tuple[str, str], int]:
-    """Ninety sentences an actor and emotion, but for the ones that were not kept."""
-    cells = {(speaker, label): 90 for speaker in SPEAKERS for label in EMOTIONS.values()}
-    del cells["MK0", "surprised"]
-    for key in [("EB0", "surprised"), ("SM0", "fearful"), ("SM0", "happy"), ("TP0", "surprised")]:
-        cells[key] = 89
-    cells["WR0", "neutral"] = 89
+def _counts() -> Mapping[tuple[str, str], int]:
+    """Ninety sentences per actor and emotion, less those that were not kept."""
+    counts = {(speaker, label): 90 for speaker in SPEAKERS for label in EMOTIONS.values()}
+    del counts["MK0", "surprised"]
+    one_less = [
+        ("EB0", "surprised"),
+        ("SM0", "fearful"),
+        ("SM0", "happy"),
+        ("TP0", "surprised"),
+        ("WR0", "neutral"),
+    ]
     kept_of_mp0 = {"angry": 29, "fearful": 17, "happy": 30, "neutral": 90, "sad": 49, "surprised": 41}
-    return cells | {("MP0", label): n for label, n in kept_of_mp0.items()}
+    return counts | dict.fromkeys(one_less, 89) | {("MP0", label): n for label, n in kept_of_mp0.items()}
 
 
 CORPUS: Final = Corpus(
@@ -83,7 +73,6 @@ CORPUS: Final = Corpus(
     homepage="https://github.com/amu-cai/nEMO",
     how_to_get="Get it with: git clone https://github.com/amu-cai/nEMO",
     example="samples/EB0_anger_1.wav",
-    parser=_parser,
-    cells=_cells(),
-    names=lambda folder: frozenset(_read_table(folder)),
+    table=_table,
+    counts=_counts(),
 )

@@ -1,37 +1,34 @@
 """RAVDESS, speech and song. In: a name such as 03-01-06-01-02-01-12.wav. Out: its seven fields, in words.
 
 Livingstone & Russo 2018, doi 10.1371/journal.pone.0196391. Video files repeat the sound of the audio-only
-files, so a scan takes audio-only files alone: with both, each sound would count twice.
+files, so a scan takes audio-only files alone; with both, each sound would count twice.
 """
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+from pathlib import PurePosixPath
 from typing import Final
 
-from speech_emotion.corpora.manifest import Archive, Clip, Corpus, Parser, Sex, Skipped
+from speech_emotion.corpora.manifest import Archive, Clip, Corpus, Sex, Skipped
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
 
-MODALITIES: Final = {"01": "full-AV", "02": "video-only", "03": "audio-only"}
-CHANNELS: Final = {"01": "speech", "02": "song"}
 EMOTION_CODES: Final = {f"{code:02d}": emotion for code, emotion in enumerate(EMOTIONS, start=1)}
 INTENSITIES: Final = {"01": "normal", "02": "strong"}
 STATEMENTS: Final = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 REPETITIONS: Final = {"01": "first", "02": "second"}
 ACTORS: Final = {f"{actor:02d}": f"{actor:02d}" for actor in range(1, 25)}
-
-FIELDS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
-    ("modality", MODALITIES),
-    ("channel", CHANNELS),
-    ("emotion", EMOTION_CODES),
-    ("intensity", INTENSITIES),
-    ("statement", STATEMENTS),
-    ("repetition", REPETITIONS),
-    ("actor", ACTORS),
-)
+FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "modality": {"01": "full-AV", "02": "video-only", "03": "audio-only"},
+    "channel": {"01": "speech", "02": "song"},
+    "emotion": EMOTION_CODES,
+    "intensity": INTENSITIES,
+    "statement": STATEMENTS,
+    "repetition": REPETITIONS,
+    "actor": ACTORS,
+}
 SONG_EMOTIONS: Final = EMOTIONS[:6]
 ACTORS_WITHOUT_SONG: Final = frozenset({"18"})
 
@@ -50,6 +47,7 @@ class RavdessName:
 
     @property
     def sex(self) -> Sex:
+        """Actors with odd numbers are men."""
         return "male" if int(self.actor) % 2 else "female"
 
 
@@ -62,7 +60,7 @@ def parse(name: str) -> RavdessName:
             "modality-channel-emotion-intensity-statement-repetition-actor. Restore the published name."
         )
     words = {}
-    for code, (field, meanings) in zip(codes, FIELDS, strict=True):
+    for code, (field, meanings) in zip(codes, FIELDS.items(), strict=True):
         if code not in meanings:
             codes_allowed = f"{min(meanings)} to {max(meanings)}"
             raise CorpusError(
@@ -77,54 +75,31 @@ def parse(name: str) -> RavdessName:
     return parsed
 
 
-def _parser(channel: str) -> Parser:
-    def clip(path: PurePosixPath) -> Clip | Skipped:
-        name = parse(path.name)
-        if name.modality != "audio-only":
-            return Skipped(f"{name.modality} {name.channel}")
-        if name.channel != channel:
-            return Skipped(name.channel)
-        attributes = {
-            "modality": name.modality,
-            "channel": name.channel,
-            "intensity": name.intensity,
-            "statement": name.statement,
-            "repetition": name.repetition,
-        }
-        return Clip(str(path), name.emotion, name.actor, name.sex, attributes)
-
-    return clip
+def _parse(channel: str, path: PurePosixPath) -> Clip | Skipped:
+    name = parse(path.name)
+    if name.modality != "audio-only":
+        return Skipped(f"{name.modality} {name.channel}")
+    if name.channel != channel:
+        return Skipped(name.channel)
+    fields = asdict(name)
+    return Clip(str(path), fields.pop("emotion"), fields.pop("actor"), name.sex, fields)
 
 
-@cache
-def _published(channel: str) -> frozenset[str]:
+def _names(channel: str) -> frozenset[str]:
     """The names of the audio-only files of a channel: 1440 spoken, 1012 sung."""
-    actors = ACTORS if channel == "speech" else ACTORS.keys() - ACTORS_WITHOUT_SONG
-    code = {word: code for code, word in CHANNELS.items()}[channel]
+    is_song = channel == "song"
+    emotions = [code for code, word in EMOTION_CODES.items() if not is_song or word in SONG_EMOTIONS]
+    actors = [actor for actor in ACTORS if not is_song or actor not in ACTORS_WITHOUT_SONG]
+    takes = product(emotions, INTENSITIES, STATEMENTS, REPETITIONS, actors)
     return frozenset(
-        f"03-{code}-{emotion}-{intensity}-{statement}-{repetition}-{actor}"
-        for emotion, word in EMOTION_CODES.items()
-        if channel == "speech" or word in SONG_EMOTIONS
-        for intensity in INTENSITIES
-        if not (word == "neutral" and intensity == "02")
-        for statement in STATEMENTS
-        for repetition in REPETITIONS
-        for actor in actors
+        "-".join(("03", "02" if is_song else "01", *codes)) for codes in takes if codes[:2] != ("01", "02")
     )
 
 
-def _cells(channel: str) -> Mapping[tuple[str, str], int]:
-    parsed = map(parse, sorted(_published(channel)))
-    return Counter((name.actor, name.emotion) for name in parsed)
-
-
-def _corpus(channel: str, archive: Archive) -> Corpus:
-    published = _published(channel)
-
-    def names(_folder: Path) -> frozenset[str]:
-        return published
-
-    name = "ravdess" if channel == "speech" else "ravdess-song"
+def _corpus(
+    name: str, channel: str, archive: Archive, known_duplicates: tuple[frozenset[str], ...] = ()
+) -> Corpus:
+    names = _names(channel)
     return Corpus(
         name=name,
         title=f"RAVDESS {channel}",
@@ -137,12 +112,11 @@ def _corpus(channel: str, archive: Archive) -> Corpus:
         ),
         homepage="https://zenodo.org/records/1188976",
         how_to_get=f"Get it with: speech-emotion corpora download {name}",
-        example=f"Actor_01/{min(published)}.wav",
-        parser=lambda _folder: _parser(channel),
-        cells=_cells(channel),
+        example=f"Actor_01/{min(names)}.wav",
+        parse=partial(_parse, channel),
         names=names,
         archive=archive,
-        known_duplicates=KNOWN_DUPLICATES if channel == "speech" else (),
+        known_duplicates=known_duplicates,
     )
 
 
@@ -150,6 +124,7 @@ def _corpus(channel: str, archive: Archive) -> Corpus:
 KNOWN_DUPLICATES: Final = (frozenset({"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}),)
 
 SPEECH: Final = _corpus(
+    "ravdess",
     "speech",
     Archive(
         url="https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1",
@@ -157,8 +132,10 @@ SPEECH: Final = _corpus(
         size_bytes=208_468_073,
         md5="bc696df654c87fed845eb13823edef8a",
     ),
+    KNOWN_DUPLICATES,
 )
 SONG: Final = _corpus(
+    "ravdess-song",
     "song",
     Archive(
         url="https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip?download=1",

@@ -7,8 +7,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
-from speech_emotion.corpora.manifest import Clip, Corpus
-from speech_emotion.errors import CorpusError
+from speech_emotion.corpora.manifest import Clip, Corpus, unexpected_name
 
 EMOTIONS: Final = {
     "a": "angry",
@@ -23,17 +22,14 @@ SPEAKERS: Final = ("DC", "JE", "JK", "KL")
 _NAME: Final = re.compile(r"(?:([A-Z]{2})_)?(sa|su|[adfhn])(\d\d)")
 
 
-def _n_sentences(code: str) -> int:
-    return 30 if code == "n" else 15
-
-
-def _clip(path: PurePosixPath) -> Clip:
+def _parse(path: PurePosixPath) -> Clip:
     parts = _NAME.fullmatch(path.stem)
     speaker = (parts[1] or path.parent.name) if parts else ""
     if parts is None or speaker not in SPEAKERS:
-        raise CorpusError(
-            f"{str(path)!r}: expected speaker/code and two digits, as DC/a01, with the speaker "
-            f"{', '.join(SPEAKERS)} and the code {', '.join(EMOTIONS)}. Restore the published name."
+        raise unexpected_name(
+            path,
+            f"speaker/code and two digits, as DC/a01, with the speaker {', '.join(SPEAKERS)} "
+            f"and the code {', '.join(EMOTIONS)}",
         )
     return Clip(str(path), EMOTIONS[parts[2]], speaker, "male", {"sentence": parts[3]})
 
@@ -50,12 +46,11 @@ CORPUS: Final = Corpus(
     homepage="http://kahlan.eps.surrey.ac.uk/savee/",
     how_to_get="Register at http://kahlan.eps.surrey.ac.uk/savee/ and unpack AudioData.",
     example="AudioData/DC/a01.wav",
-    parser=lambda _folder: _clip,
-    cells={(speaker, label): _n_sentences(code) for speaker in SPEAKERS for code, label in EMOTIONS.items()},
-    names=lambda _folder: frozenset(
+    parse=_parse,
+    names=frozenset(
         f"{speaker}_{code}{sentence:02d}"
         for speaker in SPEAKERS
         for code in EMOTIONS
-        for sentence in range(1, _n_sentences(code) + 1)
+        for sentence in range(1, 31 if code == "n" else 16)
     ),
 )

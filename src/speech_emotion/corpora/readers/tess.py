@@ -7,8 +7,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
-from speech_emotion.corpora.manifest import Clip, Corpus
-from speech_emotion.errors import CorpusError
+from speech_emotion.corpora.manifest import Clip, Corpus, unexpected_name
 
 EMOTIONS: Final = {
     "angry": "angry",
@@ -24,12 +23,11 @@ _NAME: Final = re.compile(r"(OAF?|YAF)_([a-z]+)_([a-z]+)", re.IGNORECASE)
 _MISNAMED: Final = {"OAF_OA_bite_neutral": "OAF_bite_neutral"}  # published as OA_bite_neutral.wav
 
 
-def _clip(path: PurePosixPath) -> Clip:
+def _parse(path: PurePosixPath) -> Clip:
     parts = _NAME.fullmatch(path.stem)
     if parts is None or parts[3].lower() not in EMOTIONS:
-        raise CorpusError(
-            f"{path.name!r}: expected actress_word_emotion with the actress OAF or YAF and the emotion "
-            f"{', '.join(EMOTIONS)}. Restore the published name."
+        raise unexpected_name(
+            path, f"actress_word_emotion with the actress OAF or YAF and the emotion {', '.join(EMOTIONS)}"
         )
     speaker = "YAF" if parts[1].upper() == "YAF" else "OAF"
     attributes = {"age": AGES[speaker], "word": parts[2].lower()}
@@ -48,7 +46,7 @@ CORPUS: Final = Corpus(
     homepage="https://doi.org/10.5683/SP2/E8H2MF",
     how_to_get="Get it from https://doi.org/10.5683/SP2/E8H2MF",
     example="OAF_angry/OAF_back_angry.wav",
-    parser=lambda _folder: _clip,
-    cells={(speaker, label): 200 for speaker in AGES for label in EMOTIONS.values()},
+    parse=_parse,
+    counts={(speaker, label): 200 for speaker in AGES for label in EMOTIONS.values()},
     misnamed=_MISNAMED,
 )

@@ -1,20 +1,23 @@
-"""Pictures of a result. In: a Result. Out: PNG files. Of the files here, only this and robustness.py know matplotlib.
+"""Pictures of results. In: a Result or a Robustness. Out: matplotlib figures, and PNG files of them.
 
 Blue and orange of Okabe & Ito 2008, which colour-blind people can tell apart, and a mark or a word beside every
-colour. The tables of docs/results.md say the same in text.
+colour. The tables of the report say the same in text.
 """
 
 import io
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from speech_emotion.evaluation.metrics import SET_COVERAGE, IntArray
-from speech_emotion.evaluation.report import published
-from speech_emotion.evaluation.result import EmotionSets, Group, Result, Score
+from speech_emotion.evaluation.metrics import IntArray
+from speech_emotion.evaluation.report.published import SELECTIVE
+from speech_emotion.evaluation.report.tables import heading
+from speech_emotion.evaluation.result import Result
+from speech_emotion.evaluation.robustness import Robustness
 from speech_emotion.extras import require
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
@@ -42,19 +45,40 @@ STYLE: Final[dict[str, Any]] = {
 }
 
 
-def draw(result: Result, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write `<result>-<kind>.png` into `folder`: confusion, reliability, actors, selective; sets if it has some."""
-    matplotlib = require("matplotlib", extra="train", needed_for="Drawing results")
-    require("matplotlib.figure", extra="train", needed_for="Drawing results")
+def draw(figures: Mapping[str, "Figure"], stem: str, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write each figure as `<stem>-<kind>.png` into `folder`."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths = []
-    with matplotlib.rc_context(STYLE):
-        for kind, figure in _figures(result).items():
-            image = io.BytesIO()
+    for kind, figure in figures.items():
+        image = io.BytesIO()
+        with _style():
             figure.savefig(image, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-            paths.append(Path(folder) / f"{result.stem}-{kind}.png")
-            write_atomically(paths[-1], image.getvalue())
+        paths.append(Path(folder) / f"{stem}-{kind}.png")
+        write_atomically(paths[-1], image.getvalue())
     return paths
+
+
+def result_figures(result: Result) -> dict[str, "Figure"]:
+    """The pictures of the page of a result, by kind."""
+    with _style():
+        return {
+            "confusion": confusion_figure(result),
+            "reliability": reliability_figure(result),
+            "selective": selective_figure(result),
+            "actors": actors_figure(result),
+        }
+
+
+def robustness_figures(found: Robustness) -> dict[str, "Figure"]:
+    """The picture of a part of the page about robustness, by kind."""
+    with _style():
+        return {"robustness": robustness_figure(found)}
+
+
+def _style() -> AbstractContextManager[None]:
+    matplotlib = require("matplotlib", extra="train", needed_for="Drawing results")
+    context: AbstractContextManager[None] = matplotlib.rc_context(STYLE)
+    return context
 
 
 def confusion_figure(result: Result) -> "Figure":
@@ -113,10 +137,8 @@ def selective_figure(result: Result) -> "Figure":
     heights = [accuracy * 100 for accuracy in result.accuracy_at_coverage.values()]
     axes.plot(shares, heights, "o-", color=BLUE, ms=5, label=result.model)
     if result.corpus == "ravdess":
-        other = {
-            float(share): float(cell) for share, cell in published.SELECTIVE.accuracy_at_coverage.items()
-        }
-        label = f"{published.SELECTIVE.system}, {published.SELECTIVE.protocol}"
+        other = {float(share): float(cell) for share, cell in SELECTIVE.accuracy_at_coverage.items()}
+        label = f"{SELECTIVE.system}, {SELECTIVE.protocol}"
         axes.plot(list(other), list(other.values()), "s--", color=ORANGE, ms=5, label=label)
     axes.set(xlim=(0, 102), ylim=(0, 102), xlabel="share of clips that is kept, %", ylabel="accuracy, %")
     axes.legend(loc="lower left")
@@ -125,75 +147,54 @@ def selective_figure(result: Result) -> "Figure":
 
 
 def actors_figure(result: Result) -> "Figure":
-    """The UAR of each speaker, from the one understood worst to the one understood best."""
-    figure = _speakers_figure(result, "Whose voice is understood?", result.per_actor, result.per_sex)
-    axes = figure.axes[0]
-    axes.axhline(result.uar.mean * 100, color=INK, lw=1, zorder=0.6, label=f"all {result.uar}")
-    _shade_interval(axes, result.uar)
-    chance = 100 / len(result.per_class)
-    axes.axhline(chance, color=INK, lw=1, ls=":", zorder=0.6, label=f"chance {chance:.1f}")
-    axes.set_ylabel("UAR, %")
-    _legend_below(figure)
-    return figure
-
-
-def sets_figure(result: Result, sets: EmotionSets) -> "Figure":
-    """How often the emotion sets of each speaker hold what was spoken, from the least to the most covered."""
-    figure = _speakers_figure(
-        result, "For whom do the emotion sets hold what was spoken?", sets.per_actor, {}
-    )
-    axes = figure.axes[0]
-    axes.axhline(sets.coverage.mean * 100, color=INK, lw=1, zorder=0.6, label=f"all {sets.coverage}")
-    _shade_interval(axes, sets.coverage)
-    aim = SET_COVERAGE * 100
-    axes.axhline(aim, color=INK, lw=1, ls=":", zorder=0.6, label=f"aim {aim:.0f}")
-    axes.set(ylim=(0, 102), ylabel="sets that hold it, %")
-    _legend_below(figure)
-    return figure
-
-
-def _speakers_figure(
-    result: Result, title: str, groups: Mapping[str, Group], per_sex: Mapping[str, Group]
-) -> "Figure":
-    """A mark a speaker, in ascending order; `per_sex` stands in the legend."""
-    ordered = sorted(groups.items(), key=lambda item: item[1].mean)
-    n_actors = len(ordered)
+    """The UAR of each speaker in ascending order."""
+    ordered = sorted(result.per_actor.items(), key=lambda item: item[1].mean)
+    n_actors, chance = len(ordered), 100 / len(result.per_class)
     figure = _empty_figure(width=max(6.4, 2.0 + 0.3 * n_actors), height=5.2)
     axes = figure.add_subplot()
-    _headline(axes, result, title)
+    _headline(axes, result, "How well is each speaker recognised?")
     for sex, (colour, marker) in SEX_STYLES.items():
         places = [place for place, (actor, _) in enumerate(ordered) if result.sexes[actor] == sex]
         heights = [ordered[place][1].mean * 100 for place in places]
         if places:
             axes.vlines(places, 0, heights, color=colour, linewidth=1.5, alpha=0.45)
-            axes.plot(
-                places, heights, marker, color=colour, ms=7, label=f"{sex} {per_sex.get(sex, '')}".strip()
-            )
+            label = f"{sex} {result.per_sex.get(sex, '')}".strip()
+            axes.plot(places, heights, marker, color=colour, ms=7, label=label)
+    axes.axhline(result.uar.mean * 100, color=INK, lw=1, zorder=0.6, label=f"all {result.uar}")
+    if result.uar.ci95:
+        low, high = (bound * 100 for bound in result.uar.ci95)
+        axes.axhspan(low, high, color=GREY, alpha=0.18, lw=0, zorder=0.5, label="its 95 % interval")
+    axes.axhline(chance, color=INK, lw=1, ls=":", zorder=0.6, label=f"chance {chance:.1f}")
     axes.set_xticks(range(n_actors), [actor for actor, _ in ordered], rotation=90 if n_actors > 40 else 0)
-    axes.set(ylim=(0, 100), xlim=(-0.7, n_actors - 0.3), xlabel="speaker")
+    axes.set(ylim=(0, 100), xlim=(-0.7, n_actors - 0.3), xlabel="speaker", ylabel="UAR, %")
     axes.grid(axis="y")
     axes.tick_params(axis="x", length=0)
+    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.6, handletextpad=0.6)
     return figure
 
 
-def _shade_interval(axes: "Axes", score: Score) -> None:
-    if score.ci95:
-        low, high = (bound * 100 for bound in score.ci95)
-        axes.axhspan(low, high, color=GREY, alpha=0.18, lw=0, zorder=0.5, label="its 95 % interval")
-
-
-def _legend_below(figure: "Figure") -> None:
-    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.6, handletextpad=0.6)
-
-
-def _figures(result: Result) -> dict[str, "Figure"]:
-    figures = {
-        "confusion": confusion_figure(result),
-        "reliability": reliability_figure(result),
-        "actors": actors_figure(result),
-        "selective": selective_figure(result),
-    }
-    return figures | {"sets": sets_figure(result, result.sets)} if result.sets else figures
+def robustness_figure(found: Robustness) -> "Figure":
+    """One dot per condition: its UAR, averaged over seeds, with its interval; clean and chance as lines."""
+    outcomes = list(found.conditions.values())
+    places = np.arange(len(outcomes))
+    means = np.array([outcome.uar.mean for outcome in outcomes]) * 100
+    bounds = np.array([outcome.uar.ci95 for outcome in outcomes], dtype=np.float64).T * 100
+    clean, chance = means[0], 100 / found.n_emotions
+    figure = _empty_figure(width=8.0, height=1.8 + 0.32 * len(outcomes))
+    axes = figure.add_subplot()
+    axes.hlines(places, *bounds, color=BLUE, linewidth=2, alpha=0.45)
+    axes.plot(means, places, "o", color=BLUE, ms=7, clip_on=False)  # a dot at 0 stays whole
+    for mean, high, place in zip(means, bounds[1], places, strict=True):
+        axes.annotate(f"{mean:.1f}", (high, place), (6, 0), textcoords="offset points", va="center", size=9)
+    axes.axvline(clean, color=GREY, lw=1, ls="--", zorder=0.6, label=f"clean {clean:.1f}")
+    axes.axvline(chance, color=INK, lw=1, ls=":", zorder=0.6, label=f"chance {chance:.1f}")
+    axes.set_yticks(places, [outcome.title for outcome in outcomes])
+    axes.set(xlim=(0, 100), ylim=(len(outcomes) - 0.4, -0.6), xlabel="UAR, % (lines: 95 % interval)")
+    axes.grid(axis="x")
+    axes.tick_params(axis="y", length=0)
+    axes.set_title(f"{heading(found)}\n{found.support}", loc="left", size=9.5, color=GREY)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
 
 
 def _empty_figure(*, width: float, height: float) -> "Figure":
@@ -205,8 +206,8 @@ def _empty_figure(*, width: float, height: float) -> "Figure":
 
 
 def _headline(axes: "Axes", result: Result, title: str) -> None:
-    """The title, and under it what was measured: no number without its company."""
-    measured = f"{result.model}, {result.corpus}, {result.split}\nUAR {result.uar} %: {result.company}"
+    """The title, and under it what was measured: no number without its support."""
+    measured = f"{result.model}, {result.corpus}, {result.split}\nUAR {result.uar} %: {result.support}"
     axes.set_title(measured, loc="left", size=9.5, color=GREY, pad=10)
     above: dict[str, Any] = {
         "xy": (0, 1),

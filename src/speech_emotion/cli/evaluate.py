@@ -1,0 +1,102 @@
+"""The verbs `evaluate`, `robustness`, `enrolment` and `report`: scores of exported models, and their pages."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speech_emotion.cli.shared import (
+    CorpusOption,
+    ProtocolOption,
+    command_line,
+    print_tables,
+    progress,
+    require_writable,
+)
+
+verbs = typer.Typer()
+
+RunsArgument = Annotated[
+    list[Path], typer.Argument(metavar="RUN", help="Run folders of one recipe, or one exported .onnx.")
+]
+OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of results.")]
+
+
+@verbs.command()
+def evaluate(
+    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: OutOption = Path("results")
+) -> None:
+    """Score models on speakers that they did not learn from."""
+    from speech_emotion.evaluation.report import page
+    from speech_emotion.evaluation.result import summarise
+    from speech_emotion.evaluation.score import score_protocol, write_answers
+
+    require_writable(out)
+    with progress("scoring") as on_clip:
+        evaluation = score_protocol(runs, corpus.name, corpus.folder, protocol, progress=on_clip)
+    result = summarise(evaluation, command=command_line("evaluate", runs, corpus, protocol))
+    written = result.write(out)
+    write_answers(evaluation.answers, written.with_suffix(".csv"))
+    print_tables(page.terminal_table(result))
+    typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
+
+
+@verbs.command()
+def robustness(
+    runs: RunsArgument,
+    corpus: CorpusOption,
+    protocol: ProtocolOption,
+    noise: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also add the recorded noise in this folder.")
+    ] = None,
+    out: OutOption = Path("results"),
+) -> None:
+    """Score models in noise, over the telephone, in a room …. Writes OUT/robustness."""
+    from speech_emotion.evaluation.report.robustness import robustness_table
+    from speech_emotion.evaluation.robustness import measure
+    from speech_emotion.evaluation.score import make_plan
+
+    require_writable(out)
+    options = ["--noise", str(noise)] if noise else []
+    command = command_line("robustness", runs, corpus, protocol, *options)
+    with progress("scoring") as on_clip:
+        plan = make_plan(runs, corpus.name, corpus.folder, protocol)
+        found = measure(plan, command=command, noise=noise, progress=on_clip)
+    _print_written(robustness_table(found), found.write(out))
+
+
+@verbs.command()
+def enrolment(
+    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: OutOption = Path("results")
+) -> None:
+    """Score models with profiles of the tested voices. Writes OUT/enrolled."""
+    from speech_emotion.evaluation.enrolment import measure
+    from speech_emotion.evaluation.score import make_plan
+
+    require_writable(out)
+    command = command_line("enrolment", runs, corpus, protocol)
+    with progress("scoring") as on_clip:
+        plan = make_plan(runs, corpus.name, corpus.folder, protocol)
+        found = measure(plan, command=command, progress=on_clip)
+    _print_written(found.lines(), found.write(out))
+
+
+def _print_written(lines: Iterable[str], written: Path) -> None:
+    for line in lines:
+        typer.echo(line)
+    typer.echo(f"Written: {written}", err=True)
+
+
+@verbs.command()
+def report(
+    results: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Write the pages and pictures of the results in FOLDER."""
+    from speech_emotion.evaluation.report.page import write_report
+
+    require_writable(results)
+    for path in write_report(results):
+        typer.echo(str(path))

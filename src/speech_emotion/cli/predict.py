@@ -1,0 +1,117 @@
+"""The verbs `predict` and `info`: what the model answers, and what it is."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from speech_emotion.cli.shared import JsonOption, ModelOption, complain, progress
+from speech_emotion.errors import SpeechEmotionError
+
+if TYPE_CHECKING:
+    from speech_emotion.formats import Outcome, Writer
+    from speech_emotion.prediction import Prediction
+
+verbs = typer.Typer()
+
+
+@verbs.command()
+def predict(
+    sources: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Print one answer per window instead of one per file.")
+    ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Time between the answers of --timeline; default: the model's."),
+    ] = None,
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="How answers are written: text, json or csv.")
+    ] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Short for --format csv.")] = False,
+    model: ModelOption = None,
+    profile: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Use the bundled synthetic voices.")] = False,
+) -> None:
+    """Tell which emotion each FILE expresses."""
+    sounds = _sounds(sources or [], demo)
+    if hop is not None and not timeline:
+        raise typer.BadParameter("--hop is the time between the answers of --timeline; add --timeline")
+    from speech_emotion.classifier import load
+    from speech_emotion.profile import SpeakerProfile
+
+    name, write = _writer([format_name, *["json"] * as_json, *["csv"] * as_csv])
+    classifier = load(model)
+    classifier.info.with_hop(hop)  # refused once, not once per file
+    voice = SpeakerProfile.load(profile) if profile else None
+    if voice:
+        voice.for_model(classifier.info)  # likewise
+    answer = partial(classifier.timeline, hop_seconds=hop) if timeline else classifier.predict
+    failed: list[str] = []
+    is_document = name != "text" and sys.stdout.isatty()  # a bar would break its lines
+    with nullcontext() if len(sounds) == 1 or is_document else progress("predicting") as on_file:
+        outcomes = _outcomes(sounds, partial(answer, profile=voice), failed, on_file)
+        write(outcomes, sys.stdout, classifier.info.labels)
+    if failed:
+        complain(f"{len(failed)} of {len(sounds)} failed: {', '.join(failed)}")
+        raise typer.Exit(1)
+
+
+def _writer(names: Sequence[str]) -> tuple[str, "Writer"]:
+    """The one format that the options `names` ask for, and its function; text is what is left when none does."""
+    from speech_emotion.formats import WRITERS
+
+    asked = sorted({name for name in names if name != "text"}) or ["text"]
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{' and '.join(asked)} are two formats; choose one")
+    if asked[0] not in WRITERS:
+        raise typer.BadParameter(f"--format must be one of {', '.join(WRITERS)}; got {asked[0]!r}")
+    return asked[0], WRITERS[asked[0]]
+
+
+def _sounds(sources: Sequence[str], demo: bool) -> list[tuple[str, str]]:
+    """The name and the path of every sound; where the bundled voices lie is of no interest."""
+    voices = sorted((Path(__file__).parents[1] / "assets").glob("demo-*.flac")) if demo else []
+    sounds = [*((source, source) for source in sources), *((path.name, str(path)) for path in voices)]
+    if not sounds:
+        raise typer.BadParameter("give at least one sound file, or --demo")
+    return sounds
+
+
+def _outcomes(
+    sounds: Sequence[tuple[str, str]],
+    answer: Callable[[str], "Prediction | list[Prediction]"],
+    failed: list[str],
+    on_file: Callable[[int, int], None] | None,
+) -> Iterator["Outcome"]:
+    """Answer on each sound in turn; those that cannot be read are also added to `failed`."""
+    from speech_emotion.formats import Outcome
+
+    on_file = on_file or (lambda *_: None)
+    on_file(0, len(sounds))
+    for n_done, (name, path) in enumerate(sounds, start=1):
+        try:
+            answers = answer(path)
+        except SpeechEmotionError as error:
+            failed.append(f"{name} ({error.code})")
+            yield Outcome(name, [], error)
+        else:
+            yield Outcome(name, answers if isinstance(answers, list) else [answers])
+        on_file(n_done, len(sounds))
+
+
+@verbs.command()
+def info(as_json: JsonOption = False, model: ModelOption = None) -> None:
+    """Show what the model is, what it was trained on and how well it does."""
+    from speech_emotion import formats
+    from speech_emotion.classifier import load
+
+    write = formats.write_info_json if as_json else formats.write_info
+    write(load(model).info, sys.stdout)

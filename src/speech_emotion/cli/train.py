@@ -1,0 +1,89 @@
+"""The verb `train`: from a recipe and a corpus to run folders with exported models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speech_emotion.cli.shared import CorpusOption, known_protocol, prepare_corpus, progress
+
+verbs = typer.Typer()
+
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="Such as recipes/ravdess-cnn.toml.")]
+FoldsOfOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        callback=known_protocol,
+        help="Train one model per fold of this split, such as luna5; default: one model of all speakers.",
+    ),
+]
+FoldOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Only this fold. Repeatable.")]
+SeedOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Default: the recipe's. Repeatable.")]
+InitOption = Annotated[
+    str | None, typer.Option(metavar="WEIGHTS", help="pretrained, fresh, or a file; default: the recipe's.")
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="Run folder whose calibration and profile-head settings are reused. Only without --protocol.",
+    ),
+]
+OutOption = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Run folder; default: runs/RECIPE/PROTOCOL.")
+]
+PreparedOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where prepared corpora are kept.")]
+DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto: the GPU if any.")]
+
+
+@verbs.command()
+def train(
+    recipe: RecipeArgument,
+    corpus: CorpusOption,
+    protocol: FoldsOfOption = None,
+    fold: FoldOption = None,
+    seed: SeedOption = None,
+    init: InitOption = None,
+    calibration: CalibrationOption = None,
+    out: OutOption = None,
+    prepared: PreparedOption = Path("prepared"),
+    device: DeviceOption = "auto",
+) -> None:
+    """Train the models of RECIPE. Resumes an interrupted run."""
+    if fold and not protocol:
+        raise typer.BadParameter("--fold is a fold of --protocol; add --protocol")
+    if calibration and protocol:
+        raise typer.BadParameter("--calibration is for a model of all speakers; leave --protocol out")
+    from speech_emotion.extras import require
+
+    require("torch", extra="train", needed_for="Training")
+    from speech_emotion.evaluation import splits
+    from speech_emotion.training import runs
+    from speech_emotion.training.config import TrainConfig
+    from speech_emotion.training.progress import EpochLines, choose_device
+
+    config = TrainConfig.load(recipe)
+    if corpus.name != config.corpus:
+        raise typer.BadParameter(f"{recipe} trains on {config.corpus}: --corpus {config.corpus}=FOLDER")
+    config = config.with_init(init) if init else config
+    split = splits.protocol(protocol) if protocol else None
+    out = out or Path("runs") / recipe.stem / (protocol or "everybody")
+    trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
+    device = choose_device(device)
+    dataset = prepare_corpus(corpus.name, corpus.folder, prepared / corpus.name)
+    with progress("embedding") as on_copy:
+        models = runs.train(
+            trainings,
+            dataset,
+            split,
+            like=calibration,
+            device=device,
+            on_epoch=EpochLines(trainings, typer.echo),
+            on_copy=on_copy or (lambda *_: None),
+        )
+    for model in models:
+        typer.echo(str(model))
+    if protocol:
+        command = f"speech-emotion evaluate {out} --corpus {corpus} --protocol {protocol}"
+        typer.echo(f"Next: {command}", err=True)
