@@ -10,7 +10,7 @@ abstention is an error, except in `uar_answered`, which leaves it out, and in wh
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
@@ -335,7 +335,7 @@ def _decoded(kind: Any, data: Any) -> Any:
         return tuple(_decoded(arguments[0], value) for value in data)
     if get_origin(kind) is Mapping:
         return {key: _decoded(arguments[1], value) for key, value in data.items()}
-    if not is_dataclass(kind):
+    if not hasattr(kind, "__dataclass_fields__"):
         return data
     types = _types(kind)
     if differing := types.keys() ^ set(data):

@@ -112,9 +112,7 @@ class _Found:
     """What one way of enrolling gave so far."""
 
     answers: list[Answer] = field(default_factory=list)
-    enrolled: set[tuple[int, str]] = field(
-        default_factory=set
-    )  # (seed, file) of clips in the speaker's profile
+    enrolled: set[tuple[int, str]] = field(default_factory=set)  # (seed, file) of clips in profiles
     n_profiles: int = 0
 
 
