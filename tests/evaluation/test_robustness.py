@@ -182,7 +182,7 @@ def test_what_is_not_such_a_file_is_refused(
 ) -> None:
     path = found.write(tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ConfigError, match=rf"not a robustness file of ours: .*{complaint}"):
+    with pytest.raises(ConfigError, match=rf"not a result file of this version: .*{complaint}"):
         read_robustness(path)
 
 

@@ -9,13 +9,12 @@ abstention is an error, except in `uar_answered`, which leaves it out, and in wh
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -310,15 +309,41 @@ def identity(evaluation: Evaluation) -> dict[str, Any]:
     return named | {"leaky": split.leaky, "split_hash": split.split_hash}
 
 
-@contextmanager
-def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
-    """Translate what a file that is no `kind` of ours raises when it is read into ConfigError."""
+T = TypeVar("T", bound=Measurement)
+
+
+def read_measurement(kind: type[T], path: str | os.PathLike[str], check: Callable[[T], None]) -> T:
+    """The `kind` in a file; ConfigError if it is none, none of today's splits, or `check` raises ValueError."""
     try:
-        yield
+        found: T = _decoded(kind, json.loads(Path(path).read_text(encoding="utf-8")))
+        if found.split_hash != found.split.split_hash:
+            raise ValueError("its split must be today's")
+        check(found)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a {kind} file.") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name another file.") from error
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ConfigError(f"{path}: not a {kind} file of ours: {error}. Measure it again.") from error
+        raise ConfigError(f"{path}: not a result file of this version: {error}. Measure it again.") from error
+    return found
+
+
+def _decoded(kind: Any, data: Any) -> Any:
+    """The value of type `kind`, made of dataclasses, tuples and mappings, whose JSON is `data`."""
+    arguments = get_args(kind)
+    if type(None) in arguments:
+        return None if data is None else _decoded(arguments[0], data)
+    if get_origin(kind) is tuple:
+        return tuple(_decoded(arguments[0], value) for value in data)
+    if get_origin(kind) is Mapping:
+        return {key: _decoded(arguments[1], value) for key, value in data.items()}
+    if not hasattr(kind, "__dataclass_fields__"):
+        return data
+    types = _types(kind)
+    if differing := types.keys() ^ set(data):
+        raise ValueError(f"its fields differ in {', '.join(sorted(differing))}")
+    return kind(**{name: _decoded(types[name], value) for name, value in data.items()})
+
+
+_types = cache(get_type_hints)
 
 
 def support(n_clips: int, n_speakers: int, n_seeds: int, n_published: int = 0) -> str:
@@ -326,20 +351,6 @@ def support(n_clips: int, n_speakers: int, n_seeds: int, n_published: int = 0) -
     of = f" of {n_published}" if n_published not in (0, n_clips) else ""
     seeds = "1 seed" if n_seeds == 1 else f"{n_seeds} seeds"
     return f"{n_clips}{of} clips, {n_speakers} speakers, {seeds}"
-
-
-S = TypeVar("S", bound=Score)
-
-
-def read_score(kind: type[S], data: Mapping[str, Any]) -> S:
-    """A Score or a Group from its JSON."""
-    interval = data["ci95"]
-    return kind(**{**data, "ci95": interval and tuple(interval)})
-
-
-def read_difference(data: Mapping[str, Any] | None) -> PairedDifference | None:
-    """A PairedDifference from its JSON."""
-    return PairedDifference(**{**data, "interval": tuple(data["interval"])}) if data else None
 
 
 def rounded(value: float | np.floating[Any]) -> float:

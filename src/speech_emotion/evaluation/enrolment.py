@@ -6,13 +6,12 @@ speech alone. A profile of other speakers of the corpus shows what of it is the 
 use sound of the test speakers, so they stand in files of their own.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -27,9 +26,7 @@ from speech_emotion.evaluation.answers import (
     Score,
     difference,
     identity,
-    read_difference,
-    read_score,
-    reading,
+    read_measurement,
     rounded,
     support,
 )
@@ -115,9 +112,7 @@ class _Found:
     """What one way of enrolling gave so far."""
 
     answers: list[Answer] = field(default_factory=list)
-    enrolled: set[tuple[int, str]] = field(
-        default_factory=set
-    )  # (seed, file) of clips in the speaker's profile
+    enrolled: set[tuple[int, str]] = field(default_factory=set)  # (seed, file) of clips in profiles
     n_profiles: int = 0
 
 
@@ -217,16 +212,5 @@ def _uar_over(table: AnswerTable, some: metrics.BoolArray) -> float | None:
 
 
 def read_enrolled(path: str | os.PathLike[str]) -> Enrolled:
-    """The Enrolled in a file; ConfigError if it is none."""
-    with reading(path, "profile result"):
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        ways = {name: _read_outcome(entry) for name, entry in data["ways"].items()}
-        return Enrolled(**{**data, "seeds": tuple(data["seeds"]), "ways": ways})
-
-
-def _read_outcome(data: Mapping[str, Any]) -> Outcome:
-    scores = {name: read_score(Score, data[name]) for name in ("uar", "accuracy", "ece")}
-    among = data["uar_among_spoken"] and read_score(Score, data["uar_among_spoken"])
-    return Outcome(
-        **{**data, **scores, "uar_among_spoken": among, "difference": read_difference(data["difference"])}
-    )
+    """The Enrolled in a file; ConfigError if it is none, or none of today's splits."""
+    return read_measurement(Enrolled, path, lambda _: None)

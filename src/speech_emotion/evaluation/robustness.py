@@ -5,14 +5,13 @@ answers through the public API. `difference` is the speakers' own UAR under the 
 it is paired, so far sharper than two intervals.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import speech_emotion
 from speech_emotion.audio import SAMPLE_RATE, load
@@ -25,9 +24,7 @@ from speech_emotion.evaluation.answers import (
     Score,
     difference,
     identity,
-    read_difference,
-    read_score,
-    reading,
+    read_measurement,
     rounded,
     support,
 )
@@ -129,20 +126,12 @@ def outcome(title: str, found: AnswerTable, clean: AnswerTable) -> Outcome:
 
 def read_robustness(path: str | os.PathLike[str]) -> Robustness:
     """The Robustness in a file; ConfigError if it is none, or none of today's splits."""
-    with reading(path, "robustness"):
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        outcomes = {name: _read_outcome(entry) for name, entry in data["conditions"].items()}
-        found = Robustness(**{**data, "seeds": tuple(data["seeds"]), "conditions": outcomes})
-        if next(iter(outcomes), None) != CLEAN.name:
-            raise ValueError("the first condition must be clean")
-        if found.split_hash != found.split.split_hash:
-            raise ValueError("its split must be today's")
-    return found
+    return read_measurement(Robustness, path, _check)
 
 
-def _read_outcome(data: Mapping[str, Any]) -> Outcome:
-    uar, change = read_score(Score, data["uar"]), read_difference(data["difference"])
-    return Outcome(**{**data, "uar": uar, "difference": change})
+def _check(found: Robustness) -> None:
+    if next(iter(found.conditions), None) != CLEAN.name:
+        raise ValueError("the first condition must be clean")
 
 
 @dataclass(frozen=True, slots=True)
