@@ -11,7 +11,6 @@ every folder are compared with all others of it. Out: a table, and JSON.
 import argparse
 import io
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.manifest import AUDIO_SUFFIXES
 from speech_emotion.corpora.readers import ravdess
 from speech_emotion.evaluation.audit.fingerprint import THRESHOLD, Print, find_copies, print_of
+from speech_emotion.version import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 FloatArray = npt.NDArray[np.float32]
@@ -169,11 +169,6 @@ SPOILED: dict[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
     ),
     "tempo 1.1": lambda samples, _chance: librosa.effects.time_stretch(samples, rate=1.1),
 }
-
-
-def commit() -> str | None:
-    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None  # noqa: S603
 
 
 if __name__ == "__main__":

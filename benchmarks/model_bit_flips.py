@@ -8,7 +8,6 @@ In: a sealed .onnx. Out: how many single-bit flips, spread evenly over the file,
 
 import argparse
 import json
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from speech_emotion.errors import ModelError
 from speech_emotion.model import SHIPPED, verify
+from speech_emotion.version import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,8 +31,6 @@ def main() -> None:
     data = bytearray(arguments.model.read_bytes())
     verify(bytes(data))
     outcomes = Counter(outcome(data, int(bit)) for bit in chosen_bits(8 * len(data), arguments))
-    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
     report = {
         "model": arguments.model.name,
         "size_bytes": len(data),
@@ -40,7 +38,7 @@ def main() -> None:
         "refused": outcomes.total() - outcomes["accepted"],
         "outcomes": dict(outcomes),
         "command": " ".join(["python", "benchmarks/model_bit_flips.py", *sys.argv[1:]]),
-        "commit": commit or None,
+        "commit": commit(),
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")

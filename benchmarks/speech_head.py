@@ -14,7 +14,6 @@ import argparse
 import functools
 import json
 import re
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -30,6 +29,7 @@ from speech_emotion import classifier
 from speech_emotion.audio import SAMPLE_RATE, load
 from speech_emotion.audio.speech import is_audible
 from speech_emotion.training.export.speech_head import SHIPPED
+from speech_emotion.version import commit
 from speech_emotion.windows import Framer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -185,11 +185,6 @@ def share(n: int, of: int) -> dict[str, Any]:
     centre, width = (n + 1.92) / (of + 3.84), 1.96 * np.sqrt(n * (of - n) / of + 0.96) / (of + 3.84)
     low, high = (round(100 * float(np.clip(centre + side * width, 0, 1)), 2) for side in (-1, 1))
     return {"percent": round(100 * n / of, 2), "ci95": [low, high], "n": of}
-
-
-def commit() -> str | None:
-    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None  # noqa: S603
 
 
 def print_table(report: dict[str, Any]) -> None:

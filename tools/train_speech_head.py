@@ -11,7 +11,6 @@ as `left_out_rejected_percent`.
 import argparse
 import functools
 import json
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -25,13 +24,16 @@ from speech_examples import Example, importance, in_windows, kind_of, left_out, 
 from speech_emotion.audio import load
 from speech_emotion.audio.speech import is_audible
 from speech_emotion.files import write_atomically
-from speech_emotion.training import weights as trunk
-from speech_emotion.training.export.quantize import round_weights
+from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.export.speech_head import SHIPPED, SpeechHead
-from speech_emotion.training.networks.encoder import EmotionTransformer
+from speech_emotion.training.networks.encoder import Transformer
+from speech_emotion.training.networks.quantize import round_weights
+from speech_emotion.training.weights import initialise
+from speech_emotion.version import commit
 
 FloatArray = npt.NDArray[np.float32]
 
+RECIPE: Final = Path(__file__).parents[1] / "recipes" / "ravdess-encoder.toml"
 DIGITS: Final = 5  # to which the weights are written
 PENALTY: Final = 0.01  # times ‖weight‖², of standardised embeddings
 MAX_ITERATIONS: Final = 60
@@ -63,20 +65,16 @@ def main() -> None:
     write_atomically(arguments.out, (json.dumps(report) + "\n").encode())
 
 
-def commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def rounded(values: Any) -> Any:
     return np.vectorize(lambda value: float(f"{value:.{DIGITS}g}"))(values).tolist()
 
 
 @functools.cache
-def encoder() -> EmotionTransformer:
-    """The trunk in the package, rounded as in every exported model."""
-    network = EmotionTransformer()
-    trunk.start(network, "pretrained")
+def encoder() -> Transformer:
+    """The encoder in the package, rounded as in every exported model."""
+    config = TrainConfig.load(RECIPE)
+    network = Transformer(config.network, config.frontend)
+    initialise(network, config.init)
     round_weights(network)
     return network.eval()
 

@@ -9,11 +9,11 @@ import pytest
 import safetensors.torch
 import torch
 from archive_server import Answer, serving
+from speech_emotion.training.imagenet import imagenet_state
 from torch import Tensor
 
 from speech_emotion.errors import ModelError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
 from speech_emotion.training import imagenet
-from speech_emotion.training.imagenet import imagenet_state
 
 STATE = {
     "features.0.weight": torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(1)),

@@ -30,7 +30,7 @@ from speech_emotion.evaluation.score import Answer, Evaluation, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol, check_no_leak
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.data.features import COLUMNS, HOP, Features, prepare_features
-from speech_emotion.training.runs import commit
+from speech_emotion.version import commit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -1,7 +1,7 @@
 """Augmentation of log-mel windows, in training only. In and out: (batch, n_mels, n_frames), natural-log power.
 
-Every function takes its randomness from the generator it is handed, works on the whole batch at once, and draws
-separately for each row. Speeds, telephone and room stand in dataset.py: they need the waveform.
+Every function takes its randomness from a generator, works on the whole batch at once, and draws separately for each
+row. Speed, telephone and room need the waveform: see frames.py.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def _uniform(n: int, low: float, high: float, generator: Generator, like: Tensor
 def augmented(
     log_mel: Tensor, targets: Tensor, config: AugmentConfig, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """What stands between `features` and `classify` in training: another voice, room, noise, and gaps."""
+    """All augmentation that `config` asks for, between `features` and `classify`."""
     if config.warp_frequency:
         log_mel = warp_frequency(log_mel, config.warp_frequency, generator)
     if config.tilt_db:
