@@ -10,7 +10,7 @@ from miniature import halves, recipe
 
 from speech_emotion.errors import ConfigError
 from speech_emotion.training import progress, runs
-from speech_emotion.training.fit.train import Epoch
+from speech_emotion.training.fit.job import Epoch
 from speech_emotion.training.progress import EpochLines, choose_device
 
 

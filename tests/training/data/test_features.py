@@ -221,7 +221,7 @@ def test_a_killed_run_leaves_no_features_and_the_dataset_whole(
     dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(module.files, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(module.files, "seal_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare_features(dataset, workers=1)
     with pytest.raises(CorpusError, match="is not prepared"):
