@@ -4,6 +4,7 @@ import copy
 import ctypes
 import math
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -12,17 +13,10 @@ from torch import Generator, Tensor, nn
 
 from speech_emotion.errors import ConfigError
 from speech_emotion.training.config import FitConfig, TrainConfig
-from speech_emotion.training.data import frames
-from speech_emotion.training.fit import loop as trainer
-from speech_emotion.training.fit.loop import (
-    Trainer,
-    derive,
-    keep_freed_memory,
-    parameter_groups,
-    part,
-    smooth,
-)
-from speech_emotion.training.fit.train import build
+from speech_emotion.training.fit import loop as module
+from speech_emotion.training.fit.checkpoint import part
+from speech_emotion.training.fit.loop import Trainer, keep_freed_memory, parameter_groups, smooth
+from speech_emotion.training.networks.build import build
 
 CLIPS = torch.arange(12)
 LOG_MELS = torch.randn(12, 32, 24, generator=Generator().manual_seed(0))
@@ -31,9 +25,6 @@ LOG_MELS = torch.randn(12, 32, 24, generator=Generator().manual_seed(0))
 class Loop(Trainer):
     """Learns to say 3 to noise."""
 
-    def batches(self, generator: Generator) -> list[Tensor]:
-        return frames.batches(CLIPS, self.config.fit.batch_size, generator)
-
     def loss(self, clips: Tensor, generator: Generator) -> Tensor:
         targets = torch.full((len(clips),), 3)
         return nn.functional.cross_entropy(self.network.classify(LOG_MELS[clips]), targets)
@@ -41,7 +32,8 @@ class Loop(Trainer):
 
 def loop(config: TrainConfig | None = None) -> Loop:
     config = config or recipe()
-    return Loop(build(config), config, torch.device("cpu"))
+    no_frames: Any = None
+    return Loop(build(config), config, no_frames, CLIPS, torch.device("cpu"))
 
 
 class Stack(nn.Module):
@@ -62,7 +54,7 @@ class Stack(nn.Module):
 
 def test_each_stage_learns_at_its_own_rate_and_only_matrices_decay() -> None:
     network = Stack()
-    fit = FitConfig(learning_rate=2e-3, trunk_rate=0.1, stage_decay=0.5, weight_decay=0.03)
+    fit = FitConfig(learning_rate=2e-3, body_rate=0.1, stage_decay=0.5, weight_decay=0.03)
     groups = parameter_groups(network, fit)
     names = {parameter: name for name, parameter in network.named_parameters()}
     found = {
@@ -90,7 +82,7 @@ def test_each_stage_learns_at_its_own_rate_and_only_matrices_decay() -> None:
 @pytest.mark.parametrize("architecture", ["cnn", "transformer"])
 def test_every_parameter_of_our_networks_is_learned_once(architecture: str) -> None:
     config = recipe(
-        network={"architecture": architecture, "layers": 1}, fit={"trunk_rate": 0.2, "stage_decay": 0.5}
+        network={"architecture": architecture, "layers": 1}, fit={"body_rate": 0.2, "stage_decay": 0.5}
     )
     network = build(config)
     groups = parameter_groups(network, config.fit)
@@ -113,7 +105,7 @@ def test_one_rate_for_all_is_two_groups() -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
-    started = loop(recipe(fit={"learning_rate": 1.0, "warmup": 0.2, "trunk_rate": 0.25}))
+    started = loop(recipe(fit={"learning_rate": 1.0, "warmup": 0.2, "body_rate": 0.25}))
 
     def at(progress: float) -> float:
         started._set_learning_rate(progress)
@@ -130,9 +122,9 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
     assert at(1.0) == 1e-3
 
 
-def test_a_slow_trunk_moves_less_than_its_head() -> None:
+def test_a_slow_body_moves_less_than_its_head() -> None:
     """A step of Adam is as long as its rate: nearly the same in every weight."""
-    started = loop(recipe(fit={"trunk_rate": 0.01, "weight_decay": 0.0, "warmup": 0.0}))
+    started = loop(recipe(fit={"body_rate": 0.01, "weight_decay": 0.0, "warmup": 0.0}))
     before = copy.deepcopy(started.network.state_dict())
     started.run_epoch(0)
     moved = {
@@ -190,7 +182,7 @@ def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(started, "loss", lambda *_: 1e6 * started.network.head[2].weight.sum())
     started._step(CLIPS, Generator())
     norms = [p.grad.norm() for p in started.network.parameters() if p.grad is not None]
-    assert torch.stack(norms).norm().item() == pytest.approx(trainer.MAX_GRADIENT_NORM, rel=1e-3)
+    assert torch.stack(norms).norm().item() == pytest.approx(module.MAX_GRADIENT_NORM, rel=1e-3)
 
 
 def test_the_average_follows_closely_at_first_and_then_at_its_decay() -> None:
@@ -212,7 +204,7 @@ def test_the_average_follows_closely_at_first_and_then_at_its_decay() -> None:
 
 
 def test_a_restored_training_goes_on_with_the_same_bits() -> None:
-    config = recipe(fit={"batch_size": 4, "trunk_rate": 0.3, "stage_decay": 0.5})
+    config = recipe(fit={"batch_size": 4, "body_rate": 0.3, "stage_decay": 0.5})
     whole, first = loop(config), loop(config)
     whole.run_epoch(0)
     first.run_epoch(0)
@@ -253,13 +245,6 @@ def test_a_part_is_what_stands_under_its_prefix() -> None:
     one, two = torch.zeros(1), torch.ones(1)
     tensors = {"network.head.0": one, "network2.head": two, "average.network.x": two}
     assert part(tensors, "network") == {"head.0": one}
-
-
-def test_what_is_derived_depends_on_seed_and_purpose() -> None:
-    seeds = {derive(seed, purpose) for seed in (0, 1) for purpose in ("weights", "epoch 0", "epoch 1")}
-    assert len(seeds) == 6
-    assert all(0 <= seed < 2**56 for seed in seeds)
-    assert derive(0, "weights") == 8_315_746_752_612_573  # of sha256("0 weights")
 
 
 @pytest.mark.parametrize("libc", [OSError("no libc.so.6"), None])
