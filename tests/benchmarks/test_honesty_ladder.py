@@ -36,7 +36,7 @@ _spec.loader.exec_module(honesty_ladder)
 PEEKED, COPIES = "luna5-peeked", "random10-copies"
 CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
 SIDES = Sides(train=np.arange(12), validation=np.arange(12, 16))
-AS_SOUND = {"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0}
+AS_SOUND = {"warp_frequency": 0.0, "n_masks": 0}
 RECIPE = """
 [window]
 seconds = 1.0

@@ -51,7 +51,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Zero, or one single speed, switches a part off. With [probe], warp, mixup and masks must be off."""
+    """Zero, or one single speed, switches a part off. With [probe], warp and masks must be off."""
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     warp_frequency: float = 0.12
@@ -60,7 +60,6 @@ class AugmentConfig:
     noise_snr_db: tuple[float, ...] = (5.0, 35.0)
     telephone_probability: float = 0.0
     room_probability: float = 0.0
-    mixup_alpha: float = 0.3
     frequency_mask: int = 10
     time_mask: int = 25
     n_masks: int = 2
@@ -68,16 +67,13 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """The head learns at `learning_rate`, the stage below it at `body_rate` times that, and each further stage at
-    `stage_decay` times the one above it (Howard & Ruder 2018, arXiv 1801.06146). Each step learns from
-    `crop_seconds` of a window; 0 is all of it.
-    """
+    """The head learns at `learning_rate`, the layers below it at `body_rate` times that (Howard & Ruder 2018, arXiv
+    1801.06146). Each step learns from `crop_seconds` of a window; 0 is all of it."""
 
     epochs: int = 60
     batch_size: int = 32
     learning_rate: float = 2e-3
     body_rate: float = 1.0
-    stage_decay: float = 1.0
     crop_seconds: float = 0.0
     warmup: float = 0.15
     weight_decay: float = 0.05
@@ -217,46 +213,31 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 # "[" and "]" include the end of an interval, "(" and ")" exclude it. In a list, every item is in it.
 _BOUNDS: Final = {
-    "[0, inf)": [
-        *("fit.seed", "fit.crop_seconds", "fit.weight_decay", "probe.copies", "probe.penalty"),
-        *("augment.tilt_db", "augment.mixup_alpha"),
-        *("augment.frequency_mask", "augment.time_mask", "augment.n_masks"),
-    ],
-    "(0, inf)": [
-        *("window.min_seconds", "window.hop_seconds", "fit.learning_rate"),
-        *("frontend.n_mels", "frontend.n_fft", "frontend.hop", "network.channels"),
-    ],
-    "[1, inf)": ["network.layers", "fit.epochs", "recipes_tried"],
-    "[2, inf)": ["fit.batch_size"],  # a batch of 1 has no statistics
-    "[0, 1)": [
-        *("network.dropout", "augment.warp_frequency"),
-        *("fit.warmup", "fit.label_smoothing", "fit.ema_decay"),
-    ],
-    "[0, 1]": [
-        *("augment.noise_probability", "augment.telephone_probability", "augment.room_probability"),
-        "fit.body_rate",
-    ],
-    "(0, 1]": ["fit.stage_decay"],
-    "(0, 1)": ["second_weight"],
-    "[0.5, 2]": ["augment.speeds"],
-    f"[0, {SAMPLE_RATE // 2})": ["frontend.fmin_hz"],
+    "[0, inf)": "fit.seed fit.crop_seconds fit.weight_decay probe.copies probe.penalty "
+    "augment.tilt_db augment.frequency_mask augment.time_mask augment.n_masks",
+    "(0, inf)": "window.min_seconds window.hop_seconds frontend.n_mels frontend.n_fft frontend.hop "
+    "network.channels fit.learning_rate",
+    "[1, inf)": "network.layers fit.epochs recipes_tried",
+    "[2, inf)": "fit.batch_size",  # a batch of 1 has no statistics
+    "[0, 1)": "network.dropout augment.warp_frequency fit.warmup fit.label_smoothing fit.ema_decay",
+    "[0, 1]": "augment.noise_probability augment.telephone_probability augment.room_probability fit.body_rate",
+    "(0, 1)": "second_weight",
+    "[0.5, 2]": "augment.speeds",
+    f"[0, {SAMPLE_RATE // 2})": "frontend.fmin_hz",
 }
 
 
 def _is_within(value: float, interval: str) -> bool:
     low, high = map(float, interval[1:-1].split(", "))
-    return (
-        low < value < high or (value == low and interval[0] == "[") or (value == high and interval[-1] == "]")
-    )
+    is_above = low <= value if interval[0] == "[" else low < value
+    return is_above and (value <= high if interval[-1] == "]" else value < high)
 
 
 def _check(config: TrainConfig, where: str) -> None:
     for interval, names in _BOUNDS.items():
-        for name in names:
+        for name in names.split():
             value = attrgetter(name)(config)
-            if not all(
-                _is_within(item, interval) for item in (value if isinstance(value, tuple) else [value])
-            ):
+            if not all(_is_within(one, interval) for one in (value if isinstance(value, tuple) else [value])):
                 raise ConfigError(f"{where}: {name} must be in {interval}, got {value}.")
     window, frontend, augment, probe = config.window, config.frontend, config.augment, config.probe
     snr, channels = augment.noise_snr_db, config.network.channels
@@ -266,10 +247,7 @@ def _check(config: TrainConfig, where: str) -> None:
         (window.hop_seconds <= window.seconds, "window: hop_seconds ≤ seconds"),
         (frontend.n_fft % 2 == 0, "frontend: n_fft must be even"),
         (window.min_seconds * SAMPLE_RATE >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
-        (
-            len(channels) == 4 and not any(c % 8 for c in channels),
-            "network: channels are four multiples of 8",
-        ),
+        (len(channels) == 4 and not any(c % 8 for c in channels), "network: channels: four multiples of 8"),
         (1.0 in augment.speeds, "augment: 1.0 must be among the speeds"),
         (
             augment.telephone_probability + augment.room_probability <= 1,
@@ -277,15 +255,18 @@ def _check(config: TrainConfig, where: str) -> None:
         ),
         (len(snr) == 2 and snr[0] <= snr[1], "augment: noise_snr_db is two numbers, low and high"),
         (config.fit.crop_seconds <= window.seconds, "fit: crop_seconds ≤ window.seconds"),
-        (
-            not probe.copies or window.min_seconds <= probe.crop_seconds <= window.seconds,
-            "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds",
-        ),
-        (
-            not probe.copies or not (augment.warp_frequency or augment.mixup_alpha or augment.n_masks),
-            "probe: augment.warp_frequency, mixup_alpha and n_masks must be 0",
-        ),
     ]
+    if probe.copies:
+        rules += [
+            (
+                window.min_seconds <= probe.crop_seconds <= window.seconds,
+                "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds",
+            ),
+            (
+                not (augment.warp_frequency or augment.n_masks),
+                "probe: augment.warp_frequency and n_masks must be 0",
+            ),
+        ]
     if second := config.second:
         _check(second, f"{where}: second")
         rules += [

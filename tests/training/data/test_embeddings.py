@@ -23,7 +23,7 @@ N_COPIES, N_EMBEDDING = 3, 32
 
 def config_of(**changes: Any) -> TrainConfig:
     of_probe = {"copies": N_COPIES, "crop_seconds": 0.6} | changes.pop("probe", {})
-    as_sound = {"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0} | changes.pop("augment", {})
+    as_sound = {"warp_frequency": 0.0, "n_masks": 0} | changes.pop("augment", {})
     return recipe(probe=of_probe, augment=as_sound, **changes)
 
 

@@ -178,7 +178,6 @@ def test_a_head_is_chosen_on_validation_speakers(head: EnrolledHead) -> None:
     assert (head.bias.shape, head.mean.shape, head.deviation.shape) == ((8,), (N_FEATURES,), (N_FEATURES,))
     assert head.penalty in enrolment.PENALTIES
     assert 0.05 <= head.temperature <= 20
-    assert head.gain is not None
     assert head.gain > 0.1  # of a network that learned nothing: all that it knows is in this head
 
 
@@ -192,10 +191,9 @@ def test_without_validation_speakers_it_is_fitted_like_its_references(
     made = learn(network, everybody, features, [head, hotter])
     assert made.temperature == pytest.approx(2 * head.temperature)
     assert made.penalty == pytest.approx(0.5 * head.penalty)
-    assert made.gain == pytest.approx((head.gain or 0) / 2, abs=1e-4)
-    for references in ([], [dataclasses.replace(head, gain=None)]):
-        with pytest.raises(ConfigError, match="Give the run folder of a protocol"):
-            learn(network, everybody, features, references)
+    assert made.gain == pytest.approx(head.gain / 2, abs=1e-4)
+    with pytest.raises(ConfigError, match="Give the run folder of a protocol"):
+        learn(network, everybody, features)
 
 
 # How it is kept

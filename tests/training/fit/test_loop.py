@@ -37,7 +37,7 @@ def loop(config: TrainConfig | None = None) -> Loop:
 
 
 class Stack(nn.Module):
-    """Three stages, a norm above them and a head."""
+    """A body of three layers, a norm above it and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,16 +45,16 @@ class Stack(nn.Module):
         self.norm, self.head = nn.LayerNorm(2), nn.Linear(2, 3)
 
     @property
-    def stages(self) -> list[nn.Module]:
+    def body(self) -> list[nn.Module]:
         return [self.below, self.middle, self.above]
 
 
 # Learning rates
 
 
-def test_each_stage_learns_at_its_own_rate_and_only_matrices_decay() -> None:
+def test_the_body_learns_at_its_own_rate_and_only_matrices_decay() -> None:
     network = Stack()
-    fit = FitConfig(learning_rate=2e-3, body_rate=0.1, stage_decay=0.5, weight_decay=0.03)
+    fit = FitConfig(learning_rate=2e-3, body_rate=0.1, weight_decay=0.03)
     groups = parameter_groups(network, fit)
     names = {parameter: name for name, parameter in network.named_parameters()}
     found = {
@@ -63,10 +63,10 @@ def test_each_stage_learns_at_its_own_rate_and_only_matrices_decay() -> None:
         for parameter in group["params"]
     }
     expected = {
-        "below.weight": (0.025, 0.03),
-        "below.bias": (0.025, 0.0),
-        "middle.weight": (0.05, 0.03),
-        "middle.bias": (0.05, 0.0),
+        "below.weight": (0.1, 0.03),
+        "below.bias": (0.1, 0.0),
+        "middle.weight": (0.1, 0.03),
+        "middle.bias": (0.1, 0.0),
         "above.weight": (0.1, 0.03),
         "above.bias": (0.1, 0.0),
         "norm.weight": (1.0, 0.0),
@@ -81,16 +81,14 @@ def test_each_stage_learns_at_its_own_rate_and_only_matrices_decay() -> None:
 
 @pytest.mark.parametrize("architecture", ["cnn", "transformer"])
 def test_every_parameter_of_our_networks_is_learned_once(architecture: str) -> None:
-    config = recipe(
-        network={"architecture": architecture, "layers": 1}, fit={"body_rate": 0.2, "stage_decay": 0.5}
-    )
+    config = recipe(network={"architecture": architecture, "layers": 1}, fit={"body_rate": 0.2})
     network = build(config)
     groups = parameter_groups(network, config.fit)
     learned = [id(parameter) for group in groups for parameter in group["params"]]
     assert len(learned) == len(set(learned))
     assert set(learned) == {id(parameter) for parameter in network.parameters()}
     rates = {group["rate"] for group in groups}
-    assert rates == {1.0, *(0.2 * 0.5**depth for depth in range(len(network.stages)))}
+    assert rates == {1.0, 0.2}
     head = {id(parameter) for parameter in network.head.parameters()}
     assert head <= {id(p) for group in groups if group["rate"] == 1.0 for p in group["params"]}
 
@@ -204,7 +202,7 @@ def test_the_average_follows_closely_at_first_and_then_at_its_decay() -> None:
 
 
 def test_a_restored_training_goes_on_with_the_same_bits() -> None:
-    config = recipe(fit={"batch_size": 4, "body_rate": 0.3, "stage_decay": 0.5})
+    config = recipe(fit={"batch_size": 4, "body_rate": 0.3})
     whole, first = loop(config), loop(config)
     whole.run_epoch(0)
     first.run_epoch(0)

@@ -25,7 +25,7 @@ from speech_emotion.training.networks.build import assemble, build
 from speech_emotion.training.networks.pair import EmotionPair
 
 CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
-AS_SOUND = {"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0}
+AS_SOUND = {"warp_frequency": 0.0, "n_masks": 0}
 WEIGHT = 0.3
 
 

@@ -104,7 +104,7 @@ def test_the_network_of_the_recipe() -> None:
     network = build(config)
     assert isinstance(network, Transformer)
     assert network.encoder.convolutions[0].weight.shape == (384, 40, 3)
-    assert network.stages == [network.encoder.convolutions, network.encoder.layers[0]]
+    assert network.body == [network.encoder]
     assert (network.n_embedding, network.head[2].out_features) == (1536, 8)
     again, other = build(config), build(config.with_seed(1))
     name = "encoder.layers.0.query.weight"

@@ -157,9 +157,9 @@ def test_a_row_alone_equals_the_row_in_a_batch() -> None:
         torch.testing.assert_close(lively()(row.unsqueeze(0))[0], in_batch, rtol=0, atol=1e-4)
 
 
-def test_the_stages_are_the_convolutions_then_the_bands() -> None:
+def test_the_body_is_the_convolutions_then_the_bands() -> None:
     network = vgg16()
-    assert network.stages == [network.vgg, network.bands]
+    assert network.body == [network.vgg, network.bands]
 
 
 def test_the_lowest_frequency_is_the_frontends() -> None:

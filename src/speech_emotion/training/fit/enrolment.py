@@ -76,7 +76,7 @@ class EnrolledHead:
     bias: FloatArray
     temperature: float
     penalty: float
-    gain: float | None
+    gain: float
 
     def write(self, folder: Path) -> None:
         """Keep it in a run folder, for export."""
@@ -93,7 +93,8 @@ def read(folder: Path) -> EnrolledHead | None:
     path = folder / FILE
     try:
         tensors, facts = read_sealed_tensors(path)
-        return EnrolledHead(*(tensors[name].numpy() for name in _TENSORS), **facts)
+        mean, deviation, weight, bias = (tensors[name].numpy() for name in _TENSORS)
+        return EnrolledHead(mean, deviation, weight, bias, **facts)
     except FileNotFoundError:
         return None
     except (OSError, DamagedFileError, KeyError, TypeError) as error:
@@ -216,10 +217,9 @@ def learn(
 
 def _typical(heads: Sequence[EnrolledHead]) -> tuple[float, float, float]:
     """Penalty, temperature and gain of heads that were chosen on validation speakers."""
-    chosen = [(head.penalty, head.temperature, head.gain) for head in heads if head.gain is not None]
-    if not chosen:
+    if not heads:
         raise ConfigError("An enrolled head needs validation speakers. Give the run folder of a protocol.")
-    penalty, temperature, gain = np.array(chosen).T
+    penalty, temperature, gain = np.array([(head.penalty, head.temperature, head.gain) for head in heads]).T
     return (
         math.exp(np.log(penalty).mean()),
         math.exp(np.log(temperature).mean()),

@@ -50,7 +50,7 @@ class Trainer:
         log_mel = self.frames.windows(clips, self.n_frames, generator).to(self.device)
         labels = self.frames.labels[clips].to(self.device)
         targets = smooth(labels, len(EMOTIONS), self.config.fit.label_smoothing)
-        log_mel, targets = augment.augmented(log_mel, targets, self.config.augment, generator)
+        log_mel = augment.augmented(log_mel, self.config.augment, generator)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.network.classify(log_mel)
         return nn.functional.cross_entropy(logits.float(), targets)
@@ -128,16 +128,12 @@ class Trainer:
 
 
 def parameter_groups(network: EmotionNetwork, fit: FitConfig) -> list[dict[str, Any]]:
-    """The optimiser's groups: one learning rate per stage, as a share of the head's; weight decay for matrices only."""
-    rate_of = {
-        parameter: fit.body_rate * fit.stage_decay**depth
-        for depth, stage in enumerate(reversed(network.stages))
-        for parameter in stage.parameters()
-    }
+    """The optimiser's groups: `body_rate` for the layers below the head; weight decay for matrices only."""
+    body = {parameter for module in network.body for parameter in module.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
-        decay = fit.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate_of.get(parameter, 1.0), decay), []).append(parameter)
+        rate = fit.body_rate if parameter in body else 1.0
+        groups.setdefault((rate, fit.weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
     return [
         {"params": parameters, "rate": rate, "lr": fit.learning_rate * rate, "weight_decay": decay}
         for (rate, decay), parameters in groups.items()

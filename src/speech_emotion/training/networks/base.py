@@ -35,8 +35,8 @@ class EmotionNetwork(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def stages(self) -> list[nn.Module]:
-        """The layers below the head in the order of the signal, for learning rates per stage."""
+    def body(self) -> list[nn.Module]:
+        """The layers whose initial weights may be learned ones, for a learning rate of their own."""
 
     @abstractmethod
     def embed(self, log_mel: Tensor) -> Tensor:
@@ -62,11 +62,12 @@ class EmotionNetwork(nn.Module, ABC):
         return self.embed(log_mel), log_mel
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → logits (batch, n_labels)."""
         return self.classify(self.features(waveform))
 
 
 class AttentiveStatistics(nn.Module):
-    """Weighted mean and deviation over time (Okabe et al. 2018, arXiv 1803.10963): (batch, c, t) → (batch, 2c)."""
+    """Mean and deviation over time, weighted by attention (Okabe et al. 2018, arXiv 1803.10963)."""
 
     def __init__(self, channels: int, hidden: int = 64) -> None:
         super().__init__()
@@ -75,6 +76,7 @@ class AttentiveStatistics(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, frame) → (batch, 2 · channel)."""
         x = x.float()
         weights = torch.softmax(self.attention(x).float(), dim=2)
         mean = (weights * x).sum(dim=2)

@@ -18,6 +18,7 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Conv2d(channels // reduction, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, mel, frame) → the same shape."""
         pooled = x.mean(dim=(2, 3), keepdim=True)
         return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(pooled))))
 
@@ -44,6 +45,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, n_in, mel, frame) → (batch, n_out, mel / stride, frame / stride)."""
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
@@ -70,9 +72,9 @@ class Cnn(EmotionNetwork):
         self.add_head(2 * last, network.dropout)
 
     @property
-    def stages(self) -> list[nn.Module]:
-        """Stem, four blocks, and the sum over bands."""
-        return [self.stem, *self.blocks, self.bands]
+    def body(self) -> list[nn.Module]:
+        """The convolutions."""
+        return [self.stem, self.blocks, self.bands]
 
     def embed(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → embedding (batch, 2 · channels[-1])."""

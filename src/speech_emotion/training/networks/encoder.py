@@ -45,6 +45,7 @@ class EncoderLayer(nn.Module):
         self.narrow = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, frame, width) → the same shape."""
         y = self.attention_norm(x)
         query, key, value = (_split(project(y)) for project in (self.query, self.key, self.value))
         weights = torch.softmax(query @ key.transpose(2, 3) / math.sqrt(query.shape[3]), dim=3)
@@ -60,7 +61,7 @@ def _split(x: Tensor) -> Tensor:
 
 
 class SpeechEncoder(nn.Module):
-    """Normalised log-mel (batch, n_mels, n_frames) → the output of each layer, (batch, ⌈n_frames / 2⌉, width)."""
+    """Two convolutions, positions, and transformer layers."""
 
     def __init__(self, n_mels: int, width: int, n_layers: int) -> None:
         super().__init__()
@@ -74,6 +75,7 @@ class SpeechEncoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(width) for _ in range(n_layers))
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Normalised log-mel (batch, n_mels, n_frames) → each layer's output (batch, ⌈n_frames / 2⌉, width)."""
         x = self.convolutions(x).transpose(1, 2)
         x = x + sinusoids(torch.arange(x.shape[1], device=x.device), self.width)
         outputs = []
@@ -105,9 +107,9 @@ class Transformer(EmotionNetwork):
         self.add_head(2 * self.n_levels, network.dropout)
 
     @property
-    def stages(self) -> list[nn.Module]:
-        """The convolutions, then every layer."""
-        return [self.encoder.convolutions, *self.encoder.layers]
+    def body(self) -> list[nn.Module]:
+        """The encoder."""
+        return [self.encoder]
 
     def embed(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → embedding (batch, 4 · width · layers)."""

@@ -59,6 +59,7 @@ class PowerSpectrum(nn.Module):
         self.n_fft, self.hop = n_fft, hop
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → (batch, 1 + n_fft // 2, n_frames)."""
         frames = self._frames(waveform)
         middle = self.n_fft // 2
         rising, falling = (
@@ -111,6 +112,7 @@ class LogMel(nn.Module):
         self.register_buffer("edges_hz", mel_edges(n_mels, fmin_hz, SAMPLE_RATE / 2), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → (batch, n_mels, n_frames)."""
         with torch.autocast(waveform.device.type, enabled=False):
             power = self.spectrum(waveform.float())
             filters = triangles(self.edges_hz, self.spectrum.n_fft)
@@ -134,4 +136,5 @@ class Mfcc(nn.Module):
         self.register_buffer("dct", dct.float(), persistent=False)
 
     def forward(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → (batch, n_mfcc, n_frames)."""
         return torch.matmul(self.dct, log_mel)

@@ -30,6 +30,7 @@ class EmotionPair(nn.Module):
         return (1 - self.weight) * first + self.weight * second
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → logits (batch, n_labels)."""
         return self.logits(self.analyse(waveform)[0])
 
 

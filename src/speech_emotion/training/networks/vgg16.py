@@ -71,7 +71,7 @@ class Vgg16(EmotionNetwork):
         self.add_head(2 * n_channels, network.dropout)
 
     @property
-    def stages(self) -> list[nn.Module]:
+    def body(self) -> list[nn.Module]:
         """The convolutions, and the sum over bands."""
         return [self.vgg, self.bands]
 
