@@ -21,9 +21,9 @@ def export(
     from speech_emotion.extras import require
 
     require("torch", extra="train", needed_for="Export")
-    from speech_emotion.training import runs
+    from speech_emotion.training.export.ship import ship
 
-    info = runs.ship(run, out, calibration=calibration, result=result)
+    info = ship(run, out, calibration=calibration, result=result)
     typer.echo(
         f"{out}: {info.n_parameters:,} parameters, {info.size_bytes / 1e6:.2f} MB, sha256 {info.sha256}"
     )

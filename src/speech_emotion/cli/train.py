@@ -76,8 +76,7 @@ def train(
         models = runs.train(
             trainings,
             dataset,
-            split,
-            like=calibration,
+            references=calibration,
             device=device,
             on_epoch=EpochLines(trainings, typer.echo),
             on_copy=on_copy or (lambda *_: None),
