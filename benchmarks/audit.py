@@ -3,7 +3,7 @@
     python benchmarks/audit.py --corpus RAVDESS=FOLDER [--corpus nEMO=FOLDER …] [--n 200] \
         [--out results/benchmarks/audit.json]
 
-In: folders of recordings. Of the first, N clips drawn by chance are degraded in each way, and searched for among
+In: folders of recordings. Of the first, N clips drawn at random are degraded in each way, and searched for among
 those clips and N others, which are their second takes where the names are those of the RAVDESS. Then all clips of
 every folder are compared with all others of it. Out: a table, and JSON.
 """
@@ -45,13 +45,13 @@ def main() -> None:
         start = time.process_time()
         paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in AUDIO_SUFFIXES)
         prints = {path: print_of(audio.load(path).samples) for path in paths}
-        heard = time.process_time()
+        read = time.process_time()
         report["false_alarms"][name] = false_alarms(prints)
         done = time.process_time()
         report["false_alarms"][name] |= {
             "cpu_ms_per_clip": {
-                "decode and print": round(1_000 * (heard - start) / len(paths), 1),
-                "search": round(1_000 * (done - heard) / len(paths), 1),
+                "decode and print": round(1_000 * (read - start) / len(paths), 1),
+                "search": round(1_000 * (done - read) / len(paths), 1),
             }
         }
         if index == 0:

@@ -94,18 +94,18 @@ def written(samples: Any, rate: int, container: str, encoding: str) -> bytes:
     return file.getvalue()
 
 
-def damaged(originals: list[bytes], chance: random.Random) -> bytes:
-    data = bytearray(chance.choice(originals))
-    for _ in range(chance.choice((1, 1, 2, 4, 16))):
-        start = int(chance.random() ** chance.choice((1, 4)) * len(data))  # more often in the header
-        n_bytes = chance.choice((1, 2, 4, 8, 64, 1_000))
-        match chance.randrange(7):
+def damaged(originals: list[bytes], rng: random.Random) -> bytes:
+    data = bytearray(rng.choice(originals))
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        start = int(rng.random() ** rng.choice((1, 4)) * len(data))  # more often in the header
+        n_bytes = rng.choice((1, 2, 4, 8, 64, 1_000))
+        match rng.randrange(7):
             case 0 if data[start:]:
-                data[start] ^= 1 << chance.randrange(8)
+                data[start] ^= 1 << rng.randrange(8)
             case 1:
-                data[start : start + n_bytes] = chance.randbytes(n_bytes)
+                data[start : start + n_bytes] = rng.randbytes(n_bytes)
             case 2:
-                data[start : start + 4] = chance.choice(NUMBERS)
+                data[start : start + 4] = rng.choice(NUMBERS)
             case 3:
                 del data[start : start + n_bytes]
             case 4:
@@ -113,8 +113,8 @@ def damaged(originals: list[bytes], chance: random.Random) -> bytes:
             case 5:
                 del data[start:]
             case 6:
-                other = chance.choice(originals)
-                data[start:] = other[int(chance.random() * len(other)) :]
+                other = rng.choice(originals)
+                data[start:] = other[int(rng.random() * len(other)) :]
     return bytes(data)
 
 

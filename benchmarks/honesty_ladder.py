@@ -33,18 +33,16 @@ from speech_emotion.evaluation.score import Answer, Evaluation, HeldOutClip, ans
 from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.data.frames import FrameCache
+from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.waveform_augment import at_speed
 from speech_emotion.training.export.onnx import Provenance, export
 from speech_emotion.training.fit import checkpoint
-from speech_emotion.training.fit.calibration import fit_thresholds
-from speech_emotion.training.fit.linear_probe import AugmentedEmbeddings
-from speech_emotion.training.fit.train import PAIR, Banks, Epoch, Sides, assemble, fit, kept_weights
-from speech_emotion.training.runs import bank
+from speech_emotion.training.fit.calibration import Calibration, fit_thresholds
+from speech_emotion.training.fit.job import Epoch, Job, Sides
+from speech_emotion.training.fit.train import Material, fit, materials
 
 PEEKED, COPIES = "luna5-peeked", "random10-copies"
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the recipe's
-Material = FrameCache | AugmentedEmbeddings | Banks
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,20 +77,18 @@ def train(
     corpus, clips = corpora.get(dataset.corpus), dataset.clips
     if split.name == COPIES:
         dataset = with_copies(dataset, config.augment.speeds)
-    material = bank(config, dataset)
+    learned_from = materials(config, dataset)
     models = {}
     for fold in folds:
         folder = out / f"fold-{fold.index}"
         sides = sides_of(split, fold, clips)
-        chosen = peek(config, dataset, material, sides, folder) if split.name == PEEKED else config
-        fitted = fit(chosen, dataset, material, sides, folder)
-        network = assemble(chosen)
-        network.load_state_dict(kept_weights(checkpoint.load(folder)[0]))
+        job = Job(config, dataset, sides, folder)
+        fitted = fit(peek(job, learned_from) if split.name == PEEKED else job, learned_from)
+        network, chosen = checkpoint.load_network(folder)
         facts = (corpus.licence, corpus.citation, commit(), described(split, fold), split.split_hash)
-        thresholds = fit_thresholds([fitted.validation])
+        calibration = Calibration(fitted.temperature, fit_thresholds([fitted.validation]))
         models[fold] = folder / "model.onnx"
-        provenance = Provenance((corpus.name,), *facts)
-        export(network, chosen, fitted.temperature, provenance, models[fold], thresholds=thresholds)
+        export(network, chosen, calibration, Provenance((corpus.name,), *facts), models[fold])
     return models
 
 
@@ -132,52 +128,49 @@ def with_copies(dataset: PreparedDataset, speeds: Sequence[float]) -> PreparedDa
     )
 
 
-def peek(
-    config: TrainConfig, dataset: PreparedDataset, material: Material, sides: Sides, out: Path
-) -> TrainConfig:
-    """Choose each network's epoch or penalty by its score on `sides.validation`, the test speakers.
+def peek(job: Job, learned_from: Sequence[Material]) -> Job:
+    """Choose each network's epoch or penalty by its score on the validation side, the test speakers.
 
-    Returns the recipe with the chosen penalties. A fine-tuned network is left in `out` as a finished training with
-    the weights of its chosen epoch, which `fit` uses as they are.
+    Returns the job with the chosen penalties. A fine-tuned network is left in its folder as a finished training with
+    the weights of the chosen epoch, which `fit` uses as they are.
     """
-    materials = (material.first, material.second) if isinstance(material, Banks) else (material,)
-    folders = [out / name for name in PAIR] if config.second else [out]
-    parts = list(config.parts)
-    for k, (learned, folder) in enumerate(zip(materials, folders, strict=True)):
-        if isinstance(learned, AugmentedEmbeddings):
-            parts[k] = best_penalty(parts[k], dataset, learned, sides, folder)
+    recipes = []
+    for part, material in zip(job.parts, learned_from, strict=True):
+        if isinstance(material, AugmentedEmbeddings):
+            recipes.append(best_penalty(part, material))
         else:
-            keep_best_epoch(parts[k], dataset, learned, sides, folder)
-    return replace(config, probe=parts[0].probe, second=parts[1] if config.second else None)
+            keep_best_epoch(part, material)
+            recipes.append(part.config)
+    second = recipes[1] if job.config.second else None
+    return replace(job, config=replace(job.config, probe=recipes[0].probe, second=second))
 
 
-def best_penalty(
-    config: TrainConfig, dataset: PreparedDataset, copies: AugmentedEmbeddings, sides: Sides, out: Path
-) -> TrainConfig:
+def best_penalty(job: Job, embeddings: AugmentedEmbeddings) -> TrainConfig:
     """The recipe with the penalty, out of five, whose head has the highest UAR; the first of equals."""
-    penalties = [config.probe.penalty * share for share in PENALTIES]
-    recipes = [replace(config, probe=replace(config.probe, penalty=penalty)) for penalty in penalties]
-    heads: list[Epoch] = []
+    probe, heads = job.config.probe, []
+    recipes = [
+        replace(job.config, probe=replace(probe, penalty=probe.penalty * share)) for share in PENALTIES
+    ]
     for k, recipe in enumerate(recipes):
-        fit(recipe, dataset, copies, sides, out / f"penalty-{k}", on_epoch=heads.append)
+        trial = replace(job, config=recipe, folder=job.folder / f"penalty-{k}", on_epoch=heads.append)
+        fit(trial, [embeddings])
     return recipes[int(np.argmax([head.validation_uar or 0.0 for head in heads]))]
 
 
-def keep_best_epoch(
-    config: TrainConfig, dataset: PreparedDataset, frames: FrameCache, sides: Sides, out: Path
-) -> None:
-    """Train to the end, then put the weights of the epoch with the highest UAR, the first of equals, into `out`."""
+def keep_best_epoch(job: Job, frames: Material) -> None:
+    """Train to the end, then save the weights of the epoch with the highest UAR, the first of equals."""
     scores: list[float] = []
     best: dict[str, Tensor] = {}
 
     def keep(epoch: Epoch) -> None:
         scores.append(epoch.validation_uar or 0.0)
         if scores.index(max(scores)) == len(scores) - 1:
-            best.update(kept_weights(checkpoint.load(out)[0]))
+            best.update(checkpoint.final_weights(job.folder))
 
-    fit(config, dataset, frames, sides, out, on_epoch=keep)
-    tensors, state = checkpoint.load(out)
-    checkpoint.save(out, tensors | {f"average.{name}": tensor for name, tensor in best.items()}, state)
+    fit(replace(job, on_epoch=keep), [frames])
+    tensors, state = checkpoint.load(job.folder)
+    best_tensors = {f"average.{name}": tensor for name, tensor in best.items()}
+    checkpoint.save(job.folder, tensors | best_tensors, state)
 
 
 def score(split: Protocol, folder: Path, models: Mapping[Fold, Path], seed: int) -> Evaluation:

@@ -43,8 +43,8 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     for name, wait in report["waits"].items():
-        company = f"min {wait['min_ms']:.1f}, n {wait['n']}, goal {wait['goal_ms']}"
-        print(f"{name:<28} {wait['median_ms']:8.1f} ms  ({company})")
+        support = f"min {wait['min_ms']:.1f}, n {wait['n']}, goal {wait['goal_ms']}"
+        print(f"{name:<28} {wait['median_ms']:8.1f} ms  ({support})")
 
 
 def measure(model: Path | None) -> dict[str, Any]:

@@ -66,12 +66,12 @@ def voice() -> np.ndarray:
 
 
 def over_the_route(url: str, server: int, n_speakers: int) -> dict[str, Any]:
-    async def everybody() -> list[list[float]]:
+    async def all_speakers() -> list[list[float]]:
         starts = np.arange(n_speakers) * HOP_SECONDS / n_speakers  # people do not begin in step
         return await asyncio.gather(*(speak(url, start) for start in starts))
 
     before = cpu_seconds(server)
-    everyone = asyncio.run(everybody())
+    everyone = asyncio.run(all_speakers())
     share = (cpu_seconds(server) - before) / (SECONDS * n_speakers)
     return summary([delay for delays in everyone for delay in delays], n_speakers) | {
         "core_share_a_speaker": round(share, 4)

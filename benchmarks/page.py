@@ -74,8 +74,8 @@ def main() -> None:
     report = {"waits": waits, "memory": memory} | provenance(used)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     for name, one in waits.items():
-        company = f"max {one['max_ms']:.0f}, n {one['n']}, goal {one['goal_ms']}"
-        print(f"{name:<32} {one['median_ms']:7.0f} ms  ({company})")
+        support = f"max {one['max_ms']:.0f}, n {one['n']}, goal {one['goal_ms']}"
+        print(f"{name:<32} {one['median_ms']:7.0f} ms  ({support})")
     print(f"server, MiB after uploads: {memory['mib_after_uploads']}")
 
 

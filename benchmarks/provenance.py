@@ -1,4 +1,4 @@
-"""Where a number comes from. In: who used the cores. Out: command, commit, machine and load, for a result."""
+"""Where a number comes from. In: how the cores were used. Out: command, commit, machine and load, for a result."""
 
 import os
 import platform

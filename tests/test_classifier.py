@@ -1,18 +1,30 @@
 """The object people hold: every kind of source, one answer or many, and what it says when there is none."""
 
+import copy
 import io
+import multiprocessing
+import pickle
+import shutil
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sounds
+import standin
 
 import speech_emotion as ser
 from speech_emotion import classifier as module
 from speech_emotion.classifier import Classifier
-from speech_emotion.errors import AudioDecodeError, AudioNotFoundError, InvalidWaveformError
+from speech_emotion.errors import (
+    AudioDecodeError,
+    AudioNotFoundError,
+    InvalidWaveformError,
+    ModelError,
+    ModelIntegrityError,
+    ModelNotFoundError,
+)
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import EmotionModel
 from speech_emotion.prediction import Prediction, pool
@@ -114,6 +126,78 @@ def test_threads_share_one_classifier(classifier: Classifier) -> None:
     alone = [classifier.predict(clip, sample_rate=16_000) for clip in clips]
     with ThreadPoolExecutor(6) as threads:
         assert list(threads.map(lambda clip: classifier.predict(clip, sample_rate=16_000), clips)) == alone
+
+
+def test_another_process_gives_the_same_numbers(classifier: Classifier) -> None:
+    expected = classifier.predict(VOICE, sample_rate=RATE)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as processes:
+        assert processes.submit(classifier.predict, VOICE, sample_rate=RATE).result() == expected
+
+
+def test_a_classifier_is_pickled_by_its_file(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.onnx"
+    shutil.copy(model_path, path)
+    monkeypatch.chdir(tmp_path)
+    classifier = ser.load("mine.onnx")
+    data = pickle.dumps(classifier)
+    assert len(data) < 1_000
+    monkeypatch.chdir("/")
+    again = pickle.loads(data)  # noqa: S301
+    assert again.info == classifier.info
+    assert again.predict(VOICE, sample_rate=RATE) == classifier.predict(VOICE, sample_rate=RATE)
+    assert pickle.loads(data)._model is again._model  # noqa: S301
+    assert copy.deepcopy(classifier).info == classifier.info
+
+
+def test_a_pickled_classifier_whose_file_has_changed(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.onnx"
+    shutil.copy(model_path, path)
+    data = pickle.dumps(ser.load(path))
+    path.write_bytes(standin.model_bytes(name="another"))
+    with pytest.raises(ModelIntegrityError, match=r"mine\.onnx' is no longer the model that was pickled"):
+        pickle.loads(data)  # noqa: S301
+    path.unlink()
+    with pytest.raises(ModelNotFoundError):
+        pickle.loads(data)  # noqa: S301
+
+
+def test_the_shipped_classifier_is_pickled_without_a_path() -> None:
+    shipped = ser.load()
+    data = pickle.dumps(shipped)
+    assert b"compact.onnx" not in data
+    assert pickle.loads(data).info == shipped.info  # noqa: S301
+
+
+def test_the_embedding_of_each_window_with_speech(tuned: Classifier, judging: Classifier) -> None:
+    followed = np.concatenate([sounds.voice(5.0), np.zeros(4 * 16_000, np.float32)])
+    embedding = tuned.embed(followed, sample_rate=16_000)
+    spoken = [window for window in tuned.timeline(followed, sample_rate=16_000) if window.probabilities]
+    assert (embedding.shape, embedding.dtype) == ((len(spoken), standin.N_BANDS), np.float32)
+    for row, window in zip(embedding, spoken, strict=True):
+        piece = followed[round(window.start_seconds * 16_000) : round(window.end_seconds * 16_000)]
+        np.testing.assert_array_equal(row, tuned.embed(piece, sample_rate=16_000)[0])
+        np.testing.assert_array_equal(row, tuned._model.score(piece[None]).voice[0])
+    soft = sounds.voice(5.0, peak=0.03)
+    assert judging.embed(soft, sample_rate=16_000).shape == (0, standin.N_BANDS)
+
+
+def test_where_there_is_no_speech_there_is_no_embedding(tuned: Classifier) -> None:
+    for n_samples in (100, 64_000):
+        silence = np.zeros(n_samples, np.float32)
+        assert tuned.embed(silence, sample_rate=16_000).shape == (0, standin.N_BANDS)
+
+
+def test_a_model_without_enrolment_has_no_embedding(classifier: Classifier) -> None:
+    with pytest.raises(ModelError, match=r"exported without enrolment.*no features of a voice"):
+        classifier.embed(VOICE, sample_rate=RATE)
+
+
+def test_the_shipped_model_gives_3488_features() -> None:
+    assert ser.load().embed(VOICE, sample_rate=RATE).shape[1] == 3488  # as the docstring says
 
 
 def test_memory_stays_flat_over_a_long_recording(classifier: Classifier, tmp_path: Path) -> None:

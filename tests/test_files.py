@@ -10,6 +10,8 @@ import pytest
 from speech_emotion.errors import ConfigError
 from speech_emotion.files import (
     DamagedFileError,
+    FileTooLargeError,
+    read_regular_file,
     read_sealed_json,
     write_atomically,
     write_sealed_json,
@@ -89,3 +91,26 @@ def test_what_the_system_refuses_becomes_an_error_with_a_next_step(tmp_path: Pat
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(BrokenPipeError), writing(tmp_path / "out", ConfigError):
         raise BrokenPipeError
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name")
+def test_a_pipe_and_a_device_are_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="a pipe or a device"):
+            read_regular_file(path, 9)
+    with pytest.raises(IsADirectoryError):
+        read_regular_file(tmp_path, 9)
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"123456789")
+    assert read_regular_file(path, 9) == b"123456789"
+    (tmp_path / "link").symlink_to(path)
+    assert read_regular_file(tmp_path / "link", 9) == b"123456789"
+    with pytest.raises(FileTooLargeError, match="larger than 8 bytes"):
+        read_regular_file(path, 8)
+    os.truncate(path, 2**40)
+    with pytest.raises(FileTooLargeError):
+        read_regular_file(path, 2**30)

@@ -118,6 +118,23 @@ MISSING = object()
         ("labels", [1, 2], "'labels' as list, got"),
         ("labels", ["happy"] * 8, "two or more different labels"),
         ("labels", ["happy", "sad"], "names 2 labels and gives 8 probabilities"),
+        *(
+            ("labels", [label, *EMOTIONS[1:]], r"a name and labels that can be shown: .*got ['\"]")
+            for label in (
+                "",
+                " ",
+                "=1+1",
+                "+1",
+                "-1",
+                "@x",
+                "'x",
+                "a\nb",
+                "\x1b[2J",
+                "\u202ehappy",
+                "x" * 101,
+            )
+        ),
+        ("name", "\x1b]0;mine\x07", r"a name and labels that can be shown: .*got '\\x1b"),
         ("sample_rate", 8_000, "sample_rate 16000, got 8000"),
         ("sample_rate", True, "'sample_rate' as int, got True"),
         ("window_seconds", "3", "'window_seconds' as int or float, got '3'"),

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import pickle
 
+import pandas as pd
 import pytest
 
 from speech_emotion.prediction import Prediction, decide, pool
@@ -137,3 +138,11 @@ def test_pool_gathers_warnings_once_each() -> None:
 
 def test_pool_takes_windows_as_they_come() -> None:
     assert pool(prediction for prediction in (HAPPY, SAD)) == pool([HAPPY, SAD])
+
+
+def test_rows_are_a_table_of_pandas() -> None:
+    table = pd.DataFrame([prediction.to_row() for prediction in (HAPPY, SILENT, SAD)])
+    assert list(table.columns[-3:]) == ["sad", "happy", "angry"]
+    assert table["happy"].dtype == float
+    assert table["happy"].isna().tolist() == [False, True, False]
+    assert table["label"].tolist()[0::2] == ["happy", "sad"]

@@ -169,3 +169,20 @@ def test_what_is_no_sound_is_refused(classifier: Classifier) -> None:
     for chunk in (np.full(100, np.nan), np.zeros((10, 2)), np.zeros((2, 3, 4)), np.array(["a"])):
         with pytest.raises(InvalidWaveformError):
             stream.push(chunk)
+
+
+def test_chunks_in_the_forms_of_other_libraries(classifier: Classifier) -> None:
+    expected = streamed(classifier, VOICE)
+    assert streamed(classifier, *[(RATE, chunk) for chunk in np.array_split(VOICE, 9)]) == expected
+    with pytest.raises(InvalidWaveformError, match="this stream has 44100 Hz, not 48000; open another one"):
+        classifier.stream(sample_rate=RATE).push((48_000, VOICE))
+
+
+def test_raw_chunks_are_whole_samples_of_a_known_format(classifier: Classifier) -> None:
+    with pytest.raises(ConfigError, match="one of f32le, s16le, mulaw, alaw, not 'ulaw'"):
+        classifier.stream(sample_rate=8_000, sample_format="ulaw")
+    stream = classifier.stream(sample_rate=8_000, sample_format="s16le")
+    for chunk in (b"\0" * 3, VOICE):
+        with pytest.raises(InvalidWaveformError):
+            stream.push(chunk)
+    assert stream.push(b"\0\0" * 100) == []  # and the stream goes on

@@ -25,13 +25,15 @@ from speech_emotion.audio import load
 from speech_emotion.audio.speech import is_audible
 from speech_emotion.files import write_atomically
 from speech_emotion.provenance import commit
-from speech_emotion.training import weights as trunk
-from speech_emotion.training.export.quantize import round_weights
+from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.export.speech_head import SHIPPED, SpeechHead
-from speech_emotion.training.networks.encoder import EmotionTransformer
+from speech_emotion.training.networks.encoder import Transformer
+from speech_emotion.training.networks.quantize import round_weights
+from speech_emotion.training.weights import initialise
 
 FloatArray = npt.NDArray[np.float32]
 
+RECIPE: Final = Path(__file__).parents[1] / "recipes" / "ravdess-encoder.toml"
 DIGITS: Final = 5  # to which the weights are written
 PENALTY: Final = 0.01  # times ‖weight‖², of standardised embeddings
 MAX_ITERATIONS: Final = 60
@@ -68,10 +70,11 @@ def rounded(values: Any) -> Any:
 
 
 @functools.cache
-def encoder() -> EmotionTransformer:
-    """The trunk in the package, rounded as in every exported model."""
-    network = EmotionTransformer()
-    trunk.start(network, "pretrained")
+def encoder() -> Transformer:
+    """The encoder in the package, rounded as in every exported model."""
+    config = TrainConfig.load(RECIPE)
+    network = Transformer(config.network, config.frontend)
+    initialise(network, config.init)
     round_weights(network)
     return network.eval()
 

@@ -19,18 +19,22 @@ from speech_emotion.windows import Window
 
 
 class Classifier:
-    """A loaded model. Made by `load`; threads may share one.
+    """A loaded model. Made by `load`; threads may share one, and processes that are sent one load the same file.
 
     Examples:
         >>> classifier = load()
         >>> classifier.predict("hello.wav")
         Prediction(happy 0.82, 0.00–3.42 s)
 
-    Three arguments mean the same in every method:
+    Four arguments mean the same in every method:
 
     - `source` is a path, the bytes of a file, an open binary file, or an array (n_samples,) or
-      (n_samples, n_channels) of int16, int32 or float with full scale at 1.
+      (n_samples, n_channels) of int16, int32 or float with full scale at 1. It may also be a tensor of PyTorch,
+      (n_samples,) or (n_channels, n_samples); a pair of an array and its rate in either order, as from Gradio,
+      soundfile, librosa or torchaudio; or what Hugging Face datasets hold of a sound.
     - `sample_rate` is the rate of an array in Hz. A file has its own, and takes none.
+    - `sample_format` says that `source` is no file but the bytes of raw samples of one channel: "s16le", "f32le",
+      "mulaw" or "alaw". They need a `sample_rate` as well.
     - `profile`, made by `enrol`, makes the answers relative to the usual voice of one speaker.
     """
 
@@ -47,6 +51,7 @@ class Classifier:
         source: Source,
         *,
         sample_rate: int | None = None,
+        sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
         track: int | None = None,
     ) -> Prediction:
@@ -54,7 +59,8 @@ class Classifier:
 
         Args:
             source: The sound.
-            sample_rate: The rate of an array in Hz.
+            sample_rate: The rate of an array or of raw samples in Hz.
+            sample_format: The format of raw samples.
             profile: The speaker's profile; None for any speaker.
             track: Which audio track of a file, from 1; None for its default track.
 
@@ -62,7 +68,7 @@ class Classifier:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
             ModelError: `profile` belongs to another model.
         """
-        with open_audio(source, sample_rate=sample_rate, track=track) as audio:
+        with open_audio(source, sample_rate=sample_rate, sample_format=sample_format, track=track) as audio:
             prediction = self.pool(self._predict_windows(audio, profile))
             return replace(prediction, warnings=audio.warnings)
 
@@ -71,6 +77,7 @@ class Classifier:
         source: Source,
         *,
         sample_rate: int | None = None,
+        sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
         hop_seconds: float | None = None,
         track: int | None = None,
@@ -79,7 +86,8 @@ class Classifier:
 
         Args:
             source: The sound.
-            sample_rate: The rate of an array in Hz.
+            sample_rate: The rate of an array or of raw samples in Hz.
+            sample_format: The format of raw samples.
             profile: The speaker's profile; None for any speaker.
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
             track: Which audio track of a file, from 1; None for its default track.
@@ -89,7 +97,7 @@ class Classifier:
             ModelError: `profile` belongs to another model.
             ConfigError: `hop_seconds` is out of range.
         """
-        with open_audio(source, sample_rate=sample_rate, track=track) as audio:
+        with open_audio(source, sample_rate=sample_rate, sample_format=sample_format, track=track) as audio:
             predictions = list(self._predict_windows(audio, profile, hop_seconds))
             return [replace(prediction, warnings=audio.warnings) for prediction in predictions]
 
@@ -98,23 +106,31 @@ class Classifier:
         return pool(windows, self.info.thresholds)
 
     def stream(
-        self, *, sample_rate: int, profile: SpeakerProfile | None = None, hop_seconds: float | None = None
+        self,
+        *,
+        sample_rate: int,
+        sample_format: str | None = None,
+        profile: SpeakerProfile | None = None,
+        hop_seconds: float | None = None,
     ) -> EmotionStream:
         """Return a stream to push live sound into.
 
         Args:
             sample_rate: The rate of the chunks in Hz.
+            sample_format: The format of chunks that are bytes of raw samples; None for arrays.
             profile: The speaker's profile; None for any speaker.
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
 
         Raises:
             AudioError: `sample_rate` cannot be used.
             ModelError: `profile` belongs to another model.
-            ConfigError: `hop_seconds` is out of range.
+            ConfigError: `hop_seconds` is out of range, or there is no such `sample_format`.
         """
-        return EmotionStream(self._model, sample_rate, profile, hop_seconds)
+        return EmotionStream(self._model, sample_rate, sample_format, profile, hop_seconds)
 
-    def enrol(self, *sources: Source, sample_rate: int | None = None) -> SpeakerProfile:
+    def enrol(
+        self, *sources: Source, sample_rate: int | None = None, sample_format: str | None = None
+    ) -> SpeakerProfile:
         """Return the profile of a speaker, from 30 to 60 s of any speech of theirs; no emotion has to be named.
 
         Record it with the microphone and in the room that will be used later. If the speaker sounds angry throughout,
@@ -122,7 +138,8 @@ class Classifier:
 
         Args:
             *sources: Recordings of the same speaker.
-            sample_rate: The rate of arrays in Hz.
+            sample_rate: The rate of arrays or of raw samples in Hz.
+            sample_format: The format of raw samples.
 
         Raises:
             AudioTooShortError: There is less speech than `info.enrolment.min_seconds`.
@@ -134,7 +151,10 @@ class Classifier:
         warnings: list[str] = []
         seconds = 0.0
         for source in sources:
-            with _named(source), open_audio(source, sample_rate=sample_rate) as audio:
+            with (
+                _named(source),
+                open_audio(source, sample_rate=sample_rate, sample_format=sample_format) as audio,
+            ):
                 counted_until = 0.0
                 for window, scores in self._speech_windows(audio):
                     voices.append(scores.voice[0])
@@ -143,12 +163,44 @@ class Classifier:
                 warnings += audio.warnings
         return summarise(self.info, voices, seconds, warnings)
 
-    def log_mel(self, source: Source, *, sample_rate: int | None = None) -> FloatArray:
+    def embed(
+        self, source: Source, *, sample_rate: int | None = None, sample_format: str | None = None
+    ) -> FloatArray:
+        """Return the features that the model's head for enrolled voices reads: its output `voice`.
+
+        They are the embedding of the network, then mean and deviation of each mel band over time. In each of them 0
+        is the mean of the training speakers, and 1 the deviation within one. A window has 3488 in the shipped model.
+
+        Examples:
+            >>> classifier.embed("hello.wav").mean(axis=0)  # one vector for the recording
+
+        Args:
+            source: The sound.
+            sample_rate: The rate of an array or of raw samples in Hz.
+            sample_format: The format of raw samples.
+
+        Returns:
+            (n_windows, n_features), where n_features is `info.enrolment.n_features`. The windows are those of
+            `timeline` that hold speech: none in silence.
+
+        Raises:
+            AudioError: The sound cannot be used; see `speech_emotion.errors`.
+            ModelError: The model has no such output: it was exported without enrolment.
+        """
+        n_features = require_enrolment(self.info).n_features
+        with open_audio(source, sample_rate=sample_rate, sample_format=sample_format) as audio:
+            voices = [scores.voice for _, scores in self._speech_windows(audio)]
+        return np.concatenate([np.zeros((0, n_features), np.float32), *voices])
+
+    def log_mel(
+        self, source: Source, *, sample_rate: int | None = None, sample_format: str | None = None
+    ) -> FloatArray:
         """Return the spectrogram that the model sees, for pictures. Holds all of `source` in memory.
 
         Args:
             source: The sound.
-            sample_rate: The rate of an array in Hz.
+            sample_rate: The rate of an array or of raw samples in Hz.
+            sample_format: The format of raw samples.
 
         Returns:
             (n_mels, n_frames), the natural logarithm of mel power. The windows do not overlap here. An end shorter
@@ -158,7 +210,7 @@ class Classifier:
             AudioTooShortError: The recording is shorter than `info.min_seconds`.
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
         """
-        samples = load_audio(source, sample_rate=sample_rate).samples
+        samples = load_audio(source, sample_rate=sample_rate, sample_format=sample_format).samples
         step, minimum = self.info.window_samples, self.info.min_samples
         windows = [samples[start : start + step] for start in range(0, len(samples), step)]
         frames = [self._model.score(window[None]).log_mel[0] for window in windows if len(window) >= minimum]
@@ -219,6 +271,7 @@ def predict(
     source: Source,
     *,
     sample_rate: int | None = None,
+    sample_format: str | None = None,
     profile: SpeakerProfile | None = None,
     track: int | None = None,
 ) -> Prediction:
@@ -231,11 +284,14 @@ def predict(
         Prediction(happy 0.82, 0.00–3.42 s)
         >>> predict(samples, sample_rate=48_000).label
         'happy'
+        >>> predict(payload, sample_rate=8_000, sample_format="mulaw").label
+        'happy'
 
     Args:
-        source: A path, the bytes of a file, an open binary file, or an array (n_samples,) or
-            (n_samples, n_channels) of int16, int32 or float with full scale at 1.
-        sample_rate: The rate of an array in Hz. A file has its own.
+        source: A path, the bytes of a file, an open binary file, an array (n_samples,) or (n_samples, n_channels) of
+            int16, int32 or float with full scale at 1, or another form that `Classifier` names.
+        sample_rate: The rate of an array or of raw samples in Hz. A file has its own.
+        sample_format: "s16le", "f32le", "mulaw" or "alaw" if `source` is the bytes of raw samples.
         profile: The speaker's profile; None for any speaker.
         track: Which audio track of a file, from 1; None for its default track.
 
@@ -243,7 +299,9 @@ def predict(
         AudioError: The sound cannot be used; see `speech_emotion.errors`.
         ModelError: `profile` belongs to another model.
     """
-    return _shipped().predict(source, sample_rate=sample_rate, profile=profile, track=track)
+    return _shipped().predict(
+        source, sample_rate=sample_rate, sample_format=sample_format, profile=profile, track=track
+    )
 
 
 @cache

@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ from speech_emotion.errors import CorpusError, SpeechEmotionError
 
 MANIFEST: Final = "manifest.json"
 SEAL: Final = "sha256"  # the member of a sealed JSON that holds the digest of the others
+_DO_NOT_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files
 
 
 class DamagedFileError(ValueError):
@@ -98,6 +100,31 @@ def writing(path: Path, error_class: type[SpeechEmotionError]) -> Iterator[None]
             f"{path}: cannot be written ({error.strerror or error}). {next_step} and run it again: "
             "what is finished is kept."
         ) from error
+
+
+# Reading
+
+
+class FileTooLargeError(ValueError):
+    """A file is larger than what is read of its kind. Callers translate it."""
+
+
+def read_regular_file(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file that somebody else may have made. Never waits, and never reads more than `max_bytes`.
+
+    Raises:
+        OSError: There is no such file, it may not be read, or it is a folder, a pipe or a device.
+        ValueError: The name cannot be one of a file.
+        FileTooLargeError: It is larger than `max_bytes`.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _DO_NOT_WAIT)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
+        data = b"" if found.st_size > max_bytes else file.read(max_bytes + 1)
+    if max(found.st_size, len(data)) > max_bytes:
+        raise FileTooLargeError(f"it is larger than {max_bytes} bytes")
+    return data
 
 
 # Checksums

@@ -2,13 +2,15 @@
 
 An outcome is a source's name with its predictions, or with the error that stands in their place. Whatever a file is
 called, its name cannot steer a terminal, break a table or be run as a formula by a spreadsheet.
+
+A new format is one function beside `write_csv`, and its line in `WRITERS`: `predict --format NAME` takes it from there.
 """
 
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.labels import ICONS
@@ -34,7 +36,7 @@ class Outcome(NamedTuple):
     error: SpeechEmotionError | None = None
 
 
-def write_text(outcomes: Iterable[Outcome], out: TextIO) -> None:
+def write_text(outcomes: Iterable[Outcome], out: TextIO, labels: Sequence[str]) -> None:  # noqa: ARG001
     """Write a line per prediction or error, as soon as it is there."""
     for source, predictions, error in outcomes:
         name = printable(source)
@@ -44,7 +46,7 @@ def write_text(outcomes: Iterable[Outcome], out: TextIO) -> None:
             print(f"❌ {name}: {printable(str(error))} ({error.code})", file=out, flush=True)
 
 
-def write_json(outcomes: Iterable[Outcome], out: TextIO) -> None:
+def write_json(outcomes: Iterable[Outcome], out: TextIO, labels: Sequence[str]) -> None:  # noqa: ARG001
     """Write one array of rows. If writing stops early it is not valid JSON, so a part never passes for the whole."""
     out.write("[")
     for index, row in enumerate(_rows(outcomes, Prediction.to_dict)):
@@ -53,9 +55,13 @@ def write_json(outcomes: Iterable[Outcome], out: TextIO) -> None:
     out.write("\n]\n")
 
 
-def write_csv(outcomes: Iterable[Outcome], out: TextIO, labels: Iterable[str]) -> None:
+def write_csv(outcomes: Iterable[Outcome], out: TextIO, labels: Sequence[str]) -> None:
     """Write a row per prediction or error, under `columns`."""
     write_table(_rows(outcomes, Prediction.to_row), columns(labels), out)
+
+
+Writer = Callable[[Iterable[Outcome], TextIO, Sequence[str]], None]
+WRITERS: Final[dict[str, Writer]] = {"text": write_text, "json": write_json, "csv": write_csv}
 
 
 def columns(labels: Iterable[str]) -> list[str]:

@@ -8,8 +8,9 @@ answer. So the seal is checked before a session exists. Nothing is ever unpickle
 import hashlib
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ import onnxruntime
 from speech_emotion import model_info
 from speech_emotion.audio import FloatArray
 from speech_emotion.errors import ModelError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
+from speech_emotion.files import FileTooLargeError, read_regular_file
 from speech_emotion.model_info import FORMAT_VERSION, METADATA_KEY, NEXT_STEP, ModelInfo
 
 __all__ = ["FORMAT_VERSION", "METADATA_KEY", "SEAL_KEY", "UNSEALED"]
@@ -62,9 +64,13 @@ class EmotionModel:
         info: What the file says about itself.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo) -> None:
-        self._session = session
+    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo, path: Path | None) -> None:
+        self._session, self._path = session, path
         self.info = info
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The path of the file, so that a model travels between processes; the shipped one has none."""
+        return _load_again, (self._path, self.info.sha256)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> "EmotionModel":
@@ -84,7 +90,7 @@ class EmotionModel:
         metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
         info = model_info.parse(metadata, size_bytes=len(data), sha256=sha256)
         _check_graph(session, info)
-        return cls(session, info)
+        return cls(session, info, None if path is None else Path(path).absolute())
 
     def score(self, batch: npt.ArrayLike, profile: FloatArray | None = None) -> Scores:
         """Score windows of equal length.
@@ -114,11 +120,6 @@ class EmotionModel:
         found = {VOICE: np.zeros((n_rows, 0), np.float32), SPEECH: np.ones(n_rows, np.float32)} | found
         scores = Scores(**found)
         if not (np.isfinite(scores.probabilities).all() and np.isfinite(scores.speech).all()):
-            if profile is not None:
-                raise ModelError(
-                    f"with this profile the model {self.info.name} answered NaN. Make the profile again with: "
-                    "speech-emotion enrol VOICE.wav --out ME.json"
-                )
             raise ModelError(f"the model {self.info.name} answered NaN. {NEXT_STEP}, or use the shipped one")
         return scores
 
@@ -166,16 +167,24 @@ def _seal_span(data: bytes) -> tuple[int, int]:
     )
 
 
+@lru_cache(maxsize=4)  # of 10,000 tasks that are each sent a classifier, a process loads the model once
+def _load_again(path: Path | None, sha256: str) -> EmotionModel:
+    """Load the model that was pickled. Raises ModelIntegrityError if its file has changed since."""
+    model = EmotionModel.load(path)
+    if model.info.sha256 != sha256:
+        raise ModelIntegrityError(
+            f"{str(path or SHIPPED)!r} is no longer the model that was pickled. Load it and pickle it again"
+        )
+    return model
+
+
 def _read(path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():
-            raise OSError("it is a folder, pipe or device")
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelFormatError(
-                f"{str(path)!r} is larger than the {MAX_BYTES} bytes that a model may have. "
-                "Use an .onnx made by: speech-emotion export"
-            )
-        return path.read_bytes()
+        return read_regular_file(path, MAX_BYTES)
+    except FileTooLargeError as error:
+        raise ModelFormatError(
+            f"{str(path)!r} is no model: {error}. Use an .onnx made by: speech-emotion export"
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if path.parent == SHIPPED.parent:
             advice = "Install speech-emotion again, or pass the path of an exported .onnx"

@@ -8,10 +8,12 @@ from typing import Any, Final, Self
 
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError, ModelFormatError
+from speech_emotion.text import guard, printable
 
 FORMAT_VERSION: Final = 1
 METADATA_KEY: Final = "speech_emotion"
 NEXT_STEP: Final = "Export it again with: speech-emotion export"
+MAX_NAME_LENGTH: Final = 100  # characters, of the model's name and of a label
 MIN_HOP_SECONDS: Final = 0.05
 MIN_NETWORK_HOP_SECONDS: Final = 0.25  # for a server, which pays for what a client asks
 
@@ -207,6 +209,12 @@ def _check_values(info: ModelInfo) -> None:
         raise _refusal(f"must have sample_rate {SAMPLE_RATE}, got {info.sample_rate}")
     if len(info.labels) < 2 or len(set(info.labels)) != len(info.labels):
         raise _refusal(f"must have two or more different labels, got {info.labels}")
+    for text in (info.name, *info.labels):
+        if not 0 < len(text) <= MAX_NAME_LENGTH or text != printable(text) or text != guard(text.strip()):
+            raise _refusal(
+                f"must have a name and labels that can be shown: 1 to {MAX_NAME_LENGTH} characters, none of them a "
+                f"control character, none of = + - @ ' and no space at the beginning, got {text[:40]!a}"
+            )
     if not 0.01 <= info.hop_seconds <= info.window_seconds <= 60:
         raise _refusal(
             "must have 0.01 ≤ hop_seconds ≤ window_seconds ≤ 60, "

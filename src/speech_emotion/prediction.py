@@ -101,7 +101,13 @@ class Prediction:
         }
 
     def to_row(self) -> dict[str, str | float | None]:
-        """Return the same as one table row: a cell per value, the probabilities last, each under its label."""
+        """Return the same as one table row: a cell per value, the probabilities last, each under its label.
+
+        An answer without probabilities has no cells for them: pandas fills in NaN.
+
+        Examples:
+            >>> pandas.DataFrame([prediction.to_row() for prediction in classifier.timeline("hello.wav")])
+        """
         cells = self.to_dict() | {"emotions": " ".join(self.emotions), "warnings": " ".join(self.warnings)}
         del cells["probabilities"]
         return {**cells, **self.probabilities}

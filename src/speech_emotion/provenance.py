@@ -1,11 +1,16 @@
 """Where a number or a model comes from. In: this source tree. Out: its commit."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def commit() -> str | None:
-    """The commit of this source tree, with "+changes" if files differ from it; None outside of a checkout."""
+    """The commit of this source tree, with "+changes" if files differ from it; None outside of a checkout.
+
+    The first answer is kept: a long run names the code that it started with.
+    """
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion.audio import FloatArray, Resampler
+from speech_emotion.audio import FloatArray, Resampler, Source, decode_pcm, resolve
 from speech_emotion.audio.speech import is_audible
-from speech_emotion.errors import SpeechEmotionError
+from speech_emotion.errors import InvalidWaveformError, SpeechEmotionError
 from speech_emotion.model import SPEECH, EmotionModel, Scores
 from speech_emotion.prediction import Prediction, decide
 from speech_emotion.profile import SpeakerProfile
@@ -124,10 +124,13 @@ class EmotionStream:
         self,
         model: EmotionModel,
         sample_rate: int,
+        sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
         hop_seconds: float | None = None,
     ) -> None:
-        self._sample_rate = sample_rate
+        self._sample_rate, self._sample_format = sample_rate, sample_format
+        if sample_format is not None:
+            decode_pcm(b"", sample_format)  # refuses an unknown one now
         self._resampler = Resampler(sample_rate)
         self._predictor = WindowPredictor(model, profile, hop_seconds)
         self._state: Literal["new", "open", "finished"] = "new"
@@ -137,18 +140,24 @@ class EmotionStream:
         """What is wrong with the sound so far, such as "clipped". The predictions of a stream do not carry it."""
         return self._resampler.warnings
 
-    def push(self, chunk: npt.ArrayLike) -> list[Prediction]:
+    def push(self, chunk: npt.ArrayLike | Source) -> list[Prediction]:
         """Take a chunk and return a prediction for each window it completes; often none.
 
         Args:
-            chunk: (n_samples,) or (n_samples, n_channels) of int16, int32 or float with full scale at 1. All chunks
-                of a stream have the same number of channels.
+            chunk: (n_samples,) or (n_samples, n_channels) of int16, int32 or float with full scale at 1, or a tensor
+                or a pair, as `Classifier` says. All chunks of a stream have the same number of channels. With a
+                `sample_format`, the bytes of whole samples of one channel.
 
         Raises:
             InvalidWaveformError: The chunk is not as above. It is skipped, and the stream goes on.
             SpeechEmotionError: The stream is finished.
         """
-        samples = np.asarray(chunk)
+        plain, rate = resolve(chunk, None, self._sample_format)
+        if rate not in (None, self._sample_rate):
+            raise InvalidWaveformError(
+                f"this stream has {self._sample_rate} Hz, not {rate}; open another one"
+            )
+        samples = np.asarray(plain)
         self._require_unfinished()
         n_channels = samples.shape[1] if samples.ndim == 2 else 1
         if self._state == "new" and n_channels != self._resampler.n_channels:

@@ -17,13 +17,14 @@ import speech_emotion
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.result import read_result
 from speech_emotion.evaluation.score import read_answers
+from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.frames import FrameCache
 from speech_emotion.training.data.waveform_augment import at_speed
-from speech_emotion.training.fit import checkpoint
-from speech_emotion.training.fit import train as trainings
-from speech_emotion.training.fit.linear_probe import AugmentedEmbeddings
-from speech_emotion.training.fit.train import Sides, kept_weights
-from speech_emotion.training.networks.frontend import LogMel
+from speech_emotion.training.fit import fine_tune
+from speech_emotion.training.fit.checkpoint import final_weights
+from speech_emotion.training.fit.job import Job, Sides
+from speech_emotion.training.fit.train import fit
+from speech_emotion.training.fit.validation import ValidationSet
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "honesty_ladder.py"
 _spec = importlib.util.spec_from_file_location("honesty_ladder", PATH)
@@ -35,7 +36,7 @@ _spec.loader.exec_module(honesty_ladder)
 PEEKED, COPIES = "luna5-peeked", "random10-copies"
 CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
 SIDES = Sides(train=np.arange(12), validation=np.arange(12, 16))
-AS_SOUND = {"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0}
+AS_SOUND = {"warp_frequency": 0.0, "n_masks": 0}
 RECIPE = """
 [window]
 seconds = 1.0
@@ -108,11 +109,11 @@ def scores_are(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[dic
     """The weights that are scored, each of which gets the next of `scores`."""
     seen: list[dict[str, Tensor]] = []
 
-    def score(self: Any, network: Any, device: Any) -> tuple[float, float]:
+    def score(self: Any, network: Any) -> tuple[float, float]:
         seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
         return scores[len(seen) - 1], 1.0
 
-    monkeypatch.setattr(trainings._ValidationSet, "score", score)
+    monkeypatch.setattr(ValidationSet, "score", score)
     return seen
 
 
@@ -123,14 +124,14 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def test_the_first_best_epoch_is_what_fit_ends_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = scores_are(monkeypatch, [40.0, 70.0, 55.0, 70.0])
     config, made = recipe(fit={"epochs": 4}), dataset(CLIPS)
-    frames = FrameCache(made, LogMel(n_mels=32), config.augment)
-    honesty_ladder.peek(config, made, frames, SIDES, tmp_path)
+    job, frames = Job(config, made, SIDES, tmp_path), [FrameCache(config, made)]
+    honesty_ladder.peek(job, frames)
     calibrated: list[dict[str, Tensor]] = []
-    monkeypatch.setattr(trainings, "round_weights", lambda network: calibrated.append(network.state_dict()))
-    trainings.fit(config, made, frames, SIDES, tmp_path)
+    monkeypatch.setattr(fine_tune, "round_weights", lambda network: calibrated.append(network.state_dict()))
+    fit(job, frames)
     assert len(seen) == 4
     assert equal(calibrated[0], seen[1])
-    assert equal(kept_weights(checkpoint.load(tmp_path)[0]), seen[1])
+    assert equal(final_weights(tmp_path), seen[1])
     assert not equal(seen[1], seen[3])
 
 
@@ -140,8 +141,8 @@ def test_the_best_penalty_of_five_is_chosen(tmp_path: Path, monkeypatch: pytest.
     embeddings = AugmentedEmbeddings(
         torch.randn(3, len(CLIPS), 32, generator=torch.Generator().manual_seed(0)).half()
     )
-    chosen = honesty_ladder.peek(config, dataset(CLIPS), embeddings, SIDES, tmp_path)
-    assert chosen == replace(config, probe=replace(config.probe, penalty=0.2 * 3.0))
+    chosen = honesty_ladder.peek(Job(config, dataset(CLIPS), SIDES, tmp_path), [embeddings])
+    assert chosen.config == replace(config, probe=replace(config.probe, penalty=0.2 * 3.0))
 
 
 def test_of_a_pair_each_network_is_chosen_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,12 +152,11 @@ def test_of_a_pair_each_network_is_chosen_alone(tmp_path: Path, monkeypatch: pyt
     embeddings = AugmentedEmbeddings(
         torch.randn(3, len(CLIPS), 32, generator=torch.Generator().manual_seed(0)).half()
     )
-    frames = FrameCache(made, LogMel(n_mels=32), recipe().augment)
-    material = trainings.Banks(embeddings, frames)
-    chosen = honesty_ladder.peek(config, made, material, SIDES, tmp_path)
-    assert chosen == replace(config, probe=replace(config.probe, penalty=0.01 * 0.3))
-    trainings.fit(chosen, made, material, SIDES, tmp_path)
-    assert equal(kept_weights(checkpoint.load(tmp_path / "second")[0]), seen[5])
+    material = [embeddings, FrameCache(recipe(), made)]
+    chosen = honesty_ladder.peek(Job(config, made, SIDES, tmp_path), material)
+    assert chosen.config == replace(config, probe=replace(config.probe, penalty=0.01 * 0.3))
+    fit(chosen, material)
+    assert equal(final_weights(tmp_path / "second"), seen[5])
 
 
 # The whole line

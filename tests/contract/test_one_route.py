@@ -65,8 +65,15 @@ def test_every_source_gives_the_same_numbers(shipped: Classifier, clip: Path) ->
     assert shipped.predict(INTEGERS, sample_rate=RATE) == expected
     assert shipped.predict(FLOATS, sample_rate=RATE) == expected
     assert shipped.predict(FLOATS[:, None], sample_rate=RATE) == expected
+    assert shipped.predict((RATE, INTEGERS)) == expected
+    assert shipped.predict((FLOATS, RATE)) == expected
+    assert shipped.predict({"path": str(clip), "array": FLOATS, "sampling_rate": RATE}) == expected
+    assert shipped.predict({"path": None, "bytes": clip.read_bytes()}) == expected
+    assert shipped.predict(INTEGERS.tobytes(), sample_rate=RATE, sample_format="s16le") == expected
+    assert shipped.predict(FLOATS.tobytes(), sample_rate=RATE, sample_format="f32le") == expected
     assert ser.predict(clip) == expected
     assert ser.predict(INTEGERS, sample_rate=RATE) == expected
+    assert ser.predict(INTEGERS.tobytes(), sample_rate=RATE, sample_format="s16le") == expected
 
 
 def test_timeline_and_stream_pool_to_the_same_numbers(shipped: Classifier, clip: Path) -> None:
@@ -77,6 +84,9 @@ def test_timeline_and_stream_pool_to_the_same_numbers(shipped: Classifier, clip:
         pieces = [INTEGERS[start : start + n_chunk] for start in range(0, len(INTEGERS), n_chunk)]
         streamed = [prediction for piece in pieces for prediction in stream.push(piece)] + stream.finish()
         assert streamed == shipped.timeline(clip)
+        stream = shipped.stream(sample_rate=RATE, sample_format="s16le")
+        raw = [prediction for piece in pieces for prediction in stream.push(piece.tobytes())]
+        assert raw + stream.finish() == streamed
         assert pool(streamed) == expected
 
 

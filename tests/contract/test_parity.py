@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from speech_emotion.model import EmotionModel
-from speech_emotion.training.export.quantize import round_weights
-from speech_emotion.training.networks.cnn import EmotionNet
+from speech_emotion.training.networks.cnn import Cnn
+from speech_emotion.training.networks.quantize import round_weights
 
 
 @pytest.fixture(scope="module")
-def network() -> EmotionNet:
+def network() -> Cnn:
     """As the file holds it: with 8-bit weights."""
     network = miniature.lively_network()
     round_weights(network)
@@ -35,7 +35,7 @@ def rows(n_rows: int, n_samples: int) -> np.ndarray:
 @pytest.mark.parametrize("n_rows", [1, 2, 6])
 @pytest.mark.parametrize("n_samples", [512, 831, 8_000, 12_345, 16_000, 16_001, 64_000])
 def test_probabilities_logits_and_log_mel_are_those_of_torch(
-    network: EmotionNet, model: EmotionModel, n_rows: int, n_samples: int
+    network: Cnn, model: EmotionModel, n_rows: int, n_samples: int
 ) -> None:
     waveform = rows(n_rows, n_samples)
     with torch.inference_mode():
@@ -63,9 +63,7 @@ def test_a_row_alone_equals_the_row_in_a_batch(model: EmotionModel) -> None:
         np.testing.assert_allclose(model.score(row[None]).probabilities[0], in_batch, atol=1e-4, rtol=0)
 
 
-def test_silence_has_an_answer_although_the_gate_never_asks_for_it(
-    network: EmotionNet, model: EmotionModel
-) -> None:
+def test_silence_has_an_answer_although_the_gate_never_asks_for_it(network: Cnn, model: EmotionModel) -> None:
     """Nothing is left of it but rounding, which normalisation makes large: near, not equal."""
     silence = np.zeros((2, 16_000), np.float32)
     with torch.inference_mode():

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import standin
 from sounds import voice, wav
-from typer.testing import CliRunner
 
-from speech_emotion import cli
 from speech_emotion.classifier import Classifier
 from speech_emotion.corpora.readers import savee
 from speech_emotion.errors import ModelError
@@ -63,7 +61,7 @@ def steps() -> list[tuple[int, int]]:
 @pytest.fixture(scope="module")
 def found(run: Path, corpus: Path, steps: list[tuple[int, int]]) -> Enrolled:
     plan = make_plan([run], "savee", corpus, "savee4")
-    return measure(plan, command="evaluate --enrolled", progress=lambda *n: steps.append(n))
+    return measure(plan, command="speech-emotion enrolment run", progress=lambda *n: steps.append(n))
 
 
 def test_every_way_is_measured_on_every_clip_and_seed(found: Enrolled, steps: list[tuple[int, int]]) -> None:
@@ -172,7 +170,7 @@ def test_it_is_written_apart_and_says_what_it_used(found: Enrolled, tmp_path: Pa
     assert written == tmp_path / "enrolled" / "savee-savee4-stand-in.json"
     document = json.loads(written.read_text())
     assert document["uses"].startswith("unlabelled sound of the tested speakers")
-    assert document["command"] == "evaluate --enrolled"
+    assert document["command"] == "speech-emotion enrolment run"
     assert document["ways"]["20s"]["difference"]["n_speakers"] == 4
     assert not list(tmp_path.glob("*.json"))
 
@@ -184,21 +182,10 @@ def test_lines_for_a_terminal(found: Enrolled) -> None:
     assert minute.endswith(" per speaker")
 
 
-def test_the_verb_writes_it(run: Path, corpus: Path, tmp_path: Path) -> None:
-    arguments = [run, "--corpus", f"savee={corpus}", "--protocol", "savee4", "--enrolled", "--out", tmp_path]
-    ended = CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])
-    assert ended.exit_code == 0, ended.output
-    document = json.loads((tmp_path / "enrolled" / "savee-savee4-stand-in.json").read_text())
-    assert document["command"].startswith("speech-emotion evaluate ")
-    assert document["command"].endswith("--protocol savee4 --enrolled")
-    assert "neutral and calm speech: UAR" in ended.output
-    assert "Written: " in ended.output
-
-
 def test_the_page_shows_every_way_with_its_gain(found: Enrolled, tmp_path: Path) -> None:
     assert read_enrolled(found.write(tmp_path)) == found
     text = profiles.page([found])
-    assert "evaluate --enrolled" in text
+    assert "speech-emotion enrolment run" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [
         way.title for way in enrolment.WAYS[:4]

@@ -278,14 +278,14 @@ def test_one_line_a_member_so_that_differences_can_be_read(result: Result, tmp_p
         ({"uar": {"mean": 0.99, "sd": None, "ci95": None}}, "uar must be that of the confusion matrix"),
         ({"uar": {"mean": 0.9323, "sd": None, "ci95": [0.9, 0.8]}}, "intervals must be ordered"),
         ({"uar": {"mean": 0.9323, "best": 0.99, "ci95": None}}, "best"),
-        ({"uar": 0.9323}, "not a result of ours"),
+        ({"uar": 0.9323}, "not a result file of this version"),
         ({"split_hash": "0" * 64}, "its split must be today's"),
         ({"protocol": "luna6"}, "no protocol 'luna6'"),
         ({"leaky": True}, "leaky must be the protocol's"),
         ({"n_clips": 191}, "must hold n_clips a seed"),
         ({"n_speakers": 23}, "as many actors as n_speakers"),
         ({"seeds": [0, 0]}, "seeds must be different"),
-        ({"sets": {"coverage": 0.9}}, "not a result of ours"),
+        ({"sets": {"coverage": 0.9}}, "not a result file of this version"),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(
@@ -301,7 +301,7 @@ def test_a_file_that_contradicts_itself_is_refused(
 def test_what_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(content)
-    with pytest.raises(ConfigError, match="not a result of ours"):
+    with pytest.raises(ConfigError, match="not a result file of this version"):
         read_result(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_result(tmp_path / "nowhere.json")

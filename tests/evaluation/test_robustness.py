@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 import standin
 from sounds import voice, wav
-from typer.testing import CliRunner
-from typer.testing import Result as Ended
 
-from speech_emotion import cli
 from speech_emotion.corpora.readers import savee
 from speech_emotion.degrade import CONDITIONS
 from speech_emotion.errors import ConfigError, SpeakerLeakError
 from speech_emotion.evaluation import robustness
 from speech_emotion.evaluation.answers import AnswerTable, Score
 from speech_emotion.evaluation.metrics import PairedDifference
-from speech_emotion.evaluation.report.robustness import robustness_table
 from speech_emotion.evaluation.robustness import Robustness, measure, outcome, read_robustness
 from speech_emotion.evaluation.score import Answer, make_plan, score_protocol
 from speech_emotion.evaluation.splits import protocol
@@ -70,7 +66,7 @@ def few_conditions() -> Iterator[None]:
 def found(run: Path, corpus: Path, steps: list[tuple[int, int]]) -> Robustness:
     return measure(
         make_plan([run], "savee", corpus, "savee4"),
-        command="speech-emotion evaluate run --conditions",
+        command="speech-emotion robustness run",
         workers=1,
         progress=lambda done, total: steps.append((done, total)),
     )
@@ -186,49 +182,13 @@ def test_what_is_not_such_a_file_is_refused(
 ) -> None:
     path = found.write(tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ConfigError, match=rf"not a robustness file of ours: .*{complaint}"):
+    with pytest.raises(ConfigError, match=rf"not a result file of this version: .*{complaint}"):
         read_robustness(path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_robustness(tmp_path / "none.json")
-
-
-def evaluate(*arguments: object) -> Ended:
-    return CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])
-
-
-def test_the_verb_writes_prints_and_renews(
-    run: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(robustness, "CONDITIONS", CONDITIONS[:1])
-    monkeypatch.setattr(robustness, "in_parallel", lambda function, tasks, workers: map(function, tasks))
-    (tmp_path / "hum").mkdir()
-    (tmp_path / "hum" / "hum.wav").write_bytes(wav(0.1 * np.sin(np.arange(32_000) / 50)))
-    words = [run, "--corpus", f"savee={corpus}", "--protocol", "savee4", "--conditions"]
-    ended = evaluate(*words, "--noise", tmp_path / "hum", "--out", tmp_path / "results")
-    assert ended.exit_code == 0, ended.output
-    path = tmp_path / "results" / "robustness" / "savee-savee4-stand-in.json"
-    found = read_robustness(path)
-    assert list(found.conditions) == ["clean", "noise-20db", "noise-10db", "noise-0db"]
-    assert found.noise == "hum"
-    assert found.command == (
-        f"speech-emotion evaluate {run} --corpus savee={corpus} --protocol savee4 --conditions "
-        f"--noise {tmp_path / 'hum'}"
-    )
-    assert ended.stdout.splitlines() == robustness_table(found)
-    assert not list((tmp_path / "results").glob("*.json"))
-
-    ended = evaluate(*words, "--out", tmp_path / "results")
-    assert ended.exit_code == 0, ended.output
-    assert read_robustness(path).noise is None
-
-
-def test_noise_without_conditions_is_wrong_usage(run: Path, corpus: Path, tmp_path: Path) -> None:
-    ended = evaluate(run, "--corpus", f"savee={corpus}", "--protocol", "savee4", "--noise", tmp_path)
-    assert ended.exit_code == 2
-    assert "--noise FOLDER goes with --conditions" in ended.stderr
 
 
 def test_every_interval_holds_its_score(found: Robustness) -> None:

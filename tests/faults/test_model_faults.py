@@ -145,9 +145,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     reasons = {
         tmp_path / "none.onnx": "No such file",
-        tmp_path: "a folder, pipe or device",
-        tmp_path / "pipe.onnx": "a folder, pipe or device",
-        Path("/dev/zero"): "a folder, pipe or device",
+        tmp_path: "Is a directory",
+        tmp_path / "pipe.onnx": "a pipe or a device",
+        Path("/dev/zero"): "a pipe or a device",
         tmp_path / "loop.onnx": "symbolic links",
         tmp_path / "nul\0.onnx": "null",
         tmp_path / ("long" * 100): "File name too long",
@@ -161,10 +161,10 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read_is_refused(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # root may read all
-    def denied(self: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(self))
+    def denied(name: str, *_: object) -> int:
+        raise PermissionError(13, "Permission denied", name)
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(os, "open", denied)
     with pytest.raises(ModelNotFoundError, match="Permission denied"):
         EmotionModel.load(model_path)
 

@@ -1,5 +1,6 @@
 """Whole sounds over real HTTP: the numbers of the classifier, and every refusal with its status."""
 
+import re
 import sys
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from serving import Served, served, wait_until
 from speech_emotion import __version__
 from speech_emotion.audio import Limits
 from speech_emotion.classifier import Classifier
+from speech_emotion.errors import ConfigError
 from speech_emotion.prediction import Prediction
 from speech_emotion.server import RestLimits, create_app
 from speech_emotion.stream import EmotionStream
@@ -89,6 +91,148 @@ def test_pages_of_other_hosts_are_refused(server: Served) -> None:
     status, answer, _ = server.post("/predict", VOICE, {"Origin": "https://elsewhere.example"})
     assert (status, answer["error"]) == (403, "origin")
     assert server.post("/predict", VOICE, {"Origin": f"http://{server.address}"})[0] == 200
+
+
+PAGE = {"Origin": "https://example.org"}
+
+
+def test_pages_of_named_hosts_may_read_every_answer(classifier: Classifier) -> None:
+    limits = RestLimits(max_waiting=0)
+    with served(create_app(classifier, origins=["https://example.org"])) as server:
+        for body, status in ((VOICE, 200), (b"no sound", 415)):
+            found, _, headers = server.post("/predict", body, PAGE)
+            assert (found, headers["Access-Control-Allow-Origin"]) == (status, "https://example.org")
+            assert "Origin" in headers["Vary"]
+        status, _, headers = server.post("/predict", VOICE, {"Origin": "https://elsewhere.example"})
+        assert (status, headers["Access-Control-Allow-Origin"]) == (403, None)
+        assert server.post("/predict", VOICE)[2]["Access-Control-Allow-Origin"] is None
+    with served(create_app(classifier, rest_limits=limits, origins=["https://example.org"])) as server:
+        status, _, headers = server.post("/predict", VOICE, PAGE)
+        assert (status, headers["Access-Control-Expose-Headers"]) == (503, "Retry-After")
+
+
+@pytest.mark.parametrize("path", ["/predict", "/timeline"])
+def test_a_browser_that_asks_first_is_told(classifier: Classifier, path: str) -> None:
+    """The type audio/wav makes it ask."""
+
+    def asked(origin: str, method: str = "POST") -> tuple[int, str | None]:
+        with server.http() as line:
+            wish = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"}
+            line.request("OPTIONS", path, headers={"Origin": origin} | wish)
+            answer = line.getresponse()
+            return answer.status, answer.headers["Access-Control-Allow-Origin"]
+
+    with served(create_app(classifier, origins=["https://example.org"])) as server:
+        assert asked("https://example.org") == (200, "https://example.org")
+        assert asked("https://example.org", "DELETE")[0] == 400
+        for other in (
+            "https://elsewhere.example",
+            "https://example.org.evil.test",
+            "http://example.org",
+            "null",
+        ):
+            assert asked(other) == (400, None)
+
+
+@pytest.mark.parametrize("origin", ["*", "https://*.example.org", "https://example.org/", "example.org", ""])
+def test_an_origin_that_no_page_has_is_refused(classifier: Classifier, origin: str) -> None:
+    with pytest.raises(ConfigError, match=r"such as 'https://example\.org', not .*without a path"):
+        create_app(classifier, origins=["https://example.org", origin])
+
+
+# Forms, as `curl -F file=@clip.wav` sends them
+
+
+BOUNDARY = "------------------------d74496d66958873e"
+AS_FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+def form(*parts: tuple[str, bytes]) -> bytes:
+    """A form; each part is what its Content-Disposition says, and its content."""
+    head = f"--{BOUNDARY}\r\nContent-Disposition: form-data; "
+    joined = b"".join(
+        f"{head}{said}\r\nContent-Type: application/octet-stream\r\n\r\n".encode() + content + b"\r\n"
+        for said, content in parts
+    )
+    return joined + f"--{BOUNDARY}--\r\n".encode()
+
+
+FILE = 'name="file"; filename="clip.wav"'
+
+
+@pytest.mark.parametrize("said", [FILE, 'name="sound"; filename="ä;\\".wav"', 'name=""; filename=""'])
+@pytest.mark.parametrize("path", ["/predict", "/timeline?hop_seconds=0.5"])
+def test_the_file_of_a_form_is_answered_like_the_body(server: Served, said: str, path: str) -> None:
+    status, answer, _ = server.post(path, form((said, VOICE)), AS_FORM)
+    assert (status, answer) == (200, server.post(path, VOICE)[1])
+
+
+def test_a_form_in_small_pieces_is_answered_as_well(server: Served) -> None:
+    body = form((FILE, VOICE))
+    pieces = (body[start : start + 997] for start in range(0, len(body), 997))
+    assert server.post("/predict", pieces, AS_FORM)[:2] == server.post("/predict", VOICE)[:2]
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (form(), "It has no file"),
+        (form((FILE, VOICE), (FILE, VOICE)), "Too many files"),
+        (form((FILE, VOICE), ('name="model"', b"whisper-1")), "Too many fields"),
+        (form(('name="file"', VOICE)), "Too many fields"),
+        (form(('filename="clip.wav"', VOICE)), '"name" must be provided'),
+        (VOICE, "Invalid multipart data"),
+        (b"", "Invalid multipart data|It has no file"),
+    ],
+)
+def test_another_form_is_refused_with_both_ways_to_send_a_sound(
+    server: Served, body: bytes, complaint: str
+) -> None:
+    status, answer, _ = server.post("/predict", body, AS_FORM)
+    assert (status, answer["error"]) == (400, "form")
+    assert re.search(f"{complaint}.*-F file=@clip.wav.*curl --data-binary @clip.wav", answer["message"])
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # Starlette leaves it to the collector
+@pytest.mark.parametrize("n_missing", [3, 30, 100_000])
+def test_a_form_that_was_cut_is_not_answered(server: Served, n_missing: int) -> None:
+    status, answer, _ = server.post("/predict", form((FILE, VOICE))[:-n_missing], AS_FORM)
+    assert (status, answer["error"]) == (400, "form")
+
+
+def test_a_form_without_a_boundary_is_refused(server: Served) -> None:
+    status, answer, _ = server.post("/predict", form((FILE, VOICE)), {"Content-Type": "multipart/form-data"})
+    assert (status, answer["error"]) == (400, "form")
+
+
+def test_what_is_no_sound_in_a_form_is_refused_like_the_body(server: Served) -> None:
+    for content in (b"hello, this is no sound at all", b""):
+        assert (
+            server.post("/predict", form((FILE, content)), AS_FORM)[:2]
+            == server.post("/predict", content)[:2]
+        )
+
+
+def test_curl_says_that_a_body_is_a_form_of_another_kind(server: Served) -> None:
+    """As it does with --data-binary; the body is the sound all the same."""
+    said = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert server.post("/predict", VOICE, said)[:2] == server.post("/predict", VOICE)[:2]
+
+
+def test_a_form_keeps_the_limits(classifier: Classifier) -> None:
+    limits = RestLimits(max_body_bytes=len(VOICE) + 1_000, body_seconds=3.0)
+    with served(create_app(classifier, rest_limits=limits)) as server:
+        assert server.post("/predict", form((FILE, VOICE)), AS_FORM)[0] == 200
+        large = form((FILE, VOICE + bytes(2_000)))
+        for body in (large, iter([large[:200_000], large[200_000:]])):
+            status, answer, _ = server.post("/predict", body, AS_FORM)
+            assert (status, answer["error"]) == (413, "too_big")
+        with server.socket() as line:
+            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {AS_FORM['Content-Type']}\r\n"
+            line.sendall(f"{head}Content-Length: {len(VOICE)}\r\n\r\n".encode() + large[:1_000])
+            assert b"408" in line.recv(200)
 
 
 def test_a_body_is_counted_before_it_is_held(classifier: Classifier) -> None:
@@ -236,9 +380,14 @@ def test_the_loop_is_free_while_an_answer_is_written(
 def test_nothing_of_a_sound_is_left(server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     n_opened = n_open_files()
+    large = sounds.wav(
+        np.zeros(40 * 48_000, np.float32), 48_000
+    )  # the parser of forms would keep 1 MB in memory
     for body in (VOICE, VOICE[:20_000], b"no sound at all"):
         for path in ("/predict", "/timeline"):
             server.post(path, body)
+    assert server.post("/predict", form((FILE, large)), AS_FORM)[0] == 200
+    assert server.post("/predict", form((FILE, large), (FILE, large)), AS_FORM)[0] == 400
     assert list(tmp_path.iterdir()) == []
     wait_until(lambda: n_open_files() <= n_opened)  # the last connection is closed
 

@@ -1,6 +1,7 @@
 """Live sound over a real WebSocket: the numbers of the timeline, and every fault with its close code."""
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import sounds
 from serving import PATIENCE, Served, served, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -126,6 +128,27 @@ def test_the_numbers_are_those_of_the_timeline(
     assert counts == sorted(counts)
 
 
+@pytest.mark.parametrize(("form", "subtype"), [("mulaw", "ULAW"), ("alaw", "ALAW")])
+def test_the_numbers_of_a_call_are_those_of_its_file(
+    live: Served, tuned: Classifier, form: str, subtype: str
+) -> None:
+    """8 kHz telephony, a packet of 20 ms a message; the file is decoded by libsndfile."""
+    call = sounds.voice(6.3, 8_000)
+    file = io.BytesIO()
+    soundfile.write(file, call, 8_000, format="RAW", subtype=subtype)
+    packets = np.frombuffer(file.getvalue(), np.uint8)
+    with live.websocket() as line:
+        begun(line, sample_rate=8_000, format=form, hop_seconds=0.5)
+        send_in_chunks(line, packets, 160)
+        line.send(FINISH)
+        messages, code = rest(line)
+    answers = tuned.timeline(sounds.wav(call, 8_000, subtype=subtype), hop_seconds=0.5)
+    assert (code, messages[-1]["n_samples"]) == (1000, len(call))
+    assert without_count(messages[:-1]) == [
+        {"type": "prediction"} | answer.to_dict() | {"warnings": []} for answer in answers
+    ]
+
+
 def test_an_answer_comes_once_its_window_is_full(live: Served) -> None:
     with live.websocket() as line:
         begun(line, hop_seconds=0.5)
@@ -225,9 +248,19 @@ FAULTS: dict[str, tuple[list[str | bytes], int, str, str]] = {
     "rate as text": ([text(sample_rate="48000")], 1003, "invalid_waveform", "whole number above 0"),
     "rate too low": ([text(sample_rate=1)], 1003, "audio_too_large", "4000 to 384000 Hz"),
     "rate too high": ([text(sample_rate=2**31)], 1003, "audio_too_large", "4000 to 384000 Hz"),
-    "no format": (['{"sample_rate": 48000}'], 1003, "config", "format must be f32le or s16le"),
-    "format": ([text(format="mp3")], 1003, "config", "format must be f32le or s16le"),
-    "format as list": ([text(format=["f32le"])], 1003, "config", "format must be f32le or s16le"),
+    "no format": (
+        ['{"sample_rate": 48000}'],
+        1003,
+        "config",
+        "format must be f32le or s16le or mulaw or alaw",
+    ),
+    "format": ([text(format="mp3")], 1003, "config", "format must be f32le or s16le or mulaw or alaw"),
+    "format as list": (
+        [text(format=["f32le"])],
+        1003,
+        "config",
+        "format must be f32le or s16le or mulaw or alaw",
+    ),
     "hop": ([text(hop_seconds=0.05)], 1003, "config", "0.25 to 3 s, not 0.05"),
     "hop as text": ([text(hop_seconds="x" * 9_000)], 1003, "config", "0.25 to 3 s"),
     "hop NaN": ([text(hop_seconds=float("nan"))], 1003, "config", "0.25 to 3 s"),
@@ -269,12 +302,22 @@ def test_a_fault_is_told_and_closes(live: Served, name: str) -> None:
     assert len(error["message"]) <= 500
 
 
-def test_a_profile_of_another_length_is_refused(live: Served, tuned: Classifier) -> None:
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"mean": [0.0], "deviation": [1.0]}, "1 means and 1 deviations"),
+        ({"mean": [1e30] * 16}, "no voice has the numbers of this profile"),
+        ({"deviation": [1e-30] * 16}, "no voice has the numbers of this profile"),
+    ],
+)
+def test_a_profile_that_the_model_cannot_take_is_refused(
+    live: Served, tuned: Classifier, change: dict[str, Any], complaint: str
+) -> None:
     profile = tuned.enrol(sounds.voice(12), sample_rate=16_000).to_dict()
     with live.websocket() as line:
-        error = begun(line, profile=profile | {"mean": [0.0], "deviation": [1.0]})
+        error = begun(line, profile=profile | change)
         assert (error["type"], error["code"]) == ("error", "model")
-        assert "1 means and 1 deviations" in error["message"]
+        assert complaint in error["message"]
         assert rest(line) == ([], 1003)
 
 

@@ -16,20 +16,19 @@ from typing import Any
 import miniature
 import numpy as np
 
-from speech_emotion.training.data.frames import FrameCache
-from speech_emotion.training.fit import checkpoint
-from speech_emotion.training.fit import train as fit
+from speech_emotion.training import sealed_tensors
+from speech_emotion.training.fit import job
+from speech_emotion.training.fit.job import Fitted, Job, Sides
 from speech_emotion.training.fit.loop import Trainer
-from speech_emotion.training.networks.frontend import LogMel
+from speech_emotion.training.fit.train import fit, materials
 
 CONFIG = miniature.recipe(fit={"epochs": 3, "batch_size": 5})  # two steps an epoch
 DATASET = miniature.dataset(miniature.clips([1, 2, 3], miniature.EMOTIONS[:5]))
-SIDES = fit.Sides(train=np.arange(10), validation=np.arange(10, 15))
+SIDES = Sides(train=np.arange(10), validation=np.arange(10, 15))
 
 
-def train(folder: Path) -> fit.Fitted:
-    bank = FrameCache(DATASET, LogMel(n_mels=CONFIG.frontend.n_mels), CONFIG.augment)
-    return fit.fit(CONFIG, DATASET, bank, SIDES, folder)
+def train(folder: Path) -> Fitted:
+    return fit(Job(CONFIG, DATASET, SIDES, folder), materials(CONFIG, DATASET))
 
 
 def die_at(point: str) -> None:
@@ -44,7 +43,7 @@ def die_at(point: str) -> None:
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    step, write_atomically = Trainer._step, checkpoint.write_atomically
+    step, write_atomically = Trainer._step, job.write_atomically
 
     def dying_step(*arguments: Any) -> float:
         if reached():
@@ -63,7 +62,7 @@ def die_at(point: str) -> None:
     if kind == "step":
         Trainer._step = dying_step  # type: ignore[method-assign]
     else:
-        checkpoint.write_atomically = fit.write_atomically = dying_write  # type: ignore[attr-defined]
+        sealed_tensors.write_atomically = job.write_atomically = dying_write  # type: ignore[attr-defined]
 
 
 def run(folder: Path, point: str | None) -> int:

@@ -22,8 +22,9 @@ from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.export.onnx import Provenance, export
-from speech_emotion.training.fit.train import build
-from speech_emotion.training.networks.cnn import EmotionNet
+from speech_emotion.training.fit.calibration import Calibration
+from speech_emotion.training.networks.build import build
+from speech_emotion.training.networks.cnn import Cnn
 
 torch.set_num_threads(1)
 
@@ -109,7 +110,7 @@ def halves() -> Protocol:
     return Protocol("halves", "ravdess", tuple(folds))
 
 
-def lively_network() -> EmotionNet:
+def lively_network() -> Cnn:
     """Untrained, but its answers differ clearly from sound to sound, as a trained network's do."""
     network = build(recipe())
     for module in network.modules():
@@ -124,6 +125,7 @@ PROVENANCE = Provenance(
     corpora=("ravdess",), licence="CC BY-NC-SA 4.0", citation="somebody (2018)", commit="abc123"
 )
 TEMPERATURE = 1.3
+CALIBRATION = Calibration(TEMPERATURE)
 
 
 @cache
@@ -131,5 +133,5 @@ def exported() -> bytes:
     """The lively network as a model file: exporting takes 7 s, so it is done once for many tests."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.onnx"
-        export(lively_network(), recipe(), TEMPERATURE, PROVENANCE, path)
+        export(lively_network(), recipe(), CALIBRATION, PROVENANCE, path)
         return path.read_bytes()

@@ -165,9 +165,9 @@ def test_a_protocol_of_another_corpus_is_refused(dataset: PreparedDataset) -> No
         evaluate(dataset, np.zeros((len(dataset), 2)), protocol("savee4"))
 
 
-def test_a_corpus_with_somebody_missing_is_refused(dataset: PreparedDataset) -> None:
+def test_a_corpus_with_missing_speakers_is_refused(dataset: PreparedDataset) -> None:
     without = replace(dataset, clips=[clip for clip in dataset.clips if clip.speaker not in ("07", "11")])
-    with pytest.raises(CorpusError, match="no clip of 07, 11, whom luna5 needs"):
+    with pytest.raises(CorpusError, match="no clip of 07, 11, which luna5 needs"):
         evaluate(without, np.zeros((len(without), 2)), protocol("luna5"))
 
 

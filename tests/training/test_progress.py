@@ -10,7 +10,7 @@ from miniature import halves, recipe
 
 from speech_emotion.errors import ConfigError
 from speech_emotion.training import progress, runs
-from speech_emotion.training.fit.train import Epoch
+from speech_emotion.training.fit.job import Epoch
 from speech_emotion.training.progress import EpochLines, choose_device
 
 
@@ -47,7 +47,7 @@ def test_a_line_an_epoch_with_what_is_left_of_all_trainings(clock: SimpleNamespa
 def of_a_pair() -> list[runs.Training]:
     head = recipe(
         probe={"copies": 2, "crop_seconds": 0.6},
-        augment={"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0},
+        augment={"warp_frequency": 0.0, "n_masks": 0},
     )
     return runs.plan(
         dataclasses.replace(head, second=recipe(), second_weight=0.3), Path("out"), halves(), [0], None

@@ -7,14 +7,15 @@ from speech_emotion.audio.reader import (
     AudioStream,
     Limits,
     Resampler,
-    Source,
     Waveform,
     load,
     open_audio,
 )
+from speech_emotion.audio.sources import SAMPLE_FORMATS, Source, decode_pcm, resolve
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "SAMPLE_FORMATS",
     "SAMPLE_RATE",
     "AudioStream",
     "FloatArray",
@@ -22,6 +23,8 @@ __all__ = [
     "Resampler",
     "Source",
     "Waveform",
+    "decode_pcm",
     "load",
     "open_audio",
+    "resolve",
 ]

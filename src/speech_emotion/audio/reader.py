@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, NoReturn, Self
+from typing import BinaryIO, NoReturn, Self
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
 from speech_emotion.audio.decoders import ArrayDecoder, Chunk, Decoder, open_decoder
 from speech_emotion.audio.quality import FloatArray, Levels
+from speech_emotion.audio.sources import PlainSource, Source, resolve
 from speech_emotion.errors import (
     AudioDecodeError,
     AudioNotFoundError,
@@ -26,8 +26,6 @@ from speech_emotion.errors import (
     AudioTooShortError,
     InvalidWaveformError,
 )
-
-Source = str | os.PathLike[str] | bytes | BinaryIO | npt.NDArray[Any]
 
 SAMPLE_RATE = 16_000
 AUDIO_SUFFIXES = frozenset(
@@ -87,22 +85,25 @@ def load(
     source: Source,
     *,
     sample_rate: int | None = None,
+    sample_format: str | None = None,
     limits: Limits = LOCAL_LIMITS,
     track: int | None = None,
 ) -> Waveform:
     """Decode a whole sound.
 
     Args:
-        source: A path, the bytes of a file, an open binary file, or an array (n_samples,) or
-            (n_samples, n_channels) of int16, int32 or float.
-        sample_rate: The rate of an array in Hz. A file has its own.
+        source: The sound, in any form that `Classifier` names.
+        sample_rate: The rate of an array or of raw samples in Hz. A file has its own.
+        sample_format: The format of raw samples; see `Classifier`.
         limits: The largest sound to accept.
         track: Which audio track of a file to read, from 1; None for its default track.
 
     Raises:
         AudioError: The sound cannot be read or exceeds `limits`; see `speech_emotion.errors`.
     """
-    with open_audio(source, sample_rate=sample_rate, limits=limits, track=track) as stream:
+    with open_audio(
+        source, sample_rate=sample_rate, sample_format=sample_format, limits=limits, track=track
+    ) as stream:
         samples = np.concatenate([np.zeros(0, np.float32), *stream])
         return Waveform(samples, stream.warnings, stream.source_rate, stream.n_channels)
 
@@ -111,6 +112,7 @@ def open_audio(
     source: Source,
     *,
     sample_rate: int | None = None,
+    sample_format: str | None = None,
     limits: Limits = LOCAL_LIMITS,
     track: int | None = None,
 ) -> "AudioStream":
@@ -121,9 +123,9 @@ def open_audio(
         ...     n_samples = sum(len(block) for block in stream)
 
     Args:
-        source: A path, the bytes of a file, an open binary file, or an array (n_samples,) or
-            (n_samples, n_channels) of int16, int32 or float.
-        sample_rate: The rate of an array in Hz. A file has its own.
+        source: The sound, in any form that `Classifier` names.
+        sample_rate: The rate of an array or of raw samples in Hz. A file has its own.
+        sample_format: The format of raw samples; see `Classifier`.
         limits: The largest sound to accept.
         track: Which audio track of a file to read, from 1; None for its default track.
 
@@ -132,9 +134,11 @@ def open_audio(
 
     Raises:
         AudioError: The sound cannot be read or exceeds `limits`, now or while blocks are read.
+        ConfigError: There is no such `sample_format`.
     """
+    plain, rate = resolve(source, sample_rate, sample_format)
     with ExitStack() as resources:
-        decoder = _decoder_of(source, sample_rate, track, resources)
+        decoder = _decoder_of(plain, rate, track, resources)
         resampler = Resampler(decoder.sample_rate, decoder.n_channels, limits=limits)
         return AudioStream(decoder, resampler, limits, resources.pop_all())
 
@@ -285,14 +289,18 @@ class Resampler:
         )
 
 
-def _decoder_of(source: Source, sample_rate: int | None, track: int | None, resources: ExitStack) -> Decoder:
+def _decoder_of(
+    source: PlainSource, sample_rate: int | None, track: int | None, resources: ExitStack
+) -> Decoder:
     if isinstance(source, np.ndarray):
         if track is not None:
             raise InvalidWaveformError("track is for files, an array has no tracks; leave track out")
         return _array_decoder(source, sample_rate)
     file = resources.enter_context(_opened(source))
     if sample_rate is not None:
-        raise InvalidWaveformError("sample_rate is for arrays, a file has its own; leave sample_rate out")
+        raise InvalidWaveformError(
+            "sample_rate is for arrays, a file has its own; leave sample_rate out, or name the sample_format of bytes"
+        )
     decoder = open_decoder(file, track)
     resources.callback(decoder.close)
     return decoder

@@ -93,7 +93,3 @@ def options(
     ] = False,
 ) -> None:
     """Tell which emotion a voice expresses, from the sound alone."""
-
-
-if __name__ == "__main__":
-    main()

@@ -19,13 +19,9 @@ def audit(
     ],
     audio_root: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Compare the recordings too; the paths in TABLE begin at FOLDER."
-        ),
+        typer.Option(metavar="FOLDER", help="Compare the recordings too: TABLE's paths begin here."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what was found to this JSON file.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the findings as JSON.")] = None,
 ) -> None:
     """Check a split for leaks. Exit code 1 if there are any."""
     from speech_emotion.evaluation.audit.rules import audit

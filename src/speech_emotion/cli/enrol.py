@@ -13,12 +13,9 @@ verbs = typer.Typer()
 @verbs.command()
 def enrol(
     sources: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE", help="Together 30 to 60 s of one person's ordinary speech."),
+        list[str], typer.Argument(metavar="FILE", help="In all 30 to 60 s of one person's ordinary speech.")
     ],
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", help="The profile to write (JSON), for predict --profile.")
-    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The profile to write, as JSON.")],
     model: ModelOption = None,
 ) -> None:
     """Tune answers to one voice: write its speaker profile. The profile holds no sound."""

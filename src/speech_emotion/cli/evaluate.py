@@ -1,5 +1,6 @@
-"""The verbs `evaluate`, `robustness` and `enrolment`: scores of exported models under a protocol."""
+"""The verbs `evaluate`, `robustness`, `enrolment` and `report`: scores of exported models, and their pages."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ verbs = typer.Typer()
 RunsArgument = Annotated[
     list[Path], typer.Argument(metavar="RUN", help="Run folders of one recipe, or one exported .onnx.")
 ]
+ResultsArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of results.")]
 OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of results.")]
 
 
@@ -62,10 +64,7 @@ def robustness(
     with progress("scoring") as on_clip:
         plan = make_plan(runs, corpus.name, corpus.folder, protocol)
         found = measure(plan, command=command, noise=noise, progress=on_clip)
-    written = found.write(out)
-    for line in robustness_table(found):
-        typer.echo(line)
-    typer.echo(f"Written: {written}", err=True)
+    _print_written(robustness_table(found), found.write(out))
 
 
 @verbs.command()
@@ -81,7 +80,20 @@ def enrolment(
     with progress("scoring") as on_clip:
         plan = make_plan(runs, corpus.name, corpus.folder, protocol)
         found = measure(plan, command=command, progress=on_clip)
-    written = found.write(out)
-    for line in found.lines():
+    _print_written(found.lines(), found.write(out))
+
+
+@verbs.command()
+def report(results: ResultsArgument = Path("results")) -> None:
+    """Write the pages and pictures of the results in FOLDER."""
+    from speech_emotion.evaluation.report.page import write_report
+
+    require_writable(results)
+    for path in write_report(results):
+        typer.echo(str(path))
+
+
+def _print_written(lines: Iterable[str], written: Path) -> None:
+    for line in lines:
         typer.echo(line)
     typer.echo(f"Written: {written}", err=True)

@@ -13,7 +13,7 @@ from speech_emotion.cli.shared import JsonOption, ModelOption, complain, progres
 from speech_emotion.errors import SpeechEmotionError
 
 if TYPE_CHECKING:
-    from speech_emotion.formats import Outcome
+    from speech_emotion.formats import Outcome, Writer
     from speech_emotion.prediction import Prediction
 
 verbs = typer.Typer()
@@ -29,8 +29,11 @@ def predict(
         float | None,
         typer.Option(metavar="SECONDS", help="Time between the answers of --timeline; default: the model's."),
     ] = None,
-    as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="How answers are written: text, json or csv.")
+    ] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Short for --format csv.")] = False,
     model: ModelOption = None,
     profile: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
@@ -39,14 +42,12 @@ def predict(
 ) -> None:
     """Tell which emotion each FILE expresses."""
     sounds = _sounds(sources or [], demo)
-    if as_json and as_csv:
-        raise typer.BadParameter("--json and --csv are two formats; choose one")
     if hop is not None and not timeline:
         raise typer.BadParameter("--hop is the time between the answers of --timeline; add --timeline")
-    from speech_emotion import formats
     from speech_emotion.classifier import load
     from speech_emotion.profile import SpeakerProfile
 
+    name, write = _writer([format_name, *["json"] * as_json, *["csv"] * as_csv])
     classifier = load(model)
     classifier.info.with_hop(hop)  # refused once, not once per file
     voice = SpeakerProfile.load(profile) if profile else None
@@ -54,18 +55,25 @@ def predict(
         voice.for_model(classifier.info)  # likewise
     answer = partial(classifier.timeline, hop_seconds=hop) if timeline else classifier.predict
     failed: list[str] = []
-    is_document = (as_json or as_csv) and sys.stdout.isatty()  # a bar would break its lines
+    is_document = name != "text" and sys.stdout.isatty()  # a bar would break its lines
     with nullcontext() if len(sounds) == 1 or is_document else progress("predicting") as on_file:
         outcomes = _outcomes(sounds, partial(answer, profile=voice), failed, on_file)
-        if as_json:
-            formats.write_json(outcomes, sys.stdout)
-        elif as_csv:
-            formats.write_csv(outcomes, sys.stdout, classifier.info.labels)
-        else:
-            formats.write_text(outcomes, sys.stdout)
+        write(outcomes, sys.stdout, classifier.info.labels)
     if failed:
         complain(f"{len(failed)} of {len(sounds)} failed: {', '.join(failed)}")
         raise typer.Exit(1)
+
+
+def _writer(names: Sequence[str]) -> tuple[str, "Writer"]:
+    """The one format that the options `names` ask for, and its function; text is what is left when none does."""
+    from speech_emotion.formats import WRITERS
+
+    asked = sorted({name for name in names if name != "text"}) or ["text"]
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{' and '.join(asked)} are two formats; choose one")
+    if asked[0] not in WRITERS:
+        raise typer.BadParameter(f"--format must be one of {', '.join(WRITERS)}; got {asked[0]!r}")
+    return asked[0], WRITERS[asked[0]]
 
 
 def _sounds(sources: Sequence[str], demo: bool) -> list[tuple[str, str]]:
@@ -101,7 +109,7 @@ def _outcomes(
 
 @verbs.command()
 def info(as_json: JsonOption = False, model: ModelOption = None) -> None:
-    """Show what the model is, what it was trained on and how well it does."""
+    """Show what the model is and how well it does."""
     from speech_emotion import formats
     from speech_emotion.classifier import load
 

@@ -9,9 +9,7 @@ from speech_emotion.cli.shared import CorpusOption, known_protocol, prepare_corp
 
 verbs = typer.Typer()
 
-RecipeArgument = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="A recipe, such as recipes/ravdess-cnn.toml.")
-]
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="Such as recipes/ravdess-cnn.toml.")]
 FoldsOfOption = Annotated[
     str | None,
     typer.Option(
@@ -20,18 +18,10 @@ FoldsOfOption = Annotated[
         help="Train one model per fold of this split, such as luna5; default: one model of all speakers.",
     ),
 ]
-FoldOption = Annotated[
-    list[int] | None, typer.Option(metavar="N", help="Train only this fold of --protocol. Repeatable.")
-]
-SeedOption = Annotated[
-    list[int] | None, typer.Option(metavar="N", help="Repeatable; default: the recipe's seed.")
-]
+FoldOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Only this fold. Repeatable.")]
+SeedOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Default: the recipe's. Repeatable.")]
 InitOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WEIGHTS",
-        help="Weights to start from: pretrained, fresh, or a file; default: the recipe's.",
-    ),
+    str | None, typer.Option(metavar="WEIGHTS", help="pretrained, fresh, or a file; default: the recipe's.")
 ]
 CalibrationOption = Annotated[
     Path | None,
@@ -44,9 +34,7 @@ OutOption = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Run folder; default: runs/RECIPE/PROTOCOL.")
 ]
 PreparedOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where prepared corpora are kept.")]
-DeviceOption = Annotated[
-    str, typer.Option(metavar="DEVICE", help="cpu or cuda; auto uses the GPU if there is one.")
-]
+DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto: the GPU if any.")]
 
 
 @verbs.command()
@@ -88,8 +76,7 @@ def train(
         models = runs.train(
             trainings,
             dataset,
-            split,
-            like=calibration,
+            references=calibration,
             device=device,
             on_epoch=EpochLines(trainings, typer.echo),
             on_copy=on_copy or (lambda *_: None),

@@ -11,15 +11,15 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion.errors import CorpusError
+from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.metrics import (
     ABSTAINED,
@@ -30,7 +30,7 @@ from speech_emotion.evaluation.metrics import (
     Interval,
     PairedDifference,
 )
-from speech_emotion.evaluation.score import Answer
+from speech_emotion.evaluation.score import Answer, Evaluation
 from speech_emotion.evaluation.splits import Protocol, recorded
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
@@ -210,20 +210,14 @@ class AnswerTable:
 
     # --- scores of the probabilities ------------------------------------------------------------------------
 
+    def scored(self, terms_of: Callable[[IntArray, FloatArray], FloatArray], value_of: ValueOf) -> Score:
+        """A score of the probabilities, by one of `metrics.ece_terms`, `nll_terms`, `brier_terms`."""
+        return self.score(self._spread([terms_of(*part) for part in self._parts()]), value_of)
+
     @property
     def ece(self) -> Score:
         """Expected calibration error."""
-        return self.score(self._scored(metrics.ece_terms), metrics.ece_of)
-
-    @property
-    def nll(self) -> Score:
-        """Negative log-likelihood in nats."""
-        return self.score(self._scored(metrics.nll_terms), metrics.mean_of)
-
-    @property
-    def brier(self) -> Score:
-        """Brier score, 0 to 2."""
-        return self.score(self._scored(metrics.brier_terms), metrics.mean_of)
+        return self.scored(metrics.ece_terms, metrics.ece_of)
 
     @property
     def aurc(self) -> Score:
@@ -290,9 +284,6 @@ class AnswerTable:
             for seed, some in enumerate(self.has_probabilities.T)
         ]
 
-    def _scored(self, terms_of: Callable[[IntArray, FloatArray], FloatArray]) -> FloatArray:
-        return self._spread([terms_of(*part) for part in self._parts()])
-
     def _spread(self, parts: Sequence[FloatArray]) -> FloatArray:
         """The terms of the clips with probabilities, for each seed → (n, n_seeds, m); the others add nothing."""
         terms = np.zeros((len(self.clips), len(self.seeds), parts[0].shape[1]))
@@ -311,25 +302,55 @@ def difference(table: AnswerTable, reference: AnswerTable) -> PairedDifference:
     return replace(found, mean=rounded(found.mean), interval=(low, high))
 
 
+def identity(evaluation: Evaluation) -> dict[str, Any]:
+    """The fields of a Measurement."""
+    split = evaluation.protocol
+    named = {"corpus": evaluation.corpus, "protocol": split.name, "model": evaluation.model}
+    return named | {"leaky": split.leaky, "split_hash": split.split_hash}
+
+
+T = TypeVar("T", bound=Measurement)
+
+
+def read_measurement(kind: type[T], path: str | os.PathLike[str], check: Callable[[T], None]) -> T:
+    """The `kind` in a file; ConfigError if it is none, none of today's splits, or `check` raises ValueError."""
+    try:
+        found: T = _decoded(kind, json.loads(Path(path).read_text(encoding="utf-8")))
+        if found.split_hash != found.split.split_hash:
+            raise ValueError("its split must be today's")
+        check(found)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name another file.") from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ConfigError(f"{path}: not a result file of this version: {error}. Measure it again.") from error
+    return found
+
+
+def _decoded(kind: Any, data: Any) -> Any:
+    """The value of type `kind`, made of dataclasses, tuples and mappings, whose JSON is `data`."""
+    arguments = get_args(kind)
+    if type(None) in arguments:
+        return None if data is None else _decoded(arguments[0], data)
+    if get_origin(kind) is tuple:
+        return tuple(_decoded(arguments[0], value) for value in data)
+    if get_origin(kind) is Mapping:
+        return {key: _decoded(arguments[1], value) for key, value in data.items()}
+    if not hasattr(kind, "__dataclass_fields__"):
+        return data
+    types = _types(kind)
+    if differing := types.keys() ^ set(data):
+        raise ValueError(f"its fields differ in {', '.join(sorted(differing))}")
+    return kind(**{name: _decoded(types[name], value) for name, value in data.items()})
+
+
+_types = cache(get_type_hints)
+
+
 def support(n_clips: int, n_speakers: int, n_seeds: int, n_published: int = 0) -> str:
     """What numbers were measured on: `192 of 1440 clips, 24 speakers, 3 seeds`."""
     of = f" of {n_published}" if n_published not in (0, n_clips) else ""
     seeds = "1 seed" if n_seeds == 1 else f"{n_seeds} seeds"
     return f"{n_clips}{of} clips, {n_speakers} speakers, {seeds}"
-
-
-S = TypeVar("S", bound=Score)
-
-
-def read_score(kind: type[S], data: Mapping[str, Any]) -> S:
-    """A Score or a Group from its JSON."""
-    interval = data["ci95"]
-    return kind(**{**data, "ci95": interval and tuple(interval)})
-
-
-def read_difference(data: Mapping[str, Any] | None) -> PairedDifference | None:
-    """A PairedDifference from its JSON."""
-    return PairedDifference(**{**data, "interval": tuple(data["interval"])}) if data else None
 
 
 def rounded(value: float | np.floating[Any]) -> float:

@@ -6,13 +6,12 @@ speech alone. A profile of other speakers of the corpus shows what of it is the 
 use sound of the test speakers, so they stand in files of their own.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -26,8 +25,8 @@ from speech_emotion.evaluation.answers import (
     Measurement,
     Score,
     difference,
-    read_difference,
-    read_score,
+    identity,
+    read_measurement,
     rounded,
     support,
 )
@@ -113,9 +112,7 @@ class _Found:
     """What one way of enrolling gave so far."""
 
     answers: list[Answer] = field(default_factory=list)
-    enrolled: set[tuple[int, str]] = field(
-        default_factory=set
-    )  # (seed, file) of clips in the speaker's profile
+    enrolled: set[tuple[int, str]] = field(default_factory=set)  # (seed, file) of clips in profiles
     n_profiles: int = 0
 
 
@@ -140,11 +137,7 @@ def measure(plan: Plan, *, command: str, progress: Progress | None = None) -> En
             progress(len(found[PLAIN].answers), len(plan.clips))
     plain = AnswerTable.of(found[PLAIN].answers)
     return Enrolled(
-        corpus=plan.facts.corpus,
-        protocol=plan.facts.protocol.name,
-        leaky=plan.facts.protocol.leaky,
-        split_hash=plan.facts.protocol.split_hash,
-        model=plan.facts.model,
+        **identity(plan.facts),
         seeds=plain.seeds,
         n_clips=len(plain.clips),
         n_speakers=len(set(plain.speakers)),
@@ -215,19 +208,9 @@ def _outcome(way: Way, found: _Found, plain: AnswerTable) -> Outcome:
 
 def _uar_over(table: AnswerTable, some: metrics.BoolArray) -> float | None:
     """UAR over the answers `some` (n, n_seeds), all seeds together."""
-    return rounded(metrics.uar_of(table.terms[some].sum(axis=0))[()]) if some.any() else None
+    return rounded(float(metrics.uar_of(table.terms[some].sum(axis=0)))) if some.any() else None
 
 
 def read_enrolled(path: str | os.PathLike[str]) -> Enrolled:
-    """The Enrolled in a file that `Enrolled.write` wrote."""
-    data = json.loads(Path(path).read_text(encoding="utf-8"))
-    ways = {name: _read_outcome(entry) for name, entry in data["ways"].items()}
-    return Enrolled(**{**data, "seeds": tuple(data["seeds"]), "ways": ways})
-
-
-def _read_outcome(data: Mapping[str, Any]) -> Outcome:
-    scores = {name: read_score(Score, data[name]) for name in ("uar", "accuracy", "ece")}
-    among = data["uar_among_spoken"] and read_score(Score, data["uar_among_spoken"])
-    return Outcome(
-        **{**data, **scores, "uar_among_spoken": among, "difference": read_difference(data["difference"])}
-    )
+    """The Enrolled in a file; ConfigError if it is none, or none of today's splits."""
+    return read_measurement(Enrolled, path, lambda _: None)

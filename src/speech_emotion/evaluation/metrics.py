@@ -1,16 +1,13 @@
 """Scores. In: true and answered labels as numbers, or probabilities. Out: fractions between 0 and 1.
 
-Shapes and words, everywhere in this file:
-
 - `y_true` (n,) and `y_pred` (n,) are class numbers; `probabilities` is (n, k).
 - `y_pred` = ABSTAINED (-1) is a clip without an answer: an error for its class, an answer for no class.
-- **A class that nobody spoke has no recall.** It is not 0 and not nan: `recalls` has no entry for it, and
-  the means (`uar`, `macro_f1`) are taken over the classes that occur in `y_true`. A wrong answer that names
-  such a class is still counted, as a miss of the class that was spoken.
+- **A class without clips has no recall**, neither 0 nor nan: means are taken over the classes that occur in `y_true`. A
+  wrong answer that names such a class is a miss of the class that was spoken.
 - No clips at all is an error (CorpusError), never a number.
 
-Each headline score is a function of sums over clips (`*_terms`, then a value), so that the bootstrap over
-speakers resamples sums instead of clips: 10 000 resamples of 1440 clips take milliseconds.
+Each headline score is a function of sums over clips (`*_terms`, then `*_of`), so that the bootstrap over speakers
+resamples sums instead of clips: 10 000 resamples of 1440 clips take milliseconds.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +27,7 @@ BoolArray = npt.NDArray[np.bool_]
 ABSTAINED: Final = -1
 N_BINS: Final = 15  # equal-width bins of confidence over [0, 1], as Guo et al. 2017
 N_RESAMPLES: Final = 10_000
-SET_COVERAGE: Final = 0.9  # the share of recordings whose emotion set is to hold what was spoken
+SET_COVERAGE: Final = 0.9  # the share of recordings whose emotion set is to hold the spoken emotion
 SMALLEST_PROBABILITY: Final = 1e-12  # keeps the NLL of a float32 zero finite
 
 
@@ -38,38 +35,18 @@ SMALLEST_PROBABILITY: Final = 1e-12  # keeps the NLL of a float32 zero finite
 
 
 def confusion(y_true: IntArray, y_pred: IntArray, n_classes: int) -> IntArray:
-    """Counts (k, k + 1): rows are what was spoken, columns what was answered, the last column abstentions."""
+    """Counts (k, k + 1): one row per spoken emotion, one column per answer, the last column for abstentions."""
     _check(y_true, y_pred)
     counts = np.zeros((n_classes, n_classes + 1), dtype=np.int64)
     np.add.at(counts, (y_true, np.where(y_pred == ABSTAINED, n_classes, y_pred)), 1)
     return counts
 
 
-def recalls(y_true: IntArray, y_pred: IntArray) -> dict[int, float]:
-    """Class → the share of its clips that were answered right; only classes that occur in `y_true`."""
-    _check(y_true, y_pred)
-    return {int(label): float(np.mean(y_pred[y_true == label] == label)) for label in np.unique(y_true)}
-
-
 def uar(y_true: IntArray, y_pred: IntArray) -> float:
     """Unweighted average recall over the classes that occur in `y_true`."""
-    return float(uar_of(_sums(y_true, y_pred)))
-
-
-def macro_f1(y_true: IntArray, y_pred: IntArray) -> float:
-    """Mean of 2·hits / (spoken + answered) over the classes that occur in `y_true`."""
-    return float(macro_f1_of(_sums(y_true, y_pred)))
-
-
-def accuracy(y_true: IntArray, y_pred: IntArray) -> float:
-    """The share of clips answered right."""
-    return float(accuracy_of(_sums(y_true, y_pred)))
-
-
-def _sums(y_true: IntArray, y_pred: IntArray) -> FloatArray:
     _check(y_true, y_pred)
     n_classes = int(max(y_true.max(), y_pred.max())) + 1
-    return np.asarray(answer_terms(y_true, y_pred, n_classes).sum(axis=0))
+    return float(uar_of(answer_terms(y_true, y_pred, n_classes).sum(axis=0)))
 
 
 # --- probabilities ------------------------------------------------------------------------------------------
@@ -77,7 +54,7 @@ def _sums(y_true: IntArray, y_pred: IntArray) -> FloatArray:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The clips whose confidence lies in (low, high]: how sure they were, how right they were."""
+    """The clips whose confidence lies in (low, high]: their mean confidence and their accuracy."""
 
     low: float
     high: float
@@ -105,16 +82,6 @@ def reliability(y_true: IntArray, probabilities: FloatArray, *, n_bins: int = N_
 def ece(y_true: IntArray, probabilities: FloatArray, *, n_bins: int = N_BINS) -> float:
     """Expected calibration error: |confidence - accuracy| over 15 equal-width bins, weighted by count."""
     return float(ece_of(ece_terms(y_true, probabilities, n_bins=n_bins).sum(axis=0)))
-
-
-def nll(y_true: IntArray, probabilities: FloatArray) -> float:
-    """Mean negative log likelihood of what was spoken, in nats."""
-    return float(mean_of(nll_terms(y_true, probabilities).sum(axis=0)))
-
-
-def brier(y_true: IntArray, probabilities: FloatArray) -> float:
-    """Mean squared distance to the one-hot truth, summed over classes: 0 is perfect, 2 the worst."""
-    return float(mean_of(brier_terms(y_true, probabilities).sum(axis=0)))
 
 
 def risk_coverage(y_true: IntArray, probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -162,7 +129,7 @@ Interval = tuple[float, float]
 
 
 def answer_terms(y_true: IntArray, y_pred: IntArray, n_classes: int) -> FloatArray:
-    """(n, 3k): for each clip and class, was it a hit, was it spoken, was it answered (as 0 or 1)."""
+    """(n, 3k): for each clip and class 0 or 1: was it a hit, was it spoken, was it answered."""
     _check(y_true, y_pred)
     spoken = np.eye(n_classes)[y_true]
     answered = np.eye(n_classes + 1)[y_pred][:, :n_classes]  # ABSTAINED is the last row: nothing answered
@@ -210,7 +177,7 @@ def ece_of(sums: FloatArray) -> FloatArray:
 
 
 def nll_terms(y_true: IntArray, probabilities: FloatArray) -> FloatArray:
-    """(n, 2): the negative log likelihood of what was spoken, and a one. For `mean_of`."""
+    """(n, 2): the negative log-likelihood of the spoken emotion, and a one. For `mean_of`."""
     _check(y_true, probabilities)
     spoken = probabilities[np.arange(len(y_true)), y_true]
     return _with_ones(-np.log(np.maximum(spoken, SMALLEST_PROBABILITY)))
@@ -224,7 +191,7 @@ def brier_terms(y_true: IntArray, probabilities: FloatArray) -> FloatArray:
 
 
 def set_coverage_terms(y_true: IntArray, sets: BoolArray) -> FloatArray:
-    """sets (n, k), whether an emotion is in the set of a clip → (n, 2): holds it what was spoken, and a one."""
+    """sets (n, k), whether an emotion is in a clip's set → (n, 2): whether the spoken one is, and a one."""
     _check(y_true, sets)
     return _with_ones(sets[np.arange(len(y_true)), y_true].astype(np.float64))
 

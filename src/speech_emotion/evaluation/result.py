@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from speech_emotion import corpora
-from speech_emotion.errors import ConfigError, CorpusError
+from speech_emotion.errors import CorpusError
 from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.answers import (
     AnswerTable,
@@ -23,7 +23,8 @@ from speech_emotion.evaluation.answers import (
     Group,
     Measurement,
     Score,
-    read_score,
+    identity,
+    read_measurement,
     support,
 )
 from speech_emotion.evaluation.metrics import Bin
@@ -95,11 +96,7 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
         raise CorpusError("A model abstained from every clip: listen to the corpus, then train again.")
     per_class, per_fold = table.groups(lambda clip: clip.label), table.groups(lambda clip: clip.fold)
     return Result(
-        corpus=evaluation.corpus,
-        protocol=evaluation.protocol.name,
-        leaky=evaluation.protocol.leaky,
-        split_hash=evaluation.protocol.split_hash,
-        model=evaluation.model,
+        **identity(evaluation),
         parameters=evaluation.parameters,
         size_bytes=evaluation.size_bytes,
         scored=evaluation.scored,
@@ -113,8 +110,8 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
         accuracy=table.score(table.terms, metrics.accuracy_of),
         macro_f1=table.score(table.terms, metrics.macro_f1_of),
         ece=table.ece,
-        nll=table.nll,
-        brier=table.brier,
+        nll=table.scored(metrics.nll_terms, metrics.mean_of),
+        brier=table.scored(metrics.brier_terms, metrics.mean_of),
         accuracy_at_coverage={str(percent): table.accuracy_at(percent / 100) for percent in COVERAGES},
         abstained=dict(Counter(answer.abstained for answer in evaluation.answers if answer.abstained)),
         per_class={emotion: per_class[emotion] for emotion in EMOTIONS if emotion in per_class},
@@ -136,15 +133,7 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
 
 def read_result(path: str | os.PathLike[str]) -> Result:
     """The Result in a file; ConfigError if it is none, or none of today's splits."""
-    try:
-        result = _from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        _check(result)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a result file.") from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        advice = "Make it again with: speech-emotion evaluate"
-        raise ConfigError(f"{path}: not a result of ours: {error}. {advice}") from error
-    return result
+    return read_measurement(Result, path, _check)
 
 
 def read_results(folder: str | os.PathLike[str]) -> list[Result]:
@@ -152,54 +141,18 @@ def read_results(folder: str | os.PathLike[str]) -> list[Result]:
     return [read_result(path) for path in sorted(Path(folder).glob("*.json"))]
 
 
-_SCORES: Final = ("uar", "uar_fold_mean", "uar_answered", "accuracy", "macro_f1", "ece", "nll", "brier")
-_OPTIONAL: Final = ("aurc", "uar_among_spoken")
-_GROUPS: Final = ("per_class", "per_actor", "per_sex", "per_intensity", "per_fold")
-
-
-def _from_dict(data: Mapping[str, Any]) -> Result:
-    if differing := {entry.name for entry in dataclasses.fields(Result)} ^ set(data):
-        raise ValueError(f"its fields differ in {', '.join(sorted(differing))}")
-    return Result(
-        **{
-            **data,
-            **{name: read_score(Score, data[name]) for name in _SCORES},
-            **{name: data[name] and read_score(Score, data[name]) for name in _OPTIONAL},
-            **{name: _read_groups(data[name]) for name in _GROUPS},
-            "seeds": tuple(data["seeds"]),
-            "confusion": tuple(map(tuple, data["confusion"])),
-            "reliability": tuple(Bin(**entry) for entry in data["reliability"]),
-            "sets": data["sets"] and _read_sets(data["sets"]),
-        }
-    )
-
-
-def _read_groups(data: Mapping[str, Any]) -> dict[str, Group]:
-    return {name: read_score(Group, value) for name, value in data.items()}
-
-
-def _read_sets(data: Mapping[str, Any]) -> EmotionSets:
-    scores = {name: read_score(Score, data[name]) for name in ("coverage", "size")}
-    groups = {name: _read_groups(data[name]) for name in ("per_class", "per_actor")}
-    return EmotionSets(**{**data, **scores, **groups})
-
-
 def _check(result: Result) -> None:
-    """Raise ValueError for numbers that contradict each other, or a split that is no longer ours."""
+    """Raise ValueError for numbers that contradict each other."""
     confusion = np.array(result.confusion)
     spoken, hits = confusion.sum(axis=1), np.diagonal(confusion)
     uar = float(np.mean(hits[spoken > 0] / spoken[spoken > 0]))
     split, n_answers = result.split, result.n_clips * len(result.seeds)
     rules = {
         "seeds must be different numbers": len(set(result.seeds)) == len(result.seeds) > 0,
-        "intervals must be ordered": all(
-            score.ci95 is None or score.ci95[0] <= score.ci95[1]
-            for score in (getattr(result, name) for name in _SCORES)
-        ),
+        "intervals must be ordered": sorted(result.uar.ci95 or ()) == list(result.uar.ci95 or ()),
         "there must be as many actors as n_speakers": len(result.per_actor) == result.n_speakers,
         "the confusion matrix must hold n_clips a seed": confusion.sum() == n_answers,
         "uar must be that of the confusion matrix": abs(uar - result.uar.mean) < 1e-3,
-        "its split must be today's": result.split_hash == split.split_hash,
         "its corpus must be the protocol's": result.corpus == split.corpus,
         "leaky must be the protocol's": result.leaky == split.leaky,
     }

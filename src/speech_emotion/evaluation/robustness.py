@@ -5,28 +5,26 @@ answers through the public API. `difference` is the speakers' own UAR under the 
 it is paired, so far sharper than two intervals.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import speech_emotion
 from speech_emotion.audio import SAMPLE_RATE, load
 from speech_emotion.classifier import Classifier
 from speech_emotion.corpora.parallel import Progress, in_parallel
 from speech_emotion.degrade import CLEAN, CONDITIONS, Condition, noise_conditions
-from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation.answers import (
     AnswerTable,
     Measurement,
     Score,
     difference,
-    read_difference,
-    read_score,
+    identity,
+    read_measurement,
     rounded,
     support,
 )
@@ -99,11 +97,7 @@ def measure(
     tables = {name: AnswerTable.of(rows) for name, rows in answers.items()}
     clips = tables[CLEAN.name].clips
     return Robustness(
-        corpus=plan.facts.corpus,
-        protocol=plan.facts.protocol.name,
-        leaky=plan.facts.protocol.leaky,
-        split_hash=plan.facts.protocol.split_hash,
-        model=plan.facts.model,
+        **identity(plan.facts),
         seeds=tables[CLEAN.name].seeds,
         n_speakers=len({clip.speaker for clip in clips}),
         n_emotions=len({clip.label for clip in clips}),
@@ -125,31 +119,19 @@ def outcome(title: str, found: AnswerTable, clean: AnswerTable) -> Outcome:
         n_clips=len(found.clips),
         uar=found.uar,
         difference=None if found is clean else difference(found, clean),
-        uar_answered=answered and answered.mean,
+        uar_answered=answered.mean if answered else None,
         abstained=rounded(1 - found.answered.mean()),
     )
 
 
 def read_robustness(path: str | os.PathLike[str]) -> Robustness:
     """The Robustness in a file; ConfigError if it is none, or none of today's splits."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        outcomes = {name: _read_outcome(entry) for name, entry in data["conditions"].items()}
-        found = Robustness(**{**data, "seeds": tuple(data["seeds"]), "conditions": outcomes})
-        if next(iter(outcomes), None) != CLEAN.name:
-            raise ValueError("the first condition must be clean")
-        if found.split_hash != found.split.split_hash:
-            raise ValueError("its split must be today's")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give a robustness file.") from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ConfigError(f"{path}: not a robustness file of ours: {error}. Measure it again.") from error
-    return found
+    return read_measurement(Robustness, path, _check)
 
 
-def _read_outcome(data: Mapping[str, Any]) -> Outcome:
-    uar, change = read_score(Score, data["uar"]), read_difference(data["difference"])
-    return Outcome(**{**data, "uar": uar, "difference": change})
+def _check(found: Robustness) -> None:
+    if next(iter(found.conditions), None) != CLEAN.name:
+        raise ValueError("the first condition must be clean")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,17 @@
 """The named splits, as data. In: a protocol's name. Out: its folds, every speaker on one side of each.
 
-A protocol states which speakers are tested; where it also names validation speakers, those are used. Where
-it does not, they come from one rule: **walk the test folds that follow, round and round, each in ascending
-order, and take the first speaker of each sex who is not tested in this fold.** So RAVDESS gives one woman
-and one man a fold, SAVEE (four men) gives one man, and every choice is known before anything is trained.
-Validation speakers choose epochs, recipes and temperatures; test speakers are read once, at the end.
+A protocol states which speakers are tested. If it names validation speakers, those are used. If not, they come from
+one rule: **walk the test folds that follow, round and round, each in ascending order, and take the first speaker of
+each sex that is not tested in this fold.** So RAVDESS gives one woman and one man per fold, SAVEE (four men) one man,
+and every choice is known before anything is trained. Validation speakers choose epochs, recipes and temperatures; test
+speakers are scored once, at the end.
 
-The protocols named CORPUS-unheard divide nothing: all of a corpus tests a model that learned no emotion from it.
-Whether somebody speaks at all was learned with half of the speakers of nEMO, EmoSpeech-IN and EmotionTTS
-(docs/limits.md).
+The protocols CORPUS-unheard divide nothing: all of a corpus tests a model that learned no emotion from it. (The speech
+head learned from half of the speakers of nEMO, EmoSpeech-IN and EmotionTTS: docs/limits.md.)
 
 `random10` divides *clips*, with the same voices on both sides, as much of the literature does; its folds hold clip
-names instead of speakers. Two more names stand in recorded results alone (`recorded`): `luna5-peeked` and
-`random10-copies`, which nothing here trains or scores; benchmarks/honesty_ladder.py does. All three are `leaky`, and
-their text says LEAKY and why.
+names. `luna5-peeked` and `random10-copies` exist in recorded results alone (`recorded`); benchmarks/honesty_ladder.py
+trains and scores them. All three are `leaky`, and their text says LEAKY and why.
 """
 
 import hashlib
@@ -33,17 +31,17 @@ from speech_emotion.errors import ConfigError, SpeakerLeakError
 
 
 def check_no_leak(learned_from: Collection[str], test: Collection[str], *, where: str) -> None:
-    """Raise SpeakerLeakError where somebody's voice was learned from and is tested as well."""
+    """Raise SpeakerLeakError if a speaker was learned from and is tested as well."""
     if both := sorted(set(learned_from) & set(test)):
         raise SpeakerLeakError(
             f"{where}: {', '.join(both)} on both sides of the split. "
-            "Nobody who is tested may be learned from: take them out of one side."
+            "No tested speaker may be learned from: take them out of one side."
         )
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Three disjoint sets of speakers; of clip names, or EVERYBODY, where a protocol divides clips, or nothing."""
+    """Three disjoint sets of speakers; of clip names if a protocol divides clips, EVERYBODY if it divides nothing."""
 
     index: int
     test: frozenset[str]
@@ -63,49 +61,45 @@ class Fold:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named way to divide one corpus. `str(protocol)` is how it is printed.
-
-    `habit` and `recorded_hash` are those of a recorded protocol: what a training did wrong beyond the folds, and the
-    hash of the sides that it used.
-    """
+    """A named way to divide one corpus. `str(protocol)` is how it is printed."""
 
     name: str
     corpus: str
     folds: tuple[Fold, ...]
     divides_clips: bool = False
     divides_nothing: bool = False
-    habit: str = ""
-    recorded_hash: str = ""
+    habit: str = ""  # of a recorded protocol: what its trainings did wrong beyond the folds
+    recorded_hash: str = ""  # of the sides that they used
 
     def __str__(self) -> str:
         return f"{self.name} (LEAKY: {', '.join(self.leaks)})" if self.leaky else self.name
 
     @property
     def leaks(self) -> tuple[str, ...]:
-        """What is dishonest about it."""
+        """What is dishonest about it, if anything."""
         voices = "same speakers in train and test" if self.divides_clips else ""
         return tuple(leak for leak in (voices, self.habit) if leak)
 
     @property
     def leaky(self) -> bool:
+        """Whether anything is."""
         return bool(self.leaks)
 
     @cached_property
     def split_hash(self) -> str:
-        """sha256 of the folds as canonical JSON: of one corpus, equal hashes are equal splits."""
+        """sha256 of the folds: equal hashes are equal splits of a corpus."""
         return self.recorded_hash or hash_of([fold.to_dict() for fold in self.folds])
 
     def describe(self, fold: Fold) -> dict[str, object]:
-        """What a model trained on `fold` carries in its metadata as `protocol`."""
+        """The metadata "protocol" of a model trained on `fold`."""
         return {"name": self.name, "corpus": self.corpus, "leaky": self.leaky} | fold.to_dict()
 
     def indices(self, clips: Iterable[Clip], members: frozenset[str]) -> npt.NDArray[np.int64]:
         """Positions of the clips that belong to one side: `indices(clips, fold.train)`."""
-        inside = [self.member(clip) in members for clip in clips]
-        return np.flatnonzero(inside)
+        return np.flatnonzero([self.member(clip) in members for clip in clips])
 
     def member(self, clip: Clip) -> str:
-        """What a clip is divided by: its speaker, or its own name, or nothing."""
+        """What a clip is divided by: its speaker, its own name, or EVERYBODY."""
         if self.divides_nothing:
             return EVERYBODY
         return clip.name if self.divides_clips else clip.speaker
@@ -172,8 +166,8 @@ def _ravdess_sex(actor: str) -> str:
     return "male" if int(actor) % 2 else "female"
 
 
-def _fold(index: int, everybody: Sequence[str], test: Sequence[str], validation: Sequence[str]) -> Fold:
-    train = set(everybody) - set(test) - set(validation)
+def _fold(index: int, speakers: Sequence[str], test: Sequence[str], validation: Sequence[str]) -> Fold:
+    train = set(speakers) - set(test) - set(validation)
     return Fold(index, frozenset(test), frozenset(validation), frozenset(train))
 
 
@@ -187,8 +181,8 @@ def _validation(tests: Sequence[Sequence[str]], fold: int, sex: Callable[[str], 
 
 
 def _derived(tests: Sequence[Sequence[str]], sex: Callable[[str], str]) -> tuple[Fold, ...]:
-    everybody = [speaker for test in tests for speaker in test]
-    return tuple(_fold(k, everybody, test, _validation(tests, k, sex)) for k, test in enumerate(tests))
+    speakers = [speaker for test in tests for speaker in test]
+    return tuple(_fold(k, speakers, test, _validation(tests, k, sex)) for k, test in enumerate(tests))
 
 
 def _luna5() -> Protocol:
@@ -258,7 +252,7 @@ def _ravdess_speech() -> list[str]:
 
 
 def _unheard(corpus: str) -> Protocol:
-    """Everybody is tested, by a model of other corpora."""
+    """Every speaker is tested, by a model of other corpora."""
     fold = Fold(0, frozenset({EVERYBODY}), frozenset(), frozenset())
     return Protocol(f"{corpus}-unheard", corpus, (fold,), divides_nothing=True)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from speech_emotion.classifier import Classifier
 from speech_emotion.extras import require
 from speech_emotion.server import http, websocket
+from speech_emotion.server import origins as allowed
 from speech_emotion.server.http import REST_LIMITS, RestLimits
 from speech_emotion.server.scheduling import Cores
 from speech_emotion.server.websocket import LIVE_LIMITS, LiveLimits
@@ -40,14 +41,24 @@ def create_app(
         limits: What a server gives its live connections. uvicorn's `ws_max_size` is the largest message that is read
             at all, `limits.max_message_bytes` the largest that is accepted.
         rest_limits: What one request with a whole sound may cost.
-        origins: Other hosts whose pages may connect, such as "https://example.org". Pages of this host always may.
+        origins: Other hosts whose pages may connect and read answers (CORS), such as "https://example.org". Pages of
+            this host always may.
 
     Raises:
         MissingExtraError: The extra "serve" is not installed.
+        ConfigError: One of `origins` is a pattern or has a path.
     """
     require("starlette", extra="serve", needed_for="The server")
+    require("python_multipart", extra="serve", needed_for="The server")
     from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.cors import CORSMiddleware
 
+    allowed.check(origins)
+    readable = Middleware(
+        CORSMiddleware, allow_origins=origins, allow_methods=["POST"], expose_headers=["Retry-After"]
+    )
     cores = Cores()
     live = websocket.route(classifier, limits, origins, cores)
-    return Starlette(routes=[live, *http.routes(classifier, rest_limits, origins, cores)])
+    routes = [live, *http.routes(classifier, rest_limits, origins, cores)]
+    return Starlette(routes=routes, middleware=[readable])

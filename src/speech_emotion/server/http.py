@@ -1,15 +1,15 @@
-"""Whole sounds over HTTP. In: the bytes of a sound as the body of a POST. Out: JSON.
+"""Whole sounds over HTTP. In: the bytes of a sound as the body of a POST, or as the one file of a form. Out: JSON.
 
 A new route for sounds is one function from windows to a JSON object, such as `predict`, and its line in `ANSWERS`.
 
-The content decides what the body is, whatever its headers claim. The client sets no limit: bytes and seconds are
+The content decides what a sound is, whatever its headers claim. The client sets no limit: bytes and seconds are
 counted while they come, receiving and scoring have an end, and when too many sounds wait, the next one is told to try
 again.
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,6 +25,7 @@ from speech_emotion.server.scheduling import TURN_SECONDS, Cores, n_cores
 from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
+    from starlette.datastructures import Headers
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
@@ -141,6 +142,20 @@ class _Sounds:
             self._n_waiting -= 1
 
     async def _body(self, request: "Request") -> bytes:
+        """The sound that was sent: all of the body, or the one file of a form."""
+        is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+        chunks = self._chunks(request)
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                if is_form:
+                    return await _file_in_form(request.headers, chunks, self._limits.max_body_bytes)
+                return b"".join([chunk async for chunk in chunks])
+        except TimeoutError as error:
+            message = f"the sound did not arrive within {self._limits.body_seconds:g} s; send it again"
+            raise _RefusedError(408, "idle", message) from error
+
+    async def _chunks(self, request: "Request") -> AsyncGenerator[bytes, None]:
+        """The body as it comes, counted before it is held."""
         maximum = self._limits.max_body_bytes
         too_large = _RefusedError(
             413, "too_big", f"a sound may have {maximum} bytes; send it in parts, or as FLAC"
@@ -148,17 +163,12 @@ class _Sounds:
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > maximum:
             raise too_large
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > maximum:
-                        raise too_large
-        except TimeoutError as error:
-            message = f"the sound did not arrive within {self._limits.body_seconds:g} s; send it again"
-            raise _RefusedError(408, "idle", message) from error
-        return bytes(body)
+        n_bytes = 0
+        async for chunk in request.stream():
+            n_bytes += len(chunk)
+            if n_bytes > maximum:
+                raise too_large
+            yield chunk
 
     async def _take(self, turns: "Iterator[bytes | None]", request: "Request") -> bytes:
         """What the last of `turns` gives. Raises ClientDisconnect once the client has hung up."""
@@ -189,6 +199,31 @@ class _Sounds:
         model = {"version": __version__, "model": info.name, "model_sha256": info.sha256}
         document = {**answer(self._classifier, windows), **model}
         yield json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+
+
+async def _file_in_form(headers: "Headers", chunks: AsyncGenerator[bytes, None], max_bytes: int) -> bytes:
+    """The content of the one file in a form, read in memory: there is never a temporary file."""
+    from starlette.datastructures import UploadFile
+    from starlette.formparsers import MultiPartException, MultiPartParser
+
+    parser = MultiPartParser(headers, chunks, max_files=1, max_fields=0)
+    parser.spool_max_size = max_bytes
+    try:
+        form = await parser.parse()
+        file = next(iter(form.values()), None)
+        if not isinstance(file, UploadFile):
+            raise MultiPartException("It has no file.")
+        content = await file.read()
+    except MultiPartException as error:
+        raise _RefusedError(
+            400,
+            "form",
+            f"this form is not answered: {error.message} A form has one file and nothing else, as curl -F "
+            "file=@clip.wav sends it; settings belong in the address. Or send the sound as the body: "
+            "curl --data-binary @clip.wav",
+        ) from error
+    await form.close()
+    return content
 
 
 def _hop_seconds(query: Any) -> float | None:

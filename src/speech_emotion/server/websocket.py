@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import numpy as np
 import numpy.typing as npt
 
+from speech_emotion.audio import SAMPLE_FORMATS, decode_pcm
 from speech_emotion.classifier import Classifier
-from speech_emotion.errors import ConfigError, SpeechEmotionError
+from speech_emotion.errors import ConfigError, InvalidWaveformError, SpeechEmotionError
 from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS, ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.profile import SpeakerProfile
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from starlette.routing import WebSocketRoute
     from starlette.websockets import WebSocket
 
-FORMATS: Final[dict[str, np.dtype[Any]]] = {"f32le": np.dtype("<f4"), "s16le": np.dtype("<i2")}
 EXAMPLE: Final = '{"sample_rate": 48000, "format": "f32le"}'
 MAX_MESSAGE_LENGTH: Final = 500  # characters of an error; some quote what was sent
 
@@ -135,7 +134,7 @@ class _Connection:
         await self._send(_ready(info, settings))
         step = round(TURN_SECONDS * settings.sample_rate)
         while isinstance(message := await self._receive(), bytes):
-            samples = _samples(message, settings.dtype)
+            samples = _samples(message, settings.sample_format)
             self._check_length(len(samples) / settings.sample_rate)
             self._n_samples += len(samples)
             for start in range(0, len(samples), step):
@@ -206,7 +205,7 @@ class _Settings:
     """What the first message sets."""
 
     sample_rate: int
-    dtype: np.dtype[Any]
+    sample_format: str
     hop_seconds: float | None
     profile: SpeakerProfile | None
 
@@ -222,12 +221,12 @@ class _Settings:
             close = get_close_matches(key[:40], known, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
             raise ConfigError(f"there is no setting {key[:40]!a}; {advice}")
-        if document.get("format") not in list(FORMATS):
-            raise ConfigError(f"format must be {' or '.join(FORMATS)}; send for example {EXAMPLE}")
+        if document.get("format") not in list(SAMPLE_FORMATS):
+            raise ConfigError(f"format must be {' or '.join(SAMPLE_FORMATS)}; send for example {EXAMPLE}")
         profile = document.get("profile")
         return cls(
             document.get("sample_rate", 0),
-            FORMATS[document["format"]],
+            document["format"],
             document.get("hop_seconds"),
             None if profile is None else SpeakerProfile.from_dict(profile),
         )
@@ -256,16 +255,12 @@ def _ready(info: ModelInfo, settings: _Settings) -> dict[str, Any]:
     }
 
 
-def _samples(message: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _samples(message: bytes, sample_format: str) -> npt.NDArray[Any]:
     """The samples (n_samples,) of a binary message."""
-    if len(message) % dtype.itemsize:
-        raise _RefusedError(
-            BAD_DATA,
-            "protocol",
-            f"a sample has {dtype.itemsize} bytes and {len(message)} came, which is no whole number of samples; "
-            "send whole samples of one channel",
-        )
-    return np.frombuffer(message, dtype)
+    try:
+        return decode_pcm(message, sample_format)
+    except InvalidWaveformError as error:  # half a sample
+        raise _RefusedError(BAD_DATA, "protocol", str(error)) from error
 
 
 def _check_finish(message: str) -> None:

@@ -1,8 +1,8 @@
-"""The sanity check of the whole evaluation. In: a prepared dataset. Out: a result beside those of the networks.
+"""A baseline that checks the evaluation: utterance statistics of the feature matrices and a logistic regression.
 
-Utterance statistics of the feature matrices and a logistic regression: published systems of this kind reach 50
-to 64 % UAR on RAVDESS speech, speaker-independent, so a number far outside means that the evaluation is wrong.
-There is no exported model here: what is scored are the regression's own probabilities, and the result says so.
+In: a prepared dataset. Out: a result beside those of the networks. Published systems of this kind reach 50 to 64 % UAR
+on RAVDESS speech, speaker-independent; a number far outside means that the evaluation is wrong. No model is exported:
+the regression's own probabilities are scored, and the result says so.
 
     speech-emotion corpora prepare ravdess FOLDER prepared/ravdess --features
     python -m speech_emotion.training.baseline prepared/ravdess
@@ -29,8 +29,8 @@ from speech_emotion.evaluation.result import summarise
 from speech_emotion.evaluation.score import Answer, Evaluation, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol, check_no_leak
 from speech_emotion.labels import EMOTIONS
+from speech_emotion.provenance import commit
 from speech_emotion.training.data.features import COLUMNS, HOP, Features, prepare_features
-from speech_emotion.training.runs import commit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -40,12 +40,12 @@ STRENGTHS: Final = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)  # C, the inverse o
 VOICED: Final = 0.5
 LOWEST_RMS: Final = 1e-5
 
-_NAMES: Final = [column.name for columns in COLUMNS.values() for column in columns]
+_NAMES: Final = [column for columns in COLUMNS.values() for column in columns]
 _RMS, _F0, _VOICING = (_NAMES.index(name) for name in ("rms", "f0", "voicing"))
 
 
 def utterance_statistics(features: Features) -> FloatArray:
-    """(n_clips, n_statistics): how each column is distributed over the clip and where it goes."""
+    """(n_clips, n_statistics): distribution and slope of each column over the clip."""
     return np.stack([_clip_statistics(features.clip(i)) for i in range(len(features.offsets) - 1)])
 
 
@@ -64,7 +64,7 @@ def _clip_statistics(clip: npt.NDArray[np.float32]) -> FloatArray:
 
 
 def _statistics(frames: FloatArray, seconds: FloatArray) -> FloatArray:
-    """(n_frames, n_columns) → (6, n_columns): mean, deviation, three percentiles, slope a second."""
+    """(n_frames, n_columns) → (6, n_columns): mean, deviation, three percentiles, slope per second."""
     centred = seconds - np.mean(seconds)
     slope = centred @ frames / max(float(centred @ centred), 1e-9)
     percentiles = np.percentile(frames, [10, 50, 90], axis=0)
@@ -72,7 +72,7 @@ def _statistics(frames: FloatArray, seconds: FloatArray) -> FloatArray:
 
 
 def evaluate(dataset: PreparedDataset, statistics: FloatArray, protocol: Protocol) -> Evaluation:
-    """Choose C on the inner validation speakers of all folds, then answer the test clips of each fold once."""
+    """Choose C on the inner validation speakers of all folds, then score the test clips of each fold once."""
     _check_complete(dataset, protocol)
     scores = validation_scores(dataset, statistics, protocol)
     strength = max(scores, key=scores.__getitem__)
@@ -80,8 +80,8 @@ def evaluate(dataset: PreparedDataset, statistics: FloatArray, protocol: Protoco
     for fold in protocol.folds:
         learned_from = protocol.indices(dataset.clips, fold.train | fold.validation)
         test = protocol.indices(dataset.clips, fold.test)
-        heard, tested = ({protocol.member(dataset.clips[i]) for i in side} for side in (learned_from, test))
-        check_no_leak(heard, tested, where=f"fold {fold.index}")
+        learned, tested = ({protocol.member(dataset.clips[i]) for i in side} for side in (learned_from, test))
+        check_no_leak(learned, tested, where=f"fold {fold.index}")
         model = regression(strength).fit(statistics[learned_from], dataset.labels[learned_from])
         answers += _answers(dataset, test, model.predict_proba(statistics[test]), fold)
     n_parameters = (statistics.shape[1] + 1) * len(EMOTIONS) + 2 * statistics.shape[1]  # and the scaler's
@@ -109,7 +109,7 @@ def _check_complete(dataset: PreparedDataset, protocol: Protocol) -> None:
     needed = set().union(*(fold.train | fold.validation | fold.test for fold in protocol.folds))
     if missing := needed - {protocol.member(clip) for clip in dataset.clips}:
         raise CorpusError(
-            f"{dataset.folder}: no clip of {', '.join(sorted(missing)[:5])}, whom {protocol.name} needs. "
+            f"{dataset.folder}: no clip of {', '.join(sorted(missing)[:5])}, which {protocol.name} needs. "
             "Prepare the whole corpus."
         )
 
@@ -117,7 +117,7 @@ def _check_complete(dataset: PreparedDataset, protocol: Protocol) -> None:
 def validation_scores(
     dataset: PreparedDataset, statistics: FloatArray, protocol: Protocol
 ) -> dict[float, float]:
-    """For each C the UAR on the inner validation speakers, averaged over folds. No test clip is looked at."""
+    """For each C the UAR on the inner validation speakers, averaged over folds. Test clips are not used."""
 
     def score(strength: float, fold: Fold) -> float:
         train, validation = (protocol.indices(dataset.clips, side) for side in (fold.train, fold.validation))
@@ -130,14 +130,14 @@ def validation_scores(
 
 
 def regression(strength: float) -> Pipeline:
-    """Scaler and regression are fitted as one, on the clips that are learned from and on no others."""
+    """The scaler is part of the model, so that it is fitted to the train clips only."""
     return make_pipeline(
         StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=2000)
     )
 
 
 def _answers(dataset: PreparedDataset, test: IntArray, probabilities: FloatArray, fold: Fold) -> list[Answer]:
-    """probabilities (n_test, n_emotions), in the order of EMOTIONS: every emotion was learned."""
+    """probabilities (n_test, n_emotions), in the order of EMOTIONS."""
     rows = zip((dataset.clips[i] for i in test), probabilities, strict=True)
     return [
         Answer(

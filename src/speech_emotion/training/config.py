@@ -1,28 +1,28 @@
-"""What a training run is. In: a recipe (TOML). Out: a frozen TrainConfig, every setting known and of its type.
+"""Training recipes. In: TOML. Out: a frozen TrainConfig, with every setting known, of its type and within its bounds.
 
-A recipe is a difference to the defaults below; the resolved one is saved beside the result it made.
+A recipe only names what differs from the defaults below. The resolved recipe is saved in the run folder.
 """
 
 import dataclasses
+import hashlib
 import math
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from operator import attrgetter
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
 
-ARCHITECTURES = ("cnn", "transformer", "vgg16")
-
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """What the model sees at once. Shorter recordings down to `min_seconds` are one shorter window."""
+    """What the model scores at once. A recording of `min_seconds` to `seconds` is one shorter window."""
 
     seconds: float = 3.0
     hop_seconds: float = 1.0
@@ -41,7 +41,7 @@ class FrontendConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """`architecture` is one of ARCHITECTURES; `channels` are the cnn's, `layers` the transformer's."""
+    """`architecture` is a key of build.NETWORKS; `channels` are for the cnn, `layers` for the transformer."""
 
     architecture: str = "cnn"
     channels: tuple[int, ...] = (32, 64, 96, 160)
@@ -51,7 +51,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Zero (or one single speed) switches a part off. The copies of [probe] have no warp, mixup or masks."""
+    """Zero, or one single speed, switches a part off. With [probe], warp and masks must be off."""
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     warp_frequency: float = 0.12
@@ -60,7 +60,6 @@ class AugmentConfig:
     noise_snr_db: tuple[float, ...] = (5.0, 35.0)
     telephone_probability: float = 0.0
     room_probability: float = 0.0
-    mixup_alpha: float = 0.3
     frequency_mask: int = 10
     time_mask: int = 25
     n_masks: int = 2
@@ -68,15 +67,13 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """The head learns at `learning_rate`; the last stage of the trunk at `trunk_rate` times that, and each stage
-    below it at `stage_decay` times the one above (Howard & Ruder 2018, arXiv 1801.06146). `crop_seconds` of a
-    window are learned from at once; 0 is all of it."""
+    """The head learns at `learning_rate`, the layers below it at `body_rate` times that (Howard & Ruder 2018, arXiv
+    1801.06146). Each step learns from `crop_seconds` of a window; 0 is all of it."""
 
     epochs: int = 60
     batch_size: int = 32
     learning_rate: float = 2e-3
-    trunk_rate: float = 1.0
-    stage_decay: float = 1.0
+    body_rate: float = 1.0
     crop_seconds: float = 0.0
     warmup: float = 0.15
     weight_decay: float = 0.05
@@ -84,12 +81,16 @@ class FitConfig:
     ema_decay: float = 0.995
     seed: int = 0
 
+    def seed_for(self, purpose: str) -> int:
+        """The seed of one source of randomness, such as "weights" or "epoch 3"."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {purpose}".encode()).digest()[:7], "big")
+
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """With `copies`, the trunk stays as it is and a linear head is fitted to so many augmented copies of each clip.
+    """With `copies`, the encoder is frozen and a linear head is fitted to that many augmented copies of each clip.
 
-    A copy is between `crop_seconds` and a window long. [fit] then only gives the seed and the label smoothing.
+    A copy is between `crop_seconds` and a window long. Of [fit], only the seed and the label smoothing apply.
     """
 
     copies: int = 0
@@ -101,10 +102,10 @@ class ProbeConfig:
 class TrainConfig:
     """The recipe of one model of one corpus.
 
-    `name` names the run and the model. `init` is where the weights start from: "fresh", "pretrained" (the trunk in
-    the package), a trunk file, or for VGG16 "imagenet". `recipes_tried` counts the recipes it was chosen from.
-    `second` is a network of its own recipe, trained on the same clips, whose logits are averaged with the first one's:
-    `second_weight` is its share of 1. Of an encoder with a speech head and another network, the encoder is the first.
+    `name` names the run and the model. `init` names the initial weights: "fresh", "pretrained" (the encoder in the
+    package), an encoder file, or "imagenet" for VGG16. `recipes_tried` counts the recipes this one was chosen from.
+    `second` is the recipe of a second network, trained on the same clips; its logits have the share `second_weight`
+    in the weighted mean of both. Of a frozen encoder and another network, the encoder is the first.
     """
 
     name: str
@@ -122,10 +123,10 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a recipe, whose `second` may name the file of another recipe beside it.
+        """Read a recipe, whose `second` may name another recipe file in the same folder.
 
         Raises:
-            ConfigError: It cannot be read, or holds a setting that does not exist.
+            ConfigError: It cannot be read, or a setting does not exist or is out of bounds.
         """
         settings = _read_recipe(Path(path))
         if isinstance(other := settings.get("second"), str):
@@ -134,18 +135,21 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], *, where: str = "recipe") -> Self:
+        """The recipe of these settings; `where` begins the message of a ConfigError."""
         config = _build(cls, settings, where)
         _check(config, where)
         return config
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-safe; `from_dict` takes it back."""
+        """The inverse of `from_dict`, JSON-safe."""
         return dataclasses.asdict(self)
 
     def with_init(self, init: str) -> Self:
+        """The same recipe with other initial weights."""
         return dataclasses.replace(self, init=init)
 
     def with_seed(self, seed: int) -> Self:
+        """The same recipe with another seed, for both networks of a pair."""
         if seed < 0:
             raise ConfigError(f"a seed is a whole number from 0 on, not {seed}.")
         second = self.second.with_seed(seed) if self.second else None
@@ -153,7 +157,7 @@ class TrainConfig:
 
     @property
     def parts(self) -> tuple["TrainConfig", ...]:
-        """The recipes of the networks, one or two, each as if it were alone."""
+        """The recipes of its one or two networks, each as a recipe of its own."""
         alone = dataclasses.replace(self, second=None, second_weight=TrainConfig.second_weight)
         return (alone, self.second) if self.second else (alone,)
 
@@ -207,73 +211,69 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
+# "[" and "]" include the end of an interval, "(" and ")" exclude it. In a list, every item is in it.
+_BOUNDS: Final = {
+    "[0, inf)": "fit.seed fit.crop_seconds fit.weight_decay probe.copies probe.penalty "
+    "augment.tilt_db augment.frequency_mask augment.time_mask augment.n_masks",
+    "(0, inf)": "window.min_seconds window.hop_seconds frontend.n_mels frontend.n_fft frontend.hop "
+    "network.channels fit.learning_rate",
+    "[1, inf)": "network.layers fit.epochs recipes_tried",
+    "[2, inf)": "fit.batch_size",  # a batch of 1 has no statistics
+    "[0, 1)": "network.dropout augment.warp_frequency fit.warmup fit.label_smoothing fit.ema_decay",
+    "[0, 1]": "augment.noise_probability augment.telephone_probability augment.room_probability fit.body_rate",
+    "(0, 1)": "second_weight",
+    "[0.5, 2]": "augment.speeds",
+    f"[0, {SAMPLE_RATE // 2})": "frontend.fmin_hz",
+}
+
+
+def _is_within(value: float, interval: str) -> bool:
+    low, high = map(float, interval[1:-1].split(", "))
+    is_above = low <= value if interval[0] == "[" else low < value
+    return is_above and (value <= high if interval[-1] == "]" else value < high)
+
+
 def _check(config: TrainConfig, where: str) -> None:
-    window, frontend, network = config.window, config.frontend, config.network
-    augment, fit = config.augment, config.fit
-    snr = augment.noise_snr_db
-    lines = (augment.telephone_probability, augment.room_probability)
-    amounts = (
-        augment.tilt_db,
-        augment.mixup_alpha,
-        augment.frequency_mask,
-        augment.time_mask,
-        augment.n_masks,
-    )
-    rules: tuple[tuple[bool, str], ...] = (
-        (bool(re.fullmatch(r"[\w-][\w.-]*", config.name)), "name: letters, digits, '-', '_' and '.' only"),
-        (fit.seed >= 0, "fit: seed ≥ 0"),
-        (0 < window.min_seconds <= window.seconds, "window: 0 < min_seconds ≤ seconds"),
-        (0 < window.hop_seconds <= window.seconds, "window: 0 < hop_seconds ≤ seconds"),
-        (min(frontend.n_mels, frontend.n_fft, frontend.hop) > 0, "frontend: sizes must be positive"),
-        (0 <= frontend.fmin_hz < SAMPLE_RATE / 2, "frontend: 0 ≤ fmin_hz < 8000"),
+    for interval, names in _BOUNDS.items():
+        for name in names.split():
+            value = attrgetter(name)(config)
+            if not all(_is_within(one, interval) for one in (value if isinstance(value, tuple) else [value])):
+                raise ConfigError(f"{where}: {name} must be in {interval}, got {value}.")
+    window, frontend, augment, probe = config.window, config.frontend, config.augment, config.probe
+    snr, channels = augment.noise_snr_db, config.network.channels
+    rules = [
+        (re.fullmatch(r"[\w-][\w.-]*", config.name), "name: letters, digits, '-', '_' and '.' only"),
+        (window.min_seconds <= window.seconds, "window: min_seconds ≤ seconds"),
+        (window.hop_seconds <= window.seconds, "window: hop_seconds ≤ seconds"),
         (frontend.n_fft % 2 == 0, "frontend: n_fft must be even"),
         (window.min_seconds * SAMPLE_RATE >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
-        (
-            network.architecture in ARCHITECTURES,
-            f"network: architecture is one of {', '.join(ARCHITECTURES)}",
-        ),
-        (network.layers >= 1, "network: layers ≥ 1"),
-        (len(network.channels) == 4, "network: four channel counts"),
-        (all(c > 0 and c % 8 == 0 for c in network.channels), "network: channels are multiples of 8"),
-        (0 <= network.dropout < 1, "network: 0 ≤ dropout < 1"),
+        (len(channels) == 4 and not any(c % 8 for c in channels), "network: channels: four multiples of 8"),
         (1.0 in augment.speeds, "augment: 1.0 must be among the speeds"),
-        (all(0.5 <= speed <= 2 for speed in augment.speeds), "augment: speeds between 0.5 and 2"),
-        (0 <= augment.warp_frequency < 1, "augment: 0 ≤ warp_frequency < 1"),
-        (0 <= augment.noise_probability <= 1, "augment: 0 ≤ noise_probability ≤ 1"),
         (
-            min(lines) >= 0 and sum(lines) <= 1,
-            "augment: telephone_probability and room_probability ≥ 0, together ≤ 1",
+            augment.telephone_probability + augment.room_probability <= 1,
+            "augment: telephone_probability and room_probability together ≤ 1",
         ),
         (len(snr) == 2 and snr[0] <= snr[1], "augment: noise_snr_db is two numbers, low and high"),
-        (min(amounts) >= 0, "augment: tilt_db, mixup_alpha and the masks must not be negative"),
-        (fit.epochs >= 1, "fit: epochs ≥ 1"),
-        (fit.batch_size >= 2, "fit: batch_size ≥ 2 (a batch of 1 has no statistics)"),
-        (fit.learning_rate > 0, "fit: learning_rate > 0"),
-        (0 <= fit.trunk_rate <= 1 and 0 < fit.stage_decay <= 1, "fit: trunk_rate and stage_decay are shares"),
-        (0 <= fit.crop_seconds <= window.seconds, "fit: 0 ≤ crop_seconds ≤ window.seconds"),
-        (fit.weight_decay >= 0, "fit: weight_decay ≥ 0"),
-        (0 <= fit.warmup < 1, "fit: 0 ≤ warmup < 1"),
-        (0 <= fit.label_smoothing < 1, "fit: 0 ≤ label_smoothing < 1"),
-        (0 <= fit.ema_decay < 1, "fit: 0 ≤ ema_decay < 1"),
-        (config.recipes_tried >= 1, "recipes_tried ≥ 1"),
-        (config.probe.copies >= 0 and config.probe.penalty >= 0, "probe: copies and penalty ≥ 0"),
-        (
-            not config.probe.copies or window.min_seconds <= config.probe.crop_seconds <= window.seconds,
-            "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds",
-        ),
-        (
-            not config.probe.copies or not (augment.warp_frequency or augment.mixup_alpha or augment.n_masks),
-            "probe: copies are sound: augment.warp_frequency, mixup_alpha and n_masks must be 0",
-        ),
-    )
+        (config.fit.crop_seconds <= window.seconds, "fit: crop_seconds ≤ window.seconds"),
+    ]
+    if probe.copies:
+        rules += [
+            (
+                window.min_seconds <= probe.crop_seconds <= window.seconds,
+                "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds",
+            ),
+            (
+                not (augment.warp_frequency or augment.n_masks),
+                "probe: augment.warp_frequency and n_masks must be 0",
+            ),
+        ]
     if second := config.second:
         _check(second, f"{where}: second")
-        rules += (
-            (second.second is None, "second: has no second of its own"),
-            (second.window == window, "second: hears the same [window]"),
-            (second.corpus == config.corpus, "second: learns from the same corpus"),
-            (0 < config.second_weight < 1, "0 < second_weight < 1"),
-        )
-    for kept, rule in rules:
-        if not kept:
+        rules += [
+            (second.second is None, "second: must not have a second of its own"),
+            (second.window == window, "second: must have the same [window]"),
+            (second.corpus == config.corpus, "second: must learn from the same corpus"),
+        ]
+    for is_kept, rule in rules:
+        if not is_kept:
             raise ConfigError(f"{where}: {rule}.")

@@ -1,4 +1,4 @@
-"""How a training shows itself. In: epochs as they end. Out: one line each, with the time that is left."""
+"""Progress of a run. In: epochs as they end. Out: one line each, with the remaining time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,16 +7,16 @@ import torch
 
 from speech_emotion.errors import ConfigError
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.fit.train import PAIR, Epoch
+from speech_emotion.training.fit.job import PAIR, Epoch
 from speech_emotion.training.runs import Training
 
 
 class EpochLines:
-    """Call it with each finished epoch; it writes a line."""
+    """A callback for `runs.train` that writes a line per epoch."""
 
     def __init__(self, trainings: Sequence[Training], write: Callable[[str], None]) -> None:
         self._write = write
-        self._to_come = [
+        self._remaining = [
             (str(training), network, n_epochs)
             for training in trainings
             for network, n_epochs in _n_epochs(training.config).items()
@@ -28,21 +28,21 @@ class EpochLines:
         now = time.monotonic()
         self._started = self._started if self._started is not None else now - epoch.seconds
         self._n_done += 1
-        while self._to_come[0][:2] != (training, epoch.network):  # finished before
-            del self._to_come[0]
-        n_left = sum(n_epochs for *_, n_epochs in self._to_come) - epoch.epoch
+        while self._remaining[0][:2] != (training, epoch.network):  # finished in an earlier call
+            del self._remaining[0]
+        n_left = sum(n_epochs for *_, n_epochs in self._remaining) - epoch.epoch
         seconds_left = (now - self._started) / self._n_done * n_left
         self._write(f"{training}: {epoch}; {_duration(seconds_left)} left")
 
 
 def _n_epochs(config: TrainConfig) -> dict[str, int]:
-    """Of each network of a training; a head that is learned in one step has one, and so has putting two together."""
+    """Of each network of a training. A linear head is one epoch, and so is joining a pair."""
     each = [1 if part.probe.copies else part.fit.epochs for part in config.parts]
     return {**dict(zip(PAIR, each, strict=True)), "": 1} if config.second else {"": each[0]}
 
 
 def choose_device(name: str) -> str:
-    """`auto` is cuda where there is one; ConfigError where the device that was asked for is not there."""
+    """The device for --device: `auto` is cuda if there is a GPU. ConfigError if there is no such device."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):

@@ -15,7 +15,6 @@ from speech_emotion.training.data.augment import (
     add_noise,
     augmented,
     mask,
-    mixup,
     tilt_spectrum,
     warp_frequency,
 )
@@ -27,7 +26,6 @@ OFF = AugmentConfig(
     warp_frequency=0.0,
     tilt_db=0.0,
     noise_probability=0.0,
-    mixup_alpha=0.0,
     frequency_mask=0,
     time_mask=0,
 )
@@ -42,21 +40,16 @@ def log_mels(n: int = 16, seed: int = 1) -> Tensor:
     return torch.randn(n, N_MELS, N_FRAMES, generator=generator(seed)) - 4
 
 
-def mixed(x: Tensor, generator: Generator) -> Tensor:
-    return mixup(x, torch.eye(len(x)), 0.3, generator)[0]
-
-
 PARTS: list[Callable[[Tensor, Generator], Tensor]] = [
     lambda x, g: warp_frequency(x, 0.1, g),
     lambda x, g: tilt_spectrum(x, 6.0, g),
     lambda x, g: add_noise(x, 1.0, (0.0, 10.0), g),
     lambda x, g: mask(x, 1, 8, 2, g),
     lambda x, g: mask(x, 2, 15, 2, g),
-    mixed,
 ]
 
 
-@pytest.mark.parametrize("part", PARTS, ids=["warp", "tilt", "noise", "bands", "gaps", "mixup"])
+@pytest.mark.parametrize("part", PARTS, ids=["warp", "tilt", "noise", "bands", "gaps"])
 def test_shape_stays_randomness_is_the_generator_s_and_the_input_is_untouched(
     part: Callable[[Tensor, Generator], Tensor],
 ) -> None:
@@ -194,25 +187,6 @@ def test_a_mask_wider_than_the_window_still_fits_in() -> None:
     assert (masked != x).all(dim=1).all(dim=1).any()
 
 
-# Mixup
-
-
-def test_mixup_blends_windows_and_targets_with_one_share() -> None:
-    n = 500
-    x = torch.arange(n, dtype=torch.float32)[:, None, None].expand(-1, 4, 5)
-    targets = torch.eye(n)
-    blended, shared = mixup(x, targets, 0.3, generator())
-    torch.testing.assert_close(shared.sum(dim=1), torch.ones(n))
-    values = torch.arange(n, dtype=torch.float32)
-    torch.testing.assert_close(blended[:, 0, 0], shared @ values, rtol=1e-4, atol=1e-2)
-    assert torch.equal(blended, blended[:, :1, :1].expand_as(blended))
-    share = shared.diagonal()
-    assert share.min() >= 0.5
-    assert (shared > 0).sum(dim=1).max() == 2
-    mean_of_beta = np.maximum(b := np.random.default_rng(1).beta(0.3, 0.3, 100_000), 1 - b).mean()
-    assert share.mean() == pytest.approx(mean_of_beta, abs=0.02)
-
-
 @pytest.mark.parametrize("part", [partial(warp_frequency, max_ratio=0.1), partial(tilt_spectrum, max_db=6.0)])
 def test_rows_are_drawn_separately(part: Callable[..., Tensor]) -> None:
     x = log_mels(1).expand(4, -1, -1)
@@ -224,10 +198,8 @@ def test_rows_are_drawn_separately(part: Callable[..., Tensor]) -> None:
 
 
 def test_every_part_of_the_augmentation_can_be_switched_off() -> None:
-    x, targets = torch.randn(4, 32, 48), torch.eye(4)
-    same, same_targets = augmented(x, targets, OFF, generator())
-    assert torch.equal(same, x)
-    assert torch.equal(same_targets, targets)
+    x = torch.randn(4, 32, 48)
+    assert torch.equal(augmented(x, OFF, generator()), x)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +207,6 @@ def test_every_part_of_the_augmentation_can_be_switched_off() -> None:
     [
         ({"warp_frequency": 0.1}, "warp_frequency"),
         ({"tilt_db": 3.0}, "tilt_spectrum"),
-        ({"mixup_alpha": 0.2}, "mixup"),
         ({"noise_probability": 0.5}, "add_noise"),
     ],
 )
@@ -243,11 +214,11 @@ def test_each_setting_switches_its_part_on(
     setting: dict[str, float], part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called = []
-    for name in ("warp_frequency", "tilt_spectrum", "mixup", "add_noise"):
+    for name in ("warp_frequency", "tilt_spectrum", "add_noise"):
         original = getattr(augment, name)
         monkeypatch.setattr(
             augment, name, lambda *args, name=name, original=original: called.append(name) or original(*args)
         )
     config = dataclasses.replace(OFF, **setting)
-    augmented(torch.randn(4, 32, 48), torch.eye(4), config, generator())
+    augmented(torch.randn(4, 32, 48), config, generator())
     assert called == [part]

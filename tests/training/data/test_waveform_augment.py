@@ -25,7 +25,7 @@ NOISE = np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
 OFF = AugmentConfig(speeds=(1.0,), tilt_db=0.0, noise_probability=0.0)
 
 
-def chance(seed: int = 0) -> np.random.Generator:
+def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
@@ -50,13 +50,13 @@ def test_length_stays_chance_is_the_generator_s_and_the_input_is_untouched(
     change: Callable[[FloatArray, np.random.Generator], FloatArray], n_samples: int
 ) -> None:
     x = NOISE[:n_samples].copy()
-    first = change(x, chance(5))
-    np.testing.assert_array_equal(change(x, chance(5)), first)
-    assert np.abs(change(x, chance(6)) - first).max() > 1e-3
+    first = change(x, rng(5))
+    np.testing.assert_array_equal(change(x, rng(5)), first)
+    assert np.abs(change(x, rng(6)) - first).max() > 1e-3
     assert (first.shape, first.dtype) == (x.shape, np.float32)
     assert np.abs(first - x).max() > 1e-3
     np.testing.assert_array_equal(x, NOISE[:n_samples])
-    assert np.isfinite(change(np.zeros(n_samples, np.float32), chance())).all()
+    assert np.isfinite(change(np.zeros(n_samples, np.float32), rng())).all()
 
 
 @pytest.mark.parametrize("speed", [0.9, 1.1])
@@ -73,7 +73,7 @@ def test_speed_1_is_the_recording() -> None:
 
 def test_a_telephone_passes_the_middle_alone() -> None:
     for seed in range(5):
-        heard = over_the_telephone(NOISE, chance(seed))
+        heard = over_the_telephone(NOISE, rng(seed))
         lost = {
             band: level_db(NOISE, *band) - level_db(heard, *band)
             for band in ((20, 90), (600, 2_800), (4_300, 8_000))
@@ -84,7 +84,7 @@ def test_a_telephone_passes_the_middle_alone() -> None:
 
 
 def test_a_telephone_has_steps_of_8_bits() -> None:
-    heard = over_the_telephone(voice(1.0, f0=150.0), chance())
+    heard = over_the_telephone(voice(1.0, f0=150.0), rng())
     assert len(np.unique(heard)) <= 257
 
 
@@ -92,7 +92,7 @@ def test_a_room_goes_on_after_the_voice_and_dies_away() -> None:
     x = np.zeros(RATE, np.float32)
     x[:100] = NOISE[:100]
     for seed in range(5):
-        heard = np.square(in_a_room(x, chance(seed)).astype(np.float64))
+        heard = np.square(in_a_room(x, rng(seed)).astype(np.float64))
         early, later, last = heard[200:1_200].mean(), heard[2_000:3_000].mean(), heard[-1_000:].mean()
         assert early > 2 * later > 0
         assert last < 1e-4 * early
@@ -103,7 +103,7 @@ def test_the_tilt_is_smooth_and_within_its_limit() -> None:
     impulse = np.zeros(16_384, np.float32)
     impulse[0] = 1.0
     for seed in range(20):
-        response = np.abs(np.fft.rfft(tilted(impulse, 6.0, chance(seed))))
+        response = np.abs(np.fft.rfft(tilted(impulse, 6.0, rng(seed))))
         quotients.append(20 * np.log10(response))
     gains = np.array(quotients)
     assert 4 < np.abs(gains).max() <= 6.01
@@ -114,7 +114,7 @@ def test_the_tilt_is_smooth_and_within_its_limit() -> None:
 @pytest.mark.parametrize("snr_db", [0.0, 20.0])
 def test_the_noise_is_as_loud_as_it_says(snr_db: float) -> None:
     x = voice(2.0, f0=150.0)
-    noise = with_noise(x, (snr_db, snr_db), chance()) - x
+    noise = with_noise(x, (snr_db, snr_db), rng()) - x
     found = 10 * np.log10(
         np.mean(np.square(x, dtype=np.float64)) / np.mean(np.square(noise, dtype=np.float64))
     )
@@ -125,7 +125,7 @@ def test_the_noise_falls_with_frequency_mostly() -> None:
     silent = np.full(RATE, 1e-9, np.float32)
     falls = []
     for seed in range(30):
-        noise = with_noise(silent, (-180.0, -180.0), chance(seed))
+        noise = with_noise(silent, (-180.0, -180.0), rng(seed))
         falls.append(level_db(noise, 100, 200) - level_db(noise, 3_200, 6_400))
     assert min(falls) > -10  # 5 octaves of +1.5 dB
     assert max(falls) < 45  # 5 octaves of -7.5 dB
@@ -133,7 +133,7 @@ def test_the_noise_falls_with_frequency_mostly() -> None:
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:
-    np.testing.assert_allclose(varied(NOISE, OFF, chance()), NOISE, atol=1e-6)
+    np.testing.assert_allclose(varied(NOISE, OFF, rng()), NOISE, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -159,5 +159,5 @@ def test_each_change_comes_as_often_as_asked(
     config = AugmentConfig(**({"tilt_db": 0.0, "noise_probability": 0.0} | settings))  # type: ignore[arg-type]
     vary_one = partial(varied, NOISE[:800], config)
     for seed in range(300):
-        vary_one(chance(seed))
+        vary_one(rng(seed))
     assert 60 <= n_changed <= 120

@@ -79,26 +79,26 @@ def test_what_is_not_known_is_not_claimed() -> None:
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [
-        ({}, "random weights"),
-        ({"init": "fresh"}, "random weights"),
+        ({}, "random"),
+        ({"init": "fresh"}, "random"),
         ({"init": "imagenet"}, "torchvision's ImageNet weights"),
-        ({"init": "/somebody/runs/trunk.safetensors"}, "`trunk.safetensors`"),
+        ({"init": "/runs/mine.safetensors"}, "`mine.safetensors`"),
         (
             {"init": "pretrained", "probe": {"copies": 0}},
-            "the trunk in the package; its licence and citation are among those below",
+            "the encoder in the package; its licence and citation are among those below",
         ),
         (
             {"init": "pretrained", "probe": {"copies": 16}},
-            "the trunk in the package; its licence and citation are among those below. It stays as it is, only a "
-            "linear head was learned",
+            "the encoder in the package; its licence and citation are among those below. "
+            "Frozen, with a linear head",
         ),
     ],
 )
-def test_what_it_begins_with(recipe: dict[str, Any], said: str) -> None:
-    assert row(card(recipe=recipe), "begins with") == said
+def test_initial_weights(recipe: dict[str, Any], said: str) -> None:
+    assert row(card(recipe=recipe), "initial weights") == said
     pair = recipe | {"second": {"name": "small"}, "second_weight": 0.3}
-    said_of_second = ". The network small beside it, with 30 % of the logits, began with random weights"
-    assert row(card(recipe=pair), "begins with") == said + said_of_second
+    said_of_second = ". The second network, small, has 30 % of the logits: random"
+    assert row(card(recipe=pair), "initial weights") == said + said_of_second
 
 
 def test_thresholds() -> None:

@@ -18,7 +18,7 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import METADATA_KEY, EmotionModel
 from speech_emotion.training.export import onnx as export_module
 from speech_emotion.training.export.onnx import Provenance, check_parity, export
-from speech_emotion.training.export.quantize import LARGE, round_weights
+from speech_emotion.training.networks.quantize import LARGE, round_weights
 
 
 @pytest.fixture
@@ -29,6 +29,11 @@ def model(tmp_path: Path) -> EmotionModel:
 def written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+def export_miniature(path: Path) -> EmotionModel:
+    network, recipe = miniature.lively_network(), miniature.recipe()
+    return export(network, recipe, miniature.CALIBRATION, miniature.PROVENANCE, path)
 
 
 def test_metadata_comes_back(model: EmotionModel) -> None:
@@ -148,7 +153,7 @@ def test_without_parity_nothing_is_written(
     with torch.no_grad():
         network.head[-1].bias[0] += 0.1
     with pytest.raises(ParityError, match="Nothing was written"):
-        export(network, miniature.recipe(), miniature.TEMPERATURE, miniature.PROVENANCE, path)
+        export(network, miniature.recipe(), miniature.CALIBRATION, miniature.PROVENANCE, path)
     assert [p.name for p in tmp_path.iterdir()] == (["model.onnx"] if there_before else [])
     assert not there_before or path.read_bytes() == b"the old one"
 
@@ -156,9 +161,7 @@ def test_without_parity_nothing_is_written(
 def test_parity_first_then_one_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_module, "_to_onnx", lambda *_: miniature.exported())
     path = tmp_path / "deep" / "model.onnx"
-    model = export(
-        miniature.lively_network(), miniature.recipe(), miniature.TEMPERATURE, miniature.PROVENANCE, path
-    )
+    model = export_miniature(path)
     assert [p.name for p in path.parent.iterdir()] == ["model.onnx"]
     assert path.read_bytes() == miniature.exported()
     assert model.info.name == "tiny"
@@ -168,7 +171,11 @@ def test_an_exporter_that_gives_nothing_is_an_error(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: None)
     with pytest.raises(ParityError, match="exported nothing"):
         export(
-            miniature.lively_network(), miniature.recipe(), 1.0, miniature.PROVENANCE, tmp_path / "model.onnx"
+            miniature.lively_network(),
+            miniature.recipe(),
+            miniature.CALIBRATION,
+            miniature.PROVENANCE,
+            tmp_path / "model.onnx",
         )
     assert not list(tmp_path.iterdir())
 
@@ -191,7 +198,11 @@ def test_the_exporter_is_quiet_and_leaves_logging_as_it_was(
     monkeypatch.setattr(torch.onnx, "export", talk)
     with pytest.raises(KeyboardInterrupt):
         export(
-            miniature.lively_network(), miniature.recipe(), 1.0, miniature.PROVENANCE, tmp_path / "model.onnx"
+            miniature.lively_network(),
+            miniature.recipe(),
+            miniature.CALIBRATION,
+            miniature.PROVENANCE,
+            tmp_path / "model.onnx",
         )
     assert not recwarn.list
     assert not caplog.records
@@ -218,7 +229,7 @@ def test_what_a_fold_learned_from_is_in_its_file(tmp_path: Path, monkeypatch: py
         metrics={"uar": 0.5},
     )
     export(
-        miniature.lively_network(), miniature.recipe(), miniature.TEMPERATURE, provenance, tmp_path / "m.onnx"
+        miniature.lively_network(), miniature.recipe(), miniature.CALIBRATION, provenance, tmp_path / "m.onnx"
     )
     assert asked["protocol"] == {
         "name": "halves",

@@ -10,7 +10,8 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Generator, Tensor, nn
 
-from speech_emotion.training.export.quantize import LARGE, LEVELS, pack, round_weights, shrink, unpack
+from speech_emotion.training.export.quantize import shrink
+from speech_emotion.training.networks.quantize import LARGE, LEVELS, pack, round_weights, unpack
 
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

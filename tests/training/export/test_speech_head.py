@@ -12,14 +12,16 @@ import torch
 import speech_emotion
 from speech_emotion.errors import ModelFormatError, ParityError
 from speech_emotion.model import EmotionModel
-from speech_emotion.training import weights as trunk
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.export import onnx as export_module
 from speech_emotion.training.export import speech_head as speech_head_module
 from speech_emotion.training.export.onnx import check_parity, export
 from speech_emotion.training.export.speech_head import SHIPPED, SpeechHead, speech_head
+from speech_emotion.training.fit.calibration import Calibration
 from speech_emotion.training.fit.enrolment import EnrolledHead
-from speech_emotion.training.networks.encoder import EmotionTransformer
+from speech_emotion.training.networks.build import build
+from speech_emotion.training.networks.quantize import round_weights
+from speech_emotion.training.weights import initialise
 
 COMPACT = Path(__file__).parents[3] / "recipes" / "ravdess-compact.toml"
 N_EMBEDDING = miniature.lively_network().n_embedding
@@ -33,7 +35,7 @@ SOUNDS = np.stack([miniature.sound(clip) for clip in miniature.clips((1, 2, 3))]
 def test_it_fits_the_encoder_in_the_package() -> None:
     head = speech_head(TrainConfig.load(COMPACT))
     assert head is not None
-    assert head.weight.shape == (EmotionTransformer().n_levels,)
+    assert head.weight.shape == (2 * 2 * 384,)  # two layers
     assert np.isfinite([*head.weight, head.bias]).all()
     assert 0 < head.threshold < 1
 
@@ -79,9 +81,10 @@ def test_a_damaged_file_is_refused(
 
 @torch.inference_mode()
 def test_it_hears_a_voice_and_no_noise() -> None:
-    head, network = speech_head(TrainConfig.load(COMPACT)), EmotionTransformer()
+    config = TrainConfig.load(COMPACT)
+    head, network = speech_head(config), build(config)
     assert head is not None
-    trunk.start(network, "pretrained")
+    initialise(network, "pretrained")
     noise = np.random.default_rng(0).normal(0, 0.1, (20, 48_000)).astype(np.float32)
     steady = np.sin(2 * np.pi * np.geomspace(50, 7_000, 20)[:, None] * np.arange(48_000) / 16_000)
     voices = np.stack([miniature.voice(3, f0=f0) for f0 in (90, 140, 200, 260, 320)])
@@ -108,7 +111,7 @@ def enrolled() -> EnrolledHead:
     random = np.random.default_rng(0)
     weight = random.normal(0, 0.1, (8, N_FEATURES)).astype(np.float32)
     zeros, ones = np.zeros(N_FEATURES, np.float32), np.ones(N_FEATURES, np.float32)
-    return EnrolledHead(zeros, ones, weight, np.zeros(8, np.float32), 1.0, 0.1, None)
+    return EnrolledHead(zeros, ones, weight, np.zeros(8, np.float32), 1.0, 0.1, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -125,15 +128,9 @@ def written(folder: Path, head: SpeechHead, enrolled: EnrolledHead | None) -> Pa
     path = folder / "tiny.onnx"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(export_module, "speech_head", lambda _: head)
-        export(
-            miniature.lively_network(),
-            miniature.recipe(),
-            miniature.TEMPERATURE,
-            miniature.PROVENANCE,
-            path,
-            head=enrolled,
-            thresholds={"not_sure": 0.1},
-        )
+        calibration = Calibration(miniature.TEMPERATURE, {"not_sure": 0.1})
+        network, recipe = miniature.lively_network(), miniature.recipe()
+        export(network, recipe, calibration, miniature.PROVENANCE, path, head=enrolled)
     return path
 
 
@@ -143,7 +140,7 @@ def test_the_file_judges_speech(request: pytest.FixtureRequest, head: SpeechHead
     model = EmotionModel.load(request.getfixturevalue(file))
     assert model.info.thresholds == {"not_sure": 0.1, "speech": 0.5}
     network = miniature.lively_network()
-    export_module.round_weights(network)
+    round_weights(network)
     with torch.inference_mode():
         embeddings = network.embed(network.features(torch.from_numpy(SOUNDS))).numpy()
     scores = model.score(SOUNDS)
@@ -167,9 +164,9 @@ def test_a_user_gets_what_it_judges(plain: Path) -> None:
 def test_a_small_difference_in_it_is_found(plain: Path, head: SpeechHead) -> None:
     model = EmotionModel.load(plain)
     network = miniature.lively_network()
-    export_module.round_weights(network)
+    round_weights(network)
     same, other = (
-        export_module._Shipped(network, miniature.TEMPERATURE, judge).eval()
+        export_module._Shipped(network, miniature.TEMPERATURE, speech=judge).eval()
         for judge in (head, head._replace(bias=head.bias + 0.01))
     )
     check_parity(same, model, miniature.recipe())

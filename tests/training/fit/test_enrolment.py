@@ -15,10 +15,19 @@ from speech_emotion.errors import ConfigError, ModelFormatError, ParityError
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import EmotionModel
 from speech_emotion.profile import shrunk
-from speech_emotion.training.export.onnx import _Enrolled, check_parity, export
+from speech_emotion.training.export.onnx import _Shipped, check_parity, export
 from speech_emotion.training.fit import enrolment
-from speech_emotion.training.fit.enrolment import EnrolledHead, Voices, fit_head, hear, learn, read
-from speech_emotion.training.fit.train import Network, Sides
+from speech_emotion.training.fit.calibration import Calibration
+from speech_emotion.training.fit.enrolment import (
+    EnrolledHead,
+    WindowFeatures,
+    fit_head,
+    learn,
+    read,
+    window_features,
+)
+from speech_emotion.training.fit.job import Job, Sides
+from speech_emotion.training.networks.cnn import Cnn
 
 CLIPS = miniature.clips(range(1, 5))  # of four actors, eight emotions each
 N_FEATURES = 2 * 16 + 2 * 32
@@ -30,13 +39,22 @@ def dataset() -> PreparedDataset:
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def network() -> Cnn:
     return miniature.lively_network()
 
 
 @pytest.fixture(scope="module")
-def head(network: Network, dataset: PreparedDataset) -> EnrolledHead:
-    return learn(network, miniature.recipe(), dataset, Sides(np.arange(24), np.arange(24, 32)))
+def features(network: Cnn, dataset: PreparedDataset) -> WindowFeatures:
+    return window_features(network, miniature.recipe().window, dataset)
+
+
+def job(dataset: PreparedDataset, sides: Sides) -> Job:
+    return Job(miniature.recipe(), dataset, sides, Path())
+
+
+@pytest.fixture(scope="module")
+def head(network: Cnn, dataset: PreparedDataset, features: WindowFeatures) -> EnrolledHead:
+    return learn(network, job(dataset, Sides(np.arange(24), np.arange(24, 32))), features)
 
 
 # Features and profiles
@@ -50,23 +68,25 @@ def test_features_are_the_embedding_and_the_levels() -> None:
     np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
-def test_what_is_heard_is_what_the_runtime_would_score(network: Network, dataset: PreparedDataset) -> None:
+def test_window_features_are_of_the_windows_that_the_runtime_scores(
+    network: Cnn, dataset: PreparedDataset
+) -> None:
     long = miniature.dataset(CLIPS[:2], waveforms=[miniature.sound(clip, 1.7) for clip in CLIPS[:2]])
-    voices = hear(network, miniature.recipe(), long, np.array([1, 0]))
-    assert voices.clip.tolist() == [0, 0, 0, 1, 1, 1]  # windows at 0, 0.5 and 0.7 s
+    voices = window_features(network, miniature.recipe().window, long).of(np.array([1, 0]))
+    assert voices.clip.tolist() == [1, 1, 1, 0, 0, 0]  # windows at 0, 0.5 and 0.7 s
     assert voices.features.shape == (6, N_FEATURES)
     assert voices.labels.tolist() == [CLIPS_LABELS[1], CLIPS_LABELS[0]]
     assert voices.seconds.tolist() == pytest.approx([1.7, 1.7])
     last = torch.from_numpy(long.waveform(0)[None, -16_000:])
     with torch.inference_mode():
         embedding = network.embed(network.features(last))[0]
-    np.testing.assert_allclose(voices.features[5, :32], embedding, atol=1e-5)
+    np.testing.assert_allclose(voices.features[2, :32], embedding, atol=1e-5)
 
 
 CLIPS_LABELS = [EMOTIONS.index(clip.label) for clip in CLIPS]
 
 
-def voices_of(n_clips: int = 80, n_features: int = 3) -> Voices:
+def voices_of(n_clips: int = 80, n_features: int = 3) -> WindowFeatures:
     """Two speakers far apart; every clip 5 s long in two windows; the emotion is the second feature."""
     random = np.random.default_rng(1)
     labels, speakers = np.arange(n_clips) % 8, np.arange(n_clips) // (n_clips // 2)
@@ -75,7 +95,7 @@ def voices_of(n_clips: int = 80, n_features: int = 3) -> Voices:
     features += 20.0 * speakers[clip, None]
     features[:, 1] += labels[clip]
     names = np.array(["left", "right"])[speakers]
-    return Voices(features.astype(np.float32), clip, np.full(n_clips, 5.0, np.float32), labels, names)
+    return WindowFeatures(features.astype(np.float32), clip, np.full(n_clips, 5.0, np.float32), labels, names)
 
 
 def test_profiles_are_of_half_a_minute_of_one_speaker_and_at_odd_draws_of_neutral_speech() -> None:
@@ -142,10 +162,10 @@ def test_a_speaker_s_offset_is_taken_away() -> None:
     assert mean[1] / deviation[1] > 5
 
 
-def test_the_start_is_the_network_s_own_head(network: Network, dataset: PreparedDataset) -> None:
-    voices = hear(network, miniature.recipe(), dataset, np.arange(6))
+def test_the_start_is_the_network_s_own_head(network: Cnn, features: WindowFeatures) -> None:
+    voices = features.of(np.arange(6))
     mean, deviation = enrolment.population(voices)
-    weight, bias = enrolment._plain_head(network, mean, deviation)
+    weight, bias = enrolment._plain_head(network, (mean, deviation))
     with torch.inference_mode():
         logits = network.head(torch.from_numpy(voices.features[:, :32])).numpy()
     standard = (voices.features - mean) / deviation
@@ -158,24 +178,22 @@ def test_a_head_is_chosen_on_validation_speakers(head: EnrolledHead) -> None:
     assert (head.bias.shape, head.mean.shape, head.deviation.shape) == ((8,), (N_FEATURES,), (N_FEATURES,))
     assert head.penalty in enrolment.PENALTIES
     assert 0.05 <= head.temperature <= 20
-    assert head.gain is not None
     assert head.gain > 0.1  # of a network that learned nothing: all that it knows is in this head
 
 
-def test_without_validation_speakers_it_takes_after_its_likes(
-    network: Network, dataset: PreparedDataset, head: EnrolledHead
+def test_without_validation_speakers_it_is_fitted_like_its_references(
+    network: Cnn, dataset: PreparedDataset, features: WindowFeatures, head: EnrolledHead
 ) -> None:
-    everybody = Sides(np.arange(32), np.zeros(0, np.int64))
+    everybody = job(dataset, Sides(np.arange(32), np.zeros(0, np.int64)))
     hotter = dataclasses.replace(
         head, temperature=4 * head.temperature, penalty=0.25 * head.penalty, gain=0.0
     )
-    made = learn(network, miniature.recipe(), dataset, everybody, [head, hotter])
+    made = learn(network, everybody, features, [head, hotter])
     assert made.temperature == pytest.approx(2 * head.temperature)
     assert made.penalty == pytest.approx(0.5 * head.penalty)
-    assert made.gain == pytest.approx((head.gain or 0) / 2, abs=1e-4)
-    for likes in ([], [dataclasses.replace(head, gain=None)]):
-        with pytest.raises(ConfigError, match="Name a protocol's run folder"):
-            learn(network, miniature.recipe(), dataset, everybody, likes)
+    assert made.gain == pytest.approx(head.gain / 2, abs=1e-4)
+    with pytest.raises(ConfigError, match="Give the run folder of a protocol"):
+        learn(network, everybody, features)
 
 
 # How it is kept
@@ -195,7 +213,7 @@ def test_a_damaged_head_is_refused(head: EnrolledHead, tmp_path: Path) -> None:
     data = (tmp_path / enrolment.FILE).read_bytes()
     for damaged in (b"", data[:100], data.replace(b"penalty", b"penulty")):
         (tmp_path / enrolment.FILE).write_bytes(damaged)
-        with pytest.raises(ModelFormatError, match="not an enrolled head of ours"):
+        with pytest.raises(ModelFormatError, match="not an enrolled head"):
             read(tmp_path)
 
 
@@ -203,18 +221,10 @@ def test_a_damaged_head_is_refused(head: EnrolledHead, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def path(network: Network, head: EnrolledHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def path(network: Cnn, head: EnrolledHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("enrolled") / "tiny.onnx"
-    thresholds = {"not_sure": 0.2, "set": 0.9}
-    export(
-        network,
-        miniature.recipe(),
-        miniature.TEMPERATURE,
-        miniature.PROVENANCE,
-        path,
-        head=head,
-        thresholds=thresholds,
-    )
+    calibration = Calibration(miniature.TEMPERATURE, {"not_sure": 0.2, "set": 0.9})
+    export(network, miniature.recipe(), calibration, miniature.PROVENANCE, path, head=head)
     return path
 
 
@@ -236,7 +246,7 @@ def test_without_a_profile_it_is_the_plain_model(path: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(scores.probabilities, plain.score(windows).probabilities, atol=1e-6)
 
 
-def test_with_a_profile_it_is_the_enrolled_head(path: Path, network: Network, head: EnrolledHead) -> None:
+def test_with_a_profile_it_is_the_enrolled_head(path: Path, network: Cnn, head: EnrolledHead) -> None:
     model, windows = EmotionModel.load(path), np.stack([miniature.sound(clip) for clip in CLIPS[:8]])
     voice = model.score(windows).voice
     profile = shrunk(voice, 10.0)
@@ -260,10 +270,10 @@ def test_a_person_is_enrolled_and_answered(path: Path) -> None:
     assert answers != plain
 
 
-def test_the_enrolled_graph_agrees_with_its_network(path: Path, network: Network, head: EnrolledHead) -> None:
+def test_the_enrolled_graph_agrees_with_its_network(path: Path, network: Cnn, head: EnrolledHead) -> None:
     model = EmotionModel.load(path)
-    check_parity(_Enrolled(network, miniature.TEMPERATURE, head).eval(), model, miniature.recipe())
+    check_parity(_Shipped(network, miniature.TEMPERATURE, head=head).eval(), model, miniature.recipe())
     slope = 1 + np.linspace(0, 0.01, 8, dtype=np.float32)[:, None]
     other = dataclasses.replace(head, weight=head.weight * slope)
     with pytest.raises(ParityError):
-        check_parity(_Enrolled(network, miniature.TEMPERATURE, other).eval(), model, miniature.recipe())
+        check_parity(_Shipped(network, miniature.TEMPERATURE, head=other).eval(), model, miniature.recipe())

@@ -1,4 +1,4 @@
-"""Two networks in one model: trained as if each were alone, heard at once, their logits averaged."""
+"""Two networks in one model: trained as if each were alone, their logits averaged."""
 
 import dataclasses
 import json
@@ -18,17 +18,19 @@ from speech_emotion.evaluation import score
 from speech_emotion.model import EmotionModel
 from speech_emotion.training import runs
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.fit import checkpoint, enrolment
-from speech_emotion.training.fit.train import assemble, build, kept_weights
-from speech_emotion.training.networks.cnn import EmotionPair
+from speech_emotion.training.export.ship import export_run
+from speech_emotion.training.fit import enrolment
+from speech_emotion.training.fit.checkpoint import final_weights
+from speech_emotion.training.networks.build import assemble, build
+from speech_emotion.training.networks.pair import EmotionPair
 
 CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
-AS_SOUND = {"warp_frequency": 0.0, "mixup_alpha": 0.0, "n_masks": 0}
+AS_SOUND = {"warp_frequency": 0.0, "n_masks": 0}
 WEIGHT = 0.3
 
 
 def alone() -> tuple[TrainConfig, TrainConfig]:
-    """A frozen trunk with a linear head, and a smaller network that is trained whole, with its own front end."""
+    """A frozen encoder with a linear head, and a smaller network that is trained whole, with its own front end."""
     first = recipe(name="pair", probe={"copies": 2, "crop_seconds": 0.6}, augment=AS_SOUND)
     second = recipe(name="second", frontend={"n_mels": 40, "n_fft": 1024}, network={"channels": [8, 8, 8, 8]})
     return first, second
@@ -39,7 +41,7 @@ def pair() -> TrainConfig:
     return dataclasses.replace(first, second=second, second_weight=WEIGHT)
 
 
-def heard(folder: Path) -> PreparedDataset:
+def prepared(folder: Path) -> PreparedDataset:
     """The clips, as if prepared in `folder`, where their copies are kept as well."""
     return dataclasses.replace(dataset(CLIPS), folder=folder / "prepared" / "ravdess")
 
@@ -50,14 +52,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pair")
     with pytest.MonkeyPatch.context() as patched:
         do_not_export(patched)
-        (trained,) = runs.train(runs.plan(pair(), out, halves(), [0], [0]), heard(out), halves())
+        (trained,) = runs.train(runs.plan(pair(), out, halves(), [0], [0]), prepared(out))
     return trained.parent
 
 
 @pytest.fixture(scope="module")
 def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> EmotionModel:
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    runs.export_run(run, path)
+    export_run(run, path)
     return EmotionModel.load(path)
 
 
@@ -97,14 +99,14 @@ def test_a_seed_is_both_networks() -> None:
 @pytest.mark.parametrize(
     ("second", "weight", "rule"),
     [
-        ({"second": {"name": "third"}}, 0.5, "second: has no second of its own"),
-        ({"window": {"seconds": 2.0}}, 0.5, r"second: hears the same \[window\]"),
-        ({"corpus": "savee"}, 0.5, "second: learns from the same corpus"),
-        ({"fit": {"epochs": 0}}, 0.5, "second: fit: epochs ≥ 1"),
+        ({"second": {"name": "third"}}, 0.5, "second: must not have a second of its own"),
+        ({"window": {"seconds": 2.0}}, 0.5, r"second: must have the same \[window\]"),
+        ({"corpus": "savee"}, 0.5, "second: must learn from the same corpus"),
+        ({"fit": {"epochs": 0}}, 0.5, r"second: fit\.epochs must be in \[1, inf\)"),
         ({"fit": {"epoch": 1}}, 0.5, r"second: fit: there is no setting 'epoch'. Did you mean epochs\?"),
         ("other.toml", 0.5, "second: must be a section of settings"),
-        ({}, 0.0, "0 < second_weight < 1"),
-        ({}, 1.0, "0 < second_weight < 1"),
+        ({}, 0.0, r"second_weight must be in \(0, 1\)"),
+        ({}, 1.0, r"second_weight must be in \(0, 1\)"),
     ],
 )
 def test_what_cannot_be_a_pair_is_refused(second: Any, weight: float, rule: str) -> None:
@@ -124,22 +126,22 @@ def test_its_logits_are_the_weighted_mean_of_both() -> None:
     of_first, of_second = first(waveform), second(waveform)
     assert (of_first - of_second).abs().max() > 0.1
     torch.testing.assert_close(both(waveform), 0.7 * of_first + 0.3 * of_second)
-    embedding, log_mel = both.listen(waveform)
+    embedding, log_mel = both.analyse(waveform)
     assert embedding.shape == (3, both.n_embedding) == (3, first.n_embedding + second.n_embedding)
-    torch.testing.assert_close(embedding[:, : first.n_embedding], first.listen(waveform)[0], rtol=0, atol=0)
-    torch.testing.assert_close(log_mel, first.listen(waveform)[1], rtol=0, atol=0)
+    torch.testing.assert_close(embedding[:, : first.n_embedding], first.analyse(waveform)[0], rtol=0, atol=0)
+    torch.testing.assert_close(log_mel, first.analyse(waveform)[1], rtol=0, atol=0)
 
 
 # The training
 
 
 def test_each_learns_as_if_it_were_alone(run: Path, tmp_path: Path) -> None:
-    pair_weights = kept_weights(checkpoint.load(run)[0])
+    pair_weights = final_weights(run)
     for name, config in zip(("first", "second"), alone(), strict=True):
-        runs.train(runs.plan(config, tmp_path / name, halves(), [0], [0]), heard(tmp_path), halves())
-        trained = kept_weights(checkpoint.load(tmp_path / name / "seed-0" / "fold-0")[0])
-        assert trained.keys() == kept_weights(checkpoint.load(run / name)[0]).keys()
-        for key, tensor in kept_weights(checkpoint.load(run / name)[0]).items():
+        runs.train(runs.plan(config, tmp_path / name, halves(), [0], [0]), prepared(tmp_path))
+        trained = final_weights(tmp_path / name / "seed-0" / "fold-0")
+        assert trained.keys() == final_weights(run / name).keys()
+        for key, tensor in final_weights(run / name).items():
             assert torch.equal(tensor, trained[key]), key
         assert {key for key in pair_weights if key.startswith(f"{name}.")} == {f"{name}.{k}" for k in trained}
 
@@ -150,7 +152,7 @@ def test_the_model_answers_with_both(run: Path, model: EmotionModel) -> None:
     networks = []
     for name, config in zip(("first", "second"), alone(), strict=True):
         network = build(config).eval()
-        network.load_state_dict(kept_weights(checkpoint.load(run / name)[0]))
+        network.load_state_dict(final_weights(run / name))
         networks.append(network)
     with torch.inference_mode():
         of_first, of_second = (network(torch.from_numpy(sounds)).numpy() for network in networks)
@@ -182,15 +184,15 @@ def test_the_run_folder_holds_the_log_of_both(run: Path) -> None:
     assert 0 <= line["validation_uar"] <= 100
 
 
-def test_another_fold_hears_its_own_second_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first network's trunk stays as it is, so other folds could hear with the same ears; the second's learns."""
-    given: list[Any] = []
-    learn = enrolment.learn_run
+def test_folds_of_a_pair_do_not_share_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder of the first network is frozen, but the second network is another one in every fold."""
+    analysed: list[Any] = []
+    window_features = enrolment.window_features
     monkeypatch.setattr(
-        runs.enrolment, "learn_run", lambda *asked: (given.append(asked[-1]), learn(*asked))[1]
+        enrolment, "window_features", lambda *asked: (analysed.append(asked), window_features(*asked))[1]
     )
-    runs.train(runs.plan(pair(), tmp_path, halves(), [0], None), heard(tmp_path), halves())
-    assert given == [None, None]
+    runs.train(runs.plan(pair(), tmp_path, halves(), [0], None), prepared(tmp_path))
+    assert len(analysed) == 2
 
 
 def test_it_shows_that_both_are_together(tmp_path: Path) -> None:
@@ -198,8 +200,7 @@ def test_it_shows_that_both_are_together(tmp_path: Path) -> None:
     config = dataclasses.replace(pair(), name="together")
     runs.train(
         runs.plan(config, tmp_path, halves(), [0], [0]),
-        heard(tmp_path),
-        halves(),
+        prepared(tmp_path),
         on_epoch=lambda _, epoch: told.append(str(epoch)),
     )
     assert [re.split(":|, validation", line)[0] for line in told] == [
@@ -220,24 +221,24 @@ def test_a_killed_pair_goes_on_and_ends_alike(run: Path, tmp_path: Path) -> None
 
     plan = runs.plan(pair(), tmp_path, halves(), [0], [0])
     with pytest.raises(Killed):
-        runs.train(plan, heard(tmp_path), halves(), on_epoch=kill)
+        runs.train(plan, prepared(tmp_path), on_epoch=kill)
     told: list[int] = []
-    runs.train(plan, heard(tmp_path), halves(), on_epoch=lambda _, epoch: told.append(epoch.epoch))
+    runs.train(plan, prepared(tmp_path), on_epoch=lambda _, epoch: told.append(epoch.epoch))
     assert told == [1, 2, 1]  # the head again, what was left of the second network, both
-    for name, tensor in kept_weights(checkpoint.load(run)[0]).items():
-        assert torch.equal(tensor, kept_weights(checkpoint.load(plan[0].folder)[0])[name]), name
+    for name, tensor in final_weights(run).items():
+        assert torch.equal(tensor, final_weights(plan[0].folder)[name]), name
 
 
 def test_another_second_network_in_the_folder_is_refused(tmp_path: Path) -> None:
     plan = runs.plan(pair(), tmp_path, halves(), [0], [0])
-    runs.train(plan, heard(tmp_path), halves())
+    runs.train(plan, prepared(tmp_path))
     for path in plan[0].folder.glob("checkpoint*"):  # killed before both were put together
         path.unlink()
     _, second = alone()
     longer = dataclasses.replace(second, fit=dataclasses.replace(second.fit, epochs=3))
     other = runs.plan(dataclasses.replace(pair(), second=longer), tmp_path, halves(), [0], [0])
     with pytest.raises(ConfigError, match="second: holds a run of another recipe"):
-        runs.train(other, heard(tmp_path), halves(), on_epoch=lambda *_: pytest.fail("trained"))
+        runs.train(other, prepared(tmp_path), on_epoch=lambda *_: pytest.fail("trained"))
 
 
 @pytest.mark.slow

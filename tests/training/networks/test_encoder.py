@@ -9,13 +9,14 @@ from sounds import voice
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speech_emotion.training.fit.train import build
+from speech_emotion.training.config import FrontendConfig, NetworkConfig
+from speech_emotion.training.networks.build import build
 from speech_emotion.training.networks.encoder import (
     MEAN_LEVEL,
     N_HEADS,
-    EmotionTransformer,
     EncoderLayer,
     SpeechEncoder,
+    Transformer,
     normalise,
     sinusoids,
 )
@@ -25,10 +26,12 @@ WIDTH = 48
 NOISE = np.random.default_rng(3).normal(0, 0.02, 8 * 16_000).astype(np.float32)
 
 
-def tiny(n_layers: int = 1) -> EmotionTransformer:
+def tiny(n_layers: int = 1) -> Transformer:
     """Untrained, with norms that have seen something and weights large enough to tell sounds apart."""
     torch.manual_seed(0)
-    network = EmotionTransformer(width=WIDTH, layers=n_layers)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Transformer, "width", WIDTH)
+        network = Transformer(NetworkConfig(layers=n_layers), FrontendConfig(80, 400, 160, 0.0))
     with torch.no_grad():
         for layer in network.encoder.layers:
             layer.query.weight.mul_(3)
@@ -99,9 +102,9 @@ def test_silence_is_finite() -> None:
 def test_the_network_of_the_recipe() -> None:
     config = recipe(network={"architecture": "transformer", "layers": 1}, frontend={"n_mels": 40, "hop": 160})
     network = build(config)
-    assert isinstance(network, EmotionTransformer)
+    assert isinstance(network, Transformer)
     assert network.encoder.convolutions[0].weight.shape == (384, 40, 3)
-    assert network.stages == [network.encoder.convolutions, network.encoder.layers[0]]
+    assert network.body == [network.encoder]
     assert (network.n_embedding, network.head[2].out_features) == (1536, 8)
     again, other = build(config), build(config.with_seed(1))
     name = "encoder.layers.0.query.weight"

@@ -1,6 +1,7 @@
 """VGG16: torchvision's names and numbers, librosa's deltas, any length, and one graph that agrees with torch."""
 
 from functools import cache
+from typing import Any
 
 import librosa
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError, ModelFormatError
-from speech_emotion.training.networks.cnn import normalise
+from speech_emotion.training.config import FrontendConfig, NetworkConfig
+from speech_emotion.training.networks.base import normalise
 from speech_emotion.training.networks.frontend import LogMel
 from speech_emotion.training.networks.vgg16 import Vgg16, convolutions, delta, load_imagenet
 
@@ -30,11 +32,15 @@ def voices(*pitches: float, seconds: float = 0.5) -> Tensor:
     return torch.stack([torch.from_numpy(voice(seconds, f0=f0) + noise) for f0 in pitches])
 
 
+def vgg16(**frontend: Any) -> Vgg16:
+    return Vgg16(NetworkConfig(), FrontendConfig(**frontend))
+
+
 @cache
 def lively() -> Vgg16:
     """Untrained, but normalised to voices, so that its answers differ from sound to sound."""
     torch.manual_seed(0)
-    network = Vgg16()
+    network = vgg16()
     for norm in (network.scale, network.head[0]):
         norm.momentum = 1.0  # the statistics of the batch that follows
     with torch.no_grad():
@@ -69,7 +75,7 @@ def test_delta_of_a_ramp_is_its_slope_and_of_one_frame_nothing() -> None:
 
 
 def test_the_image_is_log_mel_and_its_slopes_each_of_deviation_1() -> None:
-    network, log_mel = Vgg16().train(), lively().features(voices(90, 200, 310))
+    network, log_mel = vgg16().train(), lively().features(voices(90, 200, 310))
     image = network.image(log_mel)
     torch.testing.assert_close(image.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(image.std(dim=(0, 2, 3), correction=0), torch.ones(3), atol=2e-3, rtol=0)
@@ -85,7 +91,7 @@ def test_the_image_is_log_mel_and_its_slopes_each_of_deviation_1() -> None:
 
 
 def test_the_convolutions_have_torchvisions_names_and_shapes() -> None:
-    ours = {name: tuple(tensor.shape) for name, tensor in Vgg16().vgg.state_dict().items()}
+    ours = {name: tuple(tensor.shape) for name, tensor in vgg16().vgg.state_dict().items()}
     theirs = {name: tuple(tensor.shape) for name, tensor in torchvision_state().items()}
     assert theirs.pop("classifier.6.bias") == (1000,)
     assert ours == theirs
@@ -105,7 +111,7 @@ def test_fresh_weights_keep_the_scale_through_thirteen_layers() -> None:
 
 
 def test_imagenet_weights_arrive_and_the_rest_stays() -> None:
-    network, state = Vgg16(), torchvision_state()
+    network, state = vgg16(), torchvision_state()
     head = network.head[-1].weight.clone()
     load_imagenet(network, state)
     for name, tensor in network.vgg.state_dict().items():
@@ -114,7 +120,7 @@ def test_imagenet_weights_arrive_and_the_rest_stays() -> None:
 
 
 def test_weights_of_another_network_are_refused_and_nothing_changes() -> None:
-    network, state = Vgg16(), torchvision_state()
+    network, state = vgg16(), torchvision_state()
     before = network.vgg.features[0].weight.clone()
     del state["features.28.bias"]
     state["features.5.weight"] = torch.zeros(128, 32, 3, 3)
@@ -151,37 +157,37 @@ def test_a_row_alone_equals_the_row_in_a_batch() -> None:
         torch.testing.assert_close(lively()(row.unsqueeze(0))[0], in_batch, rtol=0, atol=1e-4)
 
 
-def test_the_trunk_is_the_convolutions_then_the_bands() -> None:
-    network = Vgg16()
-    assert network.stages == [network.vgg, network.bands]
+def test_the_body_is_the_convolutions_then_the_bands() -> None:
+    network = vgg16()
+    assert network.body == [network.vgg, network.bands]
 
 
 def test_the_lowest_frequency_is_the_frontends() -> None:
-    assert torch.equal(Vgg16(fmin_hz=0.0).frontend.edges_hz, LogMel(fmin_hz=0.0).edges_hz)
+    assert torch.equal(vgg16(fmin_hz=0.0).frontend.edges_hz, LogMel(fmin_hz=0.0).edges_hz)
 
 
 def test_bands_are_averaged_before_training() -> None:
     x = torch.randn(1, 512, 2, 3)
-    torch.testing.assert_close(Vgg16().bands(x), x.mean(dim=2, keepdim=True))
+    torch.testing.assert_close(vgg16().bands(x), x.mean(dim=2, keepdim=True))
 
 
 @pytest.mark.parametrize(("n_mels", "n_frames"), [(32, 8), (40, 25), (64, 151), (80, 24)])
 def test_any_length_from_eight_frames_and_any_number_of_bands(n_mels: int, n_frames: int) -> None:
-    network = Vgg16(n_mels=n_mels, n_labels=5).eval()
+    network = vgg16(n_mels=n_mels).eval()
     with torch.inference_mode():
         logits = network(torch.zeros(2, 512 + (n_frames - 1) * 320))
-    assert logits.shape == (2, 5)
+    assert logits.shape == (2, 8)
     assert torch.isfinite(logits).all()
 
 
 def test_too_few_bands_for_five_pools_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"at least 32 mel bands, not 31\. Raise frontend\.n_mels"):
-        Vgg16(n_mels=31)
+        vgg16(n_mels=31)
 
 
 def test_a_step_in_bfloat16_reaches_every_weight() -> None:
     torch.manual_seed(0)
-    network = Vgg16().train().to(memory_format=torch.channels_last)
+    network = vgg16().train().to(memory_format=torch.channels_last)
     log_mel = network.features(voices(90, 200, 310))
     with torch.autocast("cpu", torch.bfloat16):
         logits = network.classify(log_mel)

@@ -98,16 +98,16 @@ def find_copies(
     progress: Progress | None = None,
 ) -> list[Copy]:
     """Pairs from two different groups that are copies, best first; of each clip's copies the nearest ones."""
-    heard = [index for index, print_ in enumerate(prints) if print_ is not None]
+    present = [index for index, print_ in enumerate(prints) if print_ is not None]
     shapes = [print_ for print_ in prints if print_ is not None]
     if not shapes:
         return []
-    _, group_of = np.unique([groups[index] for index in heard], return_inverse=True)
+    _, group_of = np.unique([groups[index] for index in present], return_inverse=True)
     index = np.stack([_coarse(_spectrum(shape)) for shape in shapes])
     found: dict[tuple[int, int], float] = defaultdict(float)
     for query, candidates in _candidates(shapes, index, group_of):
         for other, score in _compared(shapes, query, candidates):
-            first, second = sorted((heard[query], heard[other]))
+            first, second = sorted((present[query], present[other]))
             found[first, second] = max(found[first, second], score)
         if progress:
             progress(query + 1, len(shapes))

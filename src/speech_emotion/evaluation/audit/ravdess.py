@@ -1,4 +1,4 @@
-"""What file names of the RAVDESS say about a table. In: its rows. Out: checks; none without such names."""
+"""What file names of the RAVDESS say about a table. In: its rows. Out: findings."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -7,52 +7,33 @@ from typing import Final
 
 from speech_emotion.corpora.readers.ravdess import RavdessName, parse
 from speech_emotion.errors import CorpusError
-from speech_emotion.evaluation.audit.table import Check, Row, spread
+from speech_emotion.evaluation.audit.table import Row, spread
 
-ONLY_AUDIO: Final = "Use the audio-only files (03-…) alone: the videos hold the same sound."
+ACTOR: Final = "RAVDESS actor in two folds under two speakers' names"
+SOUND: Final = "RAVDESS sound of a video (01-…) and of its audio-only file (03-…) in two folds"
+TWICE: Final = "RAVDESS sound that is there twice, as a video and as an audio-only file"
+UNLIKE: Final = "RAVDESS speaker unlike the actor in the file name"
 
 
-def name_checks(rows: Sequence[Row]) -> list[Check]:
-    """None if no row has a file name of the RAVDESS."""
+def findings(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    """Check → what it found; {} if no row has a file name of the RAVDESS."""
     named = [(row, name) for row in rows if (name := _ravdess_name(row)) is not None]
     if not named:
-        return []
+        return {}
     folds: dict[str, set[str]] = defaultdict(set)
     modalities: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         folds[row.speaker].add(row.fold)
     for row, name in named:
         modalities[_take(row)].add(name.modality)
-    unseen = [
-        row for row, _ in named if len(folds[row.speaker]) == 1
-    ]  # the others leak by their column already
+    unseen = [row for row, _ in named if len(folds[row.speaker]) == 1]  # the others leak by their column
     repeated = [row for row, _ in named if modalities[_take(row)] >= {"full-AV", "audio-only"}]
-    return [
-        Check(
-            "RAVDESS actor in two folds under two speakers' names",
-            True,
-            spread(unseen, lambda row: f"actor {PurePosixPath(row.path).stem[-2:]}"),
-            "Take the actor from the file name, and put all clips of an actor into one fold.",
-        ),
-        Check(
-            "RAVDESS sound of a video (01-…) and of its audio-only file (03-…) in two folds",
-            True,
-            spread(repeated, _take),
-            ONLY_AUDIO,
-        ),
-        Check(
-            "RAVDESS sound that is there twice, as a video and as an audio-only file",
-            False,
-            tuple(sorted({_take(row) for row in repeated})),
-            ONLY_AUDIO,
-        ),
-        Check(
-            "RAVDESS speaker unlike the actor in the file name",
-            False,
-            _misattributed(named),
-            "The file name is right: correct the speaker column.",
-        ),
-    ]
+    return {
+        ACTOR: spread(unseen, lambda row: f"actor {PurePosixPath(row.path).stem[-2:]}"),
+        SOUND: spread(repeated, _take),
+        TWICE: tuple(sorted({_take(row) for row in repeated})),
+        UNLIKE: _misattributed(named),
+    }
 
 
 def _ravdess_name(row: Row) -> RavdessName | None:

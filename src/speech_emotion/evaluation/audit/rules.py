@@ -18,9 +18,8 @@ from typing import Any, Final
 from speech_emotion import audio
 from speech_emotion.corpora.readers.ravdess import KNOWN_DUPLICATES
 from speech_emotion.errors import AudioError, ConfigError
-from speech_emotion.evaluation.audit import fingerprint
-from speech_emotion.evaluation.audit.ravdess import name_checks
-from speech_emotion.evaluation.audit.table import Check, Row, by_fold, read_table, spread, table_sha256
+from speech_emotion.evaluation.audit import fingerprint, ravdess
+from speech_emotion.evaluation.audit.table import Row, by_fold, read_table, spread, table_sha256
 from speech_emotion.files import write_atomically
 from speech_emotion.version import __version__
 
@@ -29,6 +28,64 @@ Progress = Callable[[int, int], None]  # steps done, steps in all: each clip is 
 LIMITS: Final = audio.Limits(max_seconds=600.0, max_decoded_bytes=2**30)  # a clip, not a concert
 N_EXAMPLES: Final = 5
 N_FOLDS_SHOWN: Final = 10
+
+
+SPEAKER: Final = "speaker in more than one fold"
+PATH: Final = "path in more than one fold"
+SAME: Final = "identical audio in two folds"
+NEAR: Final = "near-identical audio in two folds"
+REPEATED: Final = "path listed twice in a fold"
+CLASS: Final = "class missing from a fold"
+LABELS: Final = "identical audio with two labels"
+UNREAD: Final = "file that cannot be read"
+NO_PRINT: Final = "clip without a print, silent or under a quarter of a second"
+ONLY_AUDIO: Final = "Use the audio-only files (03-…) alone: the videos hold the same sound."
+LEAKS: Final = {  # check → what to do about its findings, the worst first
+    SPEAKER: "Put all clips of a speaker into one fold.",
+    ravdess.ACTOR: "Take the actor from the file name, and put all clips of an actor into one fold.",
+    ravdess.SOUND: ONLY_AUDIO,
+    PATH: "Keep each clip in one fold.",
+    SAME: "Keep one of them, or all in one fold.",
+    NEAR: "Listen to both: a re-encoded, cut or augmented copy belongs to the fold of its original.",
+}
+NOTES: Final = {
+    ravdess.TWICE: ONLY_AUDIO,
+    ravdess.UNLIKE: "The file name is right: correct the speaker column.",
+    REPEATED: "Remove the second row.",
+    CLASS: "Its recall is undefined there: pool the folds before you take the mean over classes.",
+    LABELS: "Listen, and correct the label.",
+    UNREAD: "Repair the path or the file: copies of it are not found.",
+    NO_PRINT: "Such clips are compared sample by sample only.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question about a table, of LEAKS or of NOTES, and its findings in words."""
+
+    name: str
+    found: tuple[str, ...]
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether its findings make the scores of a split too high."""
+        return self.name in LEAKS
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe."""
+        named = {"name": self.name, "is_leak": self.is_leak, "n_found": len(self.found)}
+        threshold = {"threshold": fingerprint.THRESHOLD} if self.name == NEAR else {}
+        return named | threshold | {"found": list(self.found)}
+
+    def lines(self) -> list[str]:
+        """For a terminal: the number of findings, some of them, and what to do."""
+        n_more = len(self.found) - N_EXAMPLES
+        return [
+            f"{'LEAK' if self.is_leak else 'note'}  {len(self.found)} × {self.name}",
+            *(f"  {found}" for found in self.found[:N_EXAMPLES]),
+            *([f"  … and {n_more} more"] if n_more > 0 else []),
+            f"  → {(LEAKS | NOTES)[self.name]}",
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +154,7 @@ class Audit:
         """For a terminal: the verdict, the sizes, then each finding with examples, worst first."""
         lines = [self.verdict, *self._sizes()]
         for check in self.checks:
-            if check.found:
-                lines += ["", f"{'LEAK' if check.is_leak else 'note'}  {len(check.found)} × {check.name}"]
-                lines += [f"  {found}" for found in check.found[:N_EXAMPLES]]
-                if len(check.found) > N_EXAMPLES:
-                    lines.append(f"  … and {len(check.found) - N_EXAMPLES} more")
-                lines.append(f"  → {check.advice}")
+            lines += ["", *check.lines()] if check.found else []
         nothing = "; ".join(check.name for check in self.checks if not check.found)
         return [*lines, "", f"looked for and not found: {nothing or 'nothing else'}", self._next_step()]
 
@@ -135,38 +187,20 @@ def audit(
         ConfigError: The table or the folder cannot be used.
     """
     rows = read_table(table)
-    checks = _table_checks(rows)
+    found = {
+        SPEAKER: spread(rows, lambda row: row.speaker),
+        PATH: spread(rows, lambda row: row.path),
+        REPEATED: _repeated(rows),
+        CLASS: _missing_classes(rows),
+        **ravdess.findings(rows),
+    }
     n_heard = None
     if audio_root is not None:
         sounds = _read_all(rows, Path(audio_root), progress)
         n_heard = sum(not sound.error for sound in sounds)
-        checks += _audio_checks(rows, sounds, progress)
-    return Audit(rows, tuple(sorted(checks, key=lambda check: not check.is_leak)), n_heard)
-
-
-def _table_checks(rows: Sequence[Row]) -> list[Check]:
-    return [
-        Check(
-            "speaker in more than one fold",
-            True,
-            spread(rows, lambda row: row.speaker),
-            "Put all clips of a speaker into one fold.",
-        ),
-        *name_checks(rows),
-        Check(
-            "path in more than one fold",
-            True,
-            spread(rows, lambda row: row.path),
-            "Keep each clip in one fold.",
-        ),
-        Check("path listed twice in a fold", False, _repeated(rows), "Remove the second row."),
-        Check(
-            "class missing from a fold",
-            False,
-            _missing_classes(rows),
-            "Its recall is undefined there: pool the folds before you take the mean over classes.",
-        ),
-    ]
+        found |= _audio_findings(rows, sounds, progress)
+    checks = tuple(Check(name, found[name]) for name in (*LEAKS, *NOTES) if name in found)
+    return Audit(rows, checks, n_heard)
 
 
 def _repeated(rows: Iterable[Row]) -> tuple[str, ...]:
@@ -216,68 +250,35 @@ def _read(root: Path, path: str) -> _Sound:
     return _Sound(hashlib.sha256(samples.tobytes()).hexdigest(), fingerprint.print_of(samples))
 
 
-def _audio_checks(rows: Sequence[Row], sounds: Sequence[_Sound], progress: Progress | None) -> list[Check]:
+def _audio_findings(
+    rows: Sequence[Row], sounds: Sequence[_Sound], progress: Progress | None
+) -> dict[str, tuple[str, ...]]:
     same = _identical(rows, sounds)
-    across = [group for group in same if len({rows[index].fold for index in group}) > 1]
-    contrary = [group for group in same if len({rows[index].label for index in group}) > 1]
-    unread = [(row, sound.error) for row, sound in zip(rows, sounds, strict=True) if sound.error]
-    uncompared = [
-        row.path for row, sound in zip(rows, sounds, strict=True) if not sound.error and sound.print_ is None
-    ]
-    return [
-        Check(
-            "identical audio in two folds",
-            True,
-            tuple(_same_sound(rows, group) for group in across),
-            "Keep one of them, or all in one fold.",
-        ),
-        Check(
-            "near-identical audio in two folds",
-            True,
-            _near_copies(rows, sounds, progress),
-            "Listen to both: a re-encoded, cut or augmented copy belongs to the fold of its original.",
-            fingerprint.THRESHOLD,
-        ),
-        Check(
-            "identical audio with two labels",
-            False,
-            tuple(_contradiction(rows, group) for group in contrary),
-            "Listen, and correct the label.",
-        ),
-        Check(
-            "file that cannot be read",
-            False,
-            tuple(f"{row.path}: {error}" for row, error in unread),
-            "Repair the path or the file: copies of it are not found.",
-        ),
-        Check(
-            "clip without a print, silent or under a quarter of a second",
-            False,
-            tuple(uncompared),
-            "Such clips are compared sample by sample only.",
-        ),
-    ]
+    across = [group for group in same if len({row.fold for row in group}) > 1]
+    contrary = [group for group in same if len({row.label for row in group}) > 1]
+    both = list(zip(rows, sounds, strict=True))
+    return {
+        SAME: tuple(map(_same_sound, across)),
+        NEAR: _near_copies(rows, sounds, progress),
+        LABELS: tuple(" = ".join(f"{row.path} ({row.label})" for row in group) for group in contrary),
+        UNREAD: tuple(f"{row.path}: {sound.error}" for row, sound in both if sound.error),
+        NO_PRINT: tuple(row.path for row, sound in both if not sound.error and sound.print_ is None),
+    }
 
 
-def _identical(rows: Sequence[Row], sounds: Sequence[_Sound]) -> list[list[int]]:
+def _identical(rows: Sequence[Row], sounds: Sequence[_Sound]) -> list[list[Row]]:
     """Groups of rows with the same samples under different paths."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, sound in enumerate(sounds):
-        if not sound.error and not any(
-            rows[other].path == rows[index].path for other in groups[sound.digest]
-        ):
-            groups[sound.digest].append(index)
-    return [group for group in groups.values() if len(group) > 1]
+    groups: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row, sound in zip(rows, sounds, strict=True):
+        if not sound.error:
+            groups[sound.digest].setdefault(row.path, row)
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
 
 
-def _same_sound(rows: Sequence[Row], group: Sequence[int]) -> str:
-    names = frozenset(PurePosixPath(rows[index].path).stem for index in group)
+def _same_sound(group: Sequence[Row]) -> str:
+    names = frozenset(PurePosixPath(row.path).stem for row in group)
     published = " (published so)" if names in KNOWN_DUPLICATES else ""
-    return " = ".join(f"{rows[index].path} ({rows[index].fold})" for index in group) + published
-
-
-def _contradiction(rows: Sequence[Row], group: Sequence[int]) -> str:
-    return " = ".join(f"{rows[index].path} ({rows[index].label})" for index in group)
+    return " = ".join(f"{row.path} ({row.fold})" for row in group) + published
 
 
 def _near_copies(rows: Sequence[Row], sounds: Sequence[_Sound], progress: Progress | None) -> tuple[str, ...]:

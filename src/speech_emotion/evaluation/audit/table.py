@@ -1,4 +1,4 @@
-"""A table of clips. In: a CSV file with path, label, speaker and fold. Out: its rows, and what checks say of them."""
+"""A table of clips. In: a CSV file with path, label, speaker and fold. Out: its rows."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from speech_emotion.errors import ConfigError
 from speech_emotion.files import digest
@@ -26,27 +26,10 @@ class Row:
     fold: str
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One question about a table: its findings in words, and whether each is a leak."""
-
-    name: str
-    is_leak: bool
-    found: tuple[str, ...]
-    advice: str
-    threshold: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-safe."""
-        named = {"name": self.name, "is_leak": self.is_leak, "n_found": len(self.found)}
-        threshold = {} if self.threshold is None else {"threshold": self.threshold}
-        return named | threshold | {"found": list(self.found)}
-
-
 def read_table(path: str | os.PathLike[str]) -> tuple[Row, ...]:
     """The rows of a CSV file in UTF-8, with a BOM or without, divided by commas, semicolons or tabs.
 
-    ConfigError where a column or a value is missing, or where there are fewer than two folds.
+    ConfigError if a column or a value is missing, or if there are fewer than two folds.
     """
     text = _text_of(Path(path))
     header = text.partition("\n")[0]

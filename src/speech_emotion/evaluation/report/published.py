@@ -44,7 +44,7 @@ SOURCES: Final = {
 def _rows(table: str) -> tuple[Published, ...]:
     """One row per line: system | parameters | protocol | UAR | accuracy | chosen without test? | source."""
     cells = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
-    return tuple(Published(*row[:-1], source=SOURCES[row[-1]]) for row in cells)
+    return tuple(Published._make([*row[:-1], SOURCES[row[-1]]]) for row in cells)
 
 
 SYSTEMS: Final = _rows("""

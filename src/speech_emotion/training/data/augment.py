@@ -1,10 +1,9 @@
 """Augmentation of log-mel windows, in training only. In and out: (batch, n_mels, n_frames), natural-log power.
 
-Every function takes its randomness from the generator it is handed, works on the whole batch at once, and draws
-separately for each row. Speeds, telephone and room stand in dataset.py: they need the waveform.
+Every function takes its randomness from a generator, works on the whole batch at once, and draws separately for each
+row. Speed, telephone and room need the waveform: see frames.py.
 """
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -18,21 +17,17 @@ def _uniform(n: int, low: float, high: float, generator: Generator, like: Tensor
     return (torch.rand(n, generator=generator) * (high - low) + low).to(like.device)
 
 
-def augmented(
-    log_mel: Tensor, targets: Tensor, config: AugmentConfig, generator: Generator
-) -> tuple[Tensor, Tensor]:
-    """What stands between `features` and `classify` in training: another voice, room, noise, and gaps."""
+def augmented(log_mel: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+    """All augmentation that `config` asks for, between `features` and `classify`."""
     if config.warp_frequency:
         log_mel = warp_frequency(log_mel, config.warp_frequency, generator)
     if config.tilt_db:
         log_mel = tilt_spectrum(log_mel, config.tilt_db, generator)
-    if config.mixup_alpha:
-        log_mel, targets = mixup(log_mel, targets, config.mixup_alpha, generator)
     if config.noise_probability:
         low, high = config.noise_snr_db
         log_mel = add_noise(log_mel, config.noise_probability, (low, high), generator)
     log_mel = mask(log_mel, 1, config.frequency_mask, config.n_masks, generator)
-    return mask(log_mel, 2, config.time_mask, config.n_masks, generator), targets
+    return mask(log_mel, 2, config.time_mask, config.n_masks, generator)
 
 
 def warp_frequency(x: Tensor, max_ratio: float, generator: Generator) -> Tensor:
@@ -80,19 +75,3 @@ def mask(x: Tensor, axis: int, max_width: int, n_masks: int, generator: Generato
         hit = (positions >= start) & (positions < start + width)
         x = torch.where(hit.unsqueeze(2) if axis == 1 else hit.unsqueeze(1), fill, x)
     return x
-
-
-def mixup(x: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Blend each row with another one and their targets alike (Zhang et al. 2018, arXiv 1710.09412).
-
-    x (batch, n_mels, n_frames), targets (batch, n_labels) of probabilities.
-    """
-    n = x.shape[0]
-    seed = int(
-        torch.randint(2**62, (1,), generator=generator)
-    )  # torch's Beta takes no generator, numpy's does
-    share = torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n)).float()
-    share = torch.maximum(share, 1 - share).to(x.device)
-    other = torch.randperm(n, generator=generator).to(x.device)
-    blended = x * share[:, None, None] + x[other] * (1 - share[:, None, None])
-    return blended, targets * share[:, None] + targets[other] * (1 - share[:, None])

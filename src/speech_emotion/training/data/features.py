@@ -1,4 +1,4 @@
-"""The prepared dataset → feature matrices, for fast classical models and for looking at voices.
+"""Feature matrices of a prepared dataset, for classical models and for exploration.
 
     features/log_mel.npy    (n_frames, 64)  float32   the input of a network, in frames of N_FFT
     features/mfcc.npy       (n_frames, 60)  float32   20 coefficients, their deltas, their delta-deltas
@@ -9,15 +9,14 @@
     features/features.json                            the frame axis, and every column with its unit
     features/manifest.json                            sizes and sha256 (see files.py)
 
-All matrices share one frame axis, the front end's: frame t is samples 320 t to 320 t + 512, and nothing is padded.
-Log-mel and MFCC come from the front end of the networks; every other column is librosa's.
+All matrices share one frame axis: frame t is samples 320 t to 320 t + 512, without padding. Log-mel and MFCC come
+from the front end of the networks; every other column is librosa's.
 """
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -32,14 +31,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from speech_emotion import files
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.parallel import Progress, in_parallel
-from speech_emotion.corpora.prepare import PreparedDataset, join
+from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import CorpusError
 from speech_emotion.extras import require
 from speech_emotion.training.networks.frontend import LogMel, Mfcc
 
 FloatArray = npt.NDArray[np.float32]
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 N_FFT: Final = 512
 HOP: Final = 320
 N_MELS: Final = 64
@@ -53,44 +52,36 @@ NOTES: Final = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 SMALLEST_ENERGY: Final = 1e-10
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """Name and unit of one column."""
-
-    name: str
-    unit: str
+_INDEX: Final = tuple(map(str, range(max(N_MELS, N_MFCC))))
+_BANDS: Final = tuple(f"{low}_{high}" for low, high in pairwise(CONTRAST_EDGES_HZ))
 
 
-def _columns(count: int, name: str, unit: str) -> tuple[Column, ...]:
-    return tuple(Column(name.format(i), unit) for i in range(count))
+def _columns(prefix: str, names: Sequence[str], unit: str) -> dict[str, str]:
+    return {f"{prefix}_{name}": unit for name in names}
 
 
+# The name and the unit of every column of every matrix.
 COLUMNS: Final = {
-    "log_mel": _columns(N_MELS, "log_mel_{}", "ln power"),
-    "mfcc": _columns(N_MFCC, "mfcc_{}", "ln power")
-    + _columns(N_MFCC, "mfcc_delta_{}", "ln power / frame")
-    + _columns(N_MFCC, "mfcc_delta2_{}", "ln power / frame²"),
-    "chroma": tuple(Column(f"chroma_{note}", "share of the strongest") for note in NOTES),
-    "spectral": (
-        Column("centroid", "Hz"),
-        Column("bandwidth", "Hz"),
-        Column("rolloff_85", "Hz"),
-        Column("flatness", "0 tone … 1 noise"),
-        *(Column(f"contrast_{low}_{high}", "dB") for low, high in pairwise(CONTRAST_EDGES_HZ)),
-    ),
-    "voice": (
-        Column("zero_crossings", "per sample"),
-        Column("rms", "full scale"),
-        Column("f0", "Hz"),
-        Column("voicing", "0 aperiodic … 1 periodic"),
-    ),
+    "log_mel": _columns("log_mel", _INDEX[:N_MELS], "ln power"),
+    "mfcc": _columns("mfcc", _INDEX[:N_MFCC], "ln power")
+    | _columns("mfcc_delta", _INDEX[:N_MFCC], "ln power / frame")
+    | _columns("mfcc_delta2", _INDEX[:N_MFCC], "ln power / frame²"),
+    "chroma": _columns("chroma", NOTES, "share of the strongest"),
+    "spectral": {"centroid": "Hz", "bandwidth": "Hz", "rolloff_85": "Hz", "flatness": "0 tone … 1 noise"}
+    | _columns("contrast", _BANDS, "dB"),
+    "voice": {
+        "zero_crossings": "per sample",
+        "rms": "full scale",
+        "f0": "Hz",
+        "voicing": "0 aperiodic … 1 periodic",
+    },
 }
 _SETTINGS: Final = {
     "sample_rate": SAMPLE_RATE,
     "hop_samples": HOP,
     "frame_samples": N_FFT,
     "pitch_frame_samples": PITCH_FRAME,
-    "matrices": {name: [asdict(column) for column in columns] for name, columns in COLUMNS.items()},
+    "matrices": COLUMNS,
 }
 
 
@@ -151,67 +142,33 @@ def _key(dataset: PreparedDataset) -> str:
 def _make(dataset: PreparedDataset, folder: Path, workers: int | None, progress: Progress | None) -> None:
     working = files.empty_folder(files.working_folder(dataset.folder))
     whole = files.empty_folder(working / "whole")
-    tasks = [
-        _Part(
-            dataset.folder, working / f"{start:06d}", range(start, min(start + CLIPS_PER_PART, len(dataset)))
-        )
-        for start in range(0, len(dataset), CLIPS_PER_PART)
-    ]
-    n_frames = np.zeros(len(dataset), np.int64)
-    n_done = 0
-    for part, counts in in_parallel(_write_part, tasks, workers):
-        n_frames[part.clips] = counts
-        n_done += len(counts)
+    starts = range(0, len(dataset), CLIPS_PER_PART)
+    tasks = [(dataset.folder, range(s, min(s + CLIPS_PER_PART, len(dataset)))) for s in starts]
+    clips: dict[int, dict[str, FloatArray]] = {}
+    for part in in_parallel(_part, tasks, workers):
+        clips |= part
         if progress:
-            progress(n_done, len(dataset))
-    for name, columns in COLUMNS.items():
-        parts = [part.file(name) for part in tasks]
-        join(parts, whole / f"{name}.npy", dtype="<f4", shape=(int(n_frames.sum()), len(columns)))
+            progress(len(clips), len(dataset))
+    for name in COLUMNS:
+        np.save(whole / f"{name}.npy", np.concatenate([clips[i][name] for i in range(len(dataset))]))
+    n_frames = [len(clips[i]["voice"]) for i in range(len(dataset))]
     np.save(whole / "offsets.npy", np.cumsum([0, *n_frames], dtype=np.int64))
-    files.write_atomically(
-        whole / "features.json", json.dumps(_SETTINGS, indent=1, ensure_ascii=False).encode()
-    )
-    facts = {
-        "schema": SCHEMA,
-        "corpus": dataset.corpus,
-        "corpus_hash": dataset.corpus_hash,
-        "key": _key(dataset),
-    }
-    files.seal_folder(whole, facts)
+    settings = json.dumps(_SETTINGS, indent=1, ensure_ascii=False)
+    files.write_atomically(whole / "features.json", settings.encode())
+    facts = {"schema": SCHEMA, "corpus": dataset.corpus, "corpus_hash": dataset.corpus_hash}
+    files.seal_folder(whole, facts | {"key": _key(dataset)})
     shutil.rmtree(folder, ignore_errors=True)  # of other clips or settings, or damaged
     files.put_in_place(whole, folder)
     shutil.rmtree(working)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The clips that a worker takes at once, and the raw files it writes, one a matrix."""
-
-    dataset: Path
-    stem: Path
-    clips: range
-
-    def file(self, matrix: str) -> Path:
-        return self.stem.with_suffix(f".{matrix}")
-
-
-def _write_part(part: _Part) -> tuple[_Part, list[int]]:
-    """Write the matrices of these clips; the number of frames of each."""
-    dataset = PreparedDataset.open(part.dataset)
-    with _one_thread():
-        clips = [clip_features(dataset.waveform(i)) for i in part.clips]
-    for name in COLUMNS:
-        part.file(name).write_bytes(b"".join(matrices[name].tobytes() for matrices in clips))
-    return part, [len(matrices["voice"]) for matrices in clips]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A clip is too short to share, and threads of several workers wait for one another."""
+def _part(task: tuple[Path, range]) -> dict[int, dict[str, FloatArray]]:
+    """The matrices of some clips of the dataset in a folder, on one thread: a clip is too short to share."""
+    dataset = PreparedDataset.open(task[0])
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        return {i: clip_features(dataset.waveform(i)) for i in task[1]}
     finally:
         torch.set_num_threads(n_threads)
 

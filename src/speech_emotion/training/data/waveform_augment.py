@@ -1,7 +1,7 @@
-"""Copies of a recording that sound unlike it. In and out: (n,) float32 at 16 kHz; randomness by a numpy generator.
+"""Augmentation of waveforms. In and out: (n,) float32 at 16 kHz; randomness from a numpy generator.
 
-For a trunk that stays as it is (probe.py): what a copy sounds like is settled before any front end hears it. Networks
-that are trained whole take speeds, telephone and room from here (dataset.py), and the rest on log-mel (augment.py).
+For embeddings (embeddings.py) all of it, for frames (frames.py) speed, telephone and room: the rest of what a network
+is trained with is computed on log-mel (augment.py).
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ N_KNOTS: Final = 5
 LOWEST_HZ: Final = 50.0  # below it noise is flat
 EDGE_HZ: Final = 100.0
 MU: Final = 255.0
-LOW_HZ, HIGH_HZ = (150.0, 450.0), (3_000.0, 4_200.0)  # of lines
+LOW_HZ, HIGH_HZ = (150.0, 450.0), (3_000.0, 4_200.0)  # of telephone bands
 RT60_SECONDS, DIRECT_DB = (0.15, 0.8), (-6.0, 6.0)  # of rooms; direct sound against reverberation
 
-Chance = np.random.Generator
+Rng = np.random.Generator
 Response = npt.NDArray[np.float64]
 
 
@@ -32,56 +32,56 @@ def at_speed(samples: FloatArray, speed: float) -> FloatArray:
     return np.asarray(soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ"))
 
 
-def varied(samples: FloatArray, config: AugmentConfig, chance: Chance) -> FloatArray:
-    """Over another line or in another room, by another microphone, with noise: each with its probability."""
-    way = chance.random()
-    if way < config.telephone_probability:
-        samples = over_the_telephone(samples, chance)
-    elif way < config.telephone_probability + config.room_probability:
-        samples = in_a_room(samples, chance)
-    samples = tilted(samples, config.tilt_db, chance)
-    if chance.random() < config.noise_probability:
-        samples = with_noise(samples, config.noise_snr_db, chance)
+def varied(samples: FloatArray, config: AugmentConfig, rng: Rng) -> FloatArray:
+    """Telephone or room, another microphone, and noise: each with its probability."""
+    draw = rng.random()
+    if draw < config.telephone_probability:
+        samples = over_the_telephone(samples, rng)
+    elif draw < config.telephone_probability + config.room_probability:
+        samples = in_a_room(samples, rng)
+    samples = tilted(samples, config.tilt_db, rng)
+    if rng.random() < config.noise_probability:
+        samples = with_noise(samples, config.noise_snr_db, rng)
     return samples
 
 
-def over_the_telephone(samples: FloatArray, chance: Chance) -> FloatArray:
-    """A narrow band, and 8-bit µ-law (ITU-T G.711) of a signal that fills between all and a tenth of its range."""
-    low, high = chance.uniform(*LOW_HZ), chance.uniform(*HIGH_HZ)
+def over_the_telephone(samples: FloatArray, rng: Rng) -> FloatArray:
+    """A narrow band, then 8-bit µ-law (ITU-T G.711) with the peak between a tenth of full scale and full scale."""
+    low, high = rng.uniform(*LOW_HZ), rng.uniform(*HIGH_HZ)
     hz = _frequencies(len(samples))
     narrow = _filtered(samples, np.clip(np.minimum(hz - low, high - hz) / EDGE_HZ + 0.5, 0, 1))
-    full = np.abs(narrow).max() * 10 ** chance.uniform(0, 1) + np.finfo(np.float32).tiny
+    full = np.abs(narrow).max() * 10 ** rng.uniform(0, 1) + np.finfo(np.float32).tiny
     steps = np.round(128 * np.sign(narrow) * np.log1p(MU * np.abs(narrow) / full) / np.log1p(MU)) / 128
     return np.asarray(np.sign(steps) * np.expm1(np.abs(steps) * np.log1p(MU)) / MU * full, np.float32)
 
 
-def in_a_room(samples: FloatArray, chance: Chance) -> FloatArray:
+def in_a_room(samples: FloatArray, rng: Rng) -> FloatArray:
     """The direct sound, then noise that decays by 60 dB in the reverberation time (Polack 1988)."""
-    rt60 = chance.uniform(*RT60_SECONDS)
+    rt60 = rng.uniform(*RT60_SECONDS)
     seconds = np.arange(1, round(rt60 * SAMPLE_RATE)) / SAMPLE_RATE
-    tail = chance.standard_normal(len(seconds)) * 10 ** (-3 * seconds / rt60)
-    tail *= 10 ** (-chance.uniform(*DIRECT_DB) / 20) / np.sqrt(np.square(tail).sum())
+    tail = rng.standard_normal(len(seconds)) * 10 ** (-3 * seconds / rt60)
+    tail *= 10 ** (-rng.uniform(*DIRECT_DB) / 20) / np.sqrt(np.square(tail).sum())
     n = len(samples) + len(tail)
     spectrum = np.fft.rfft(samples, _size(n)) * np.fft.rfft(np.concatenate([[1.0], tail]), _size(n))
     return np.asarray(np.fft.irfft(spectrum, _size(n))[: len(samples)], np.float32)
 
 
-def tilted(samples: FloatArray, max_db: float, chance: Chance) -> FloatArray:
+def tilted(samples: FloatArray, max_db: float, rng: Rng) -> FloatArray:
     """Another microphone: a gain curve up to ± max_db at its five knots, which are evenly spaced in octaves."""
-    knots = chance.uniform(-max_db, max_db, N_KNOTS)
+    knots = rng.uniform(-max_db, max_db, N_KNOTS)
     octave = np.log2(np.maximum(_frequencies(len(samples)), LOWEST_HZ))
     return _filtered(
         samples, 10 ** (np.interp(octave, np.linspace(octave[0], octave[-1], N_KNOTS), knots) / 20)
     )
 
 
-def with_noise(samples: FloatArray, snr_db: Sequence[float], chance: Chance) -> FloatArray:
+def with_noise(samples: FloatArray, snr_db: Sequence[float], rng: Rng) -> FloatArray:
     """Steady noise, from brown to slightly blue, at a ratio to the mean power of the sound."""
     lowest, highest = snr_db
-    power = np.square(samples, dtype=np.float64).mean() * 10 ** (-chance.uniform(lowest, highest) / 10)
-    fall = chance.uniform(-2.5, 0.5)
+    power = np.square(samples, dtype=np.float64).mean() * 10 ** (-rng.uniform(lowest, highest) / 10)
+    fall = rng.uniform(-2.5, 0.5)
     hz = np.maximum(_frequencies(len(samples)), LOWEST_HZ)
-    noise = _filtered(chance.standard_normal(len(samples)), hz ** (fall / 2)).astype(np.float64)
+    noise = _filtered(rng.standard_normal(len(samples)), hz ** (fall / 2)).astype(np.float64)
     noise *= np.sqrt(power / np.square(noise).mean())
     return np.asarray(samples + noise, np.float32)
 
@@ -96,5 +96,5 @@ def _frequencies(n_samples: int) -> Response:
 
 
 def _size(n_samples: int) -> int:
-    """Of a fast transform."""
+    """The next power of two, for a fast transform."""
     return 1 << (n_samples - 1).bit_length()

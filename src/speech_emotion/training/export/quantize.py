@@ -1,57 +1,11 @@
-"""Small files. In: float weights. Out: the same weights as 8-bit integers with one scale an output channel.
-
-A network is rounded to what its file can hold before it is compared with that file, calibrated and scored, so the
-rounding is part of every number. Matrices and convolutions are rounded, biases and norms are not: they weigh nothing.
-"""
-
-from collections.abc import Mapping
-from typing import Final
+"""Small ONNX files. In: a graph whose weights are rounded (networks/quantize.py). Out: the same, stored as int8."""
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 from onnx import helper, numpy_helper
-from torch import Tensor, nn
 
-LEVELS: Final = 127  # the largest integer; -128 is not used, so that a weight and its negative round alike
-LARGE: Final = 2048  # values: below that a scale costs more than it saves
-SCALE: Final = ".scale"
-
-
-def round_weights(network: nn.Module) -> None:
-    """Round the large weights of `network` in place: the n-th output channel to multiples of its own scale."""
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(rounded(parameter))
-
-
-def rounded(tensor: Tensor) -> Tensor:
-    """What the file holds of `tensor`: rounded if it is large."""
-    if not _is_large(tensor):
-        return tensor
-    integers, scale = _quantized(tensor)
-    return integers.float() * scale
-
-
-def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Large floats as int8 under their own name, their scales under `name.scale`; the rest as it is."""
-    packed: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if _is_large(tensor):
-            packed[name], packed[name + SCALE] = _quantized(tensor)
-        else:
-            packed[name] = tensor
-    return {name: tensor.contiguous() for name, tensor in packed.items()}
-
-
-def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `pack` was given, rounded."""
-    return {
-        name: tensor.float() * packed[name + SCALE] if tensor.dtype == torch.int8 else tensor
-        for name, tensor in packed.items()
-        if not name.endswith(SCALE)
-    }
+from speech_emotion.training.networks.quantize import LARGE, LEVELS
 
 
 def shrink(graph: onnx.GraphProto) -> None:
@@ -78,17 +32,6 @@ def shrink(graph: onnx.GraphProto) -> None:
         cast = helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT)
         graph.node.insert(0, helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name]))
         graph.node.insert(0, cast)
-
-
-def _is_large(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.ndim >= 2 and tensor.numel() >= LARGE
-
-
-def _quantized(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """(integers as int8, scale (n_out, 1, …))."""
-    axes = tuple(range(1, tensor.ndim))
-    scale = tensor.detach().float().abs().amax(dim=axes, keepdim=True).clamp(min=1e-12) / LEVELS
-    return torch.round(tensor.detach() / scale).to(torch.int8), scale
 
 
 def _on_grid(

@@ -1,7 +1,7 @@
-"""Is anybody speaking, as the encoder in the package hears it? In: its levels. Out: a probability a window.
+"""Speech detection with the encoder in the package. In: an embedding's levels. Out: the probability of speech.
 
-A linear head on the trunk that stays as it is, so it fits every model with that trunk, whatever its emotion head.
-tools/train_speech_head.py made its weights, assets/speech_head.json, which name their data.
+A linear head on the frozen encoder, so it fits every model with that encoder, whatever its emotion head.
+tools/train_speech_head.py makes its weights, assets/speech_head.json, which names its data.
 """
 
 import json
@@ -18,7 +18,7 @@ SHIPPED: Final = Path(__file__).parents[2] / "assets" / "speech_head.json"
 
 
 class SpeechHead(NamedTuple):
-    """P(speech) = sigmoid(levels · weight + bias), from `threshold` on somebody speaks.
+    """P(speech) = sigmoid(levels · weight + bias); a window is speech from `threshold` on.
 
     The levels are the first n values of an embedding: mean and deviation of every layer. weight: (n,).
     """
@@ -30,24 +30,23 @@ class SpeechHead(NamedTuple):
     def score(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits above the threshold (…,) of embeddings (…, n or more)."""
         levels = embeddings[..., : len(self.weight)]
-        margin: npt.NDArray[np.float32] = (
-            levels @ self.weight + self.bias - np.log(self.threshold / (1 - self.threshold))
-        )
-        return margin
+        logit = np.log(self.threshold / (1 - self.threshold))
+        return np.asarray(levels @ self.weight + self.bias - logit)
 
 
 def speech_head(config: TrainConfig) -> SpeechHead | None:
-    """The head in the package, where `config` keeps the encoder in the package as it is; else None.
+    """The head in the package, if the recipe freezes the encoder in the package.
 
-    ModelFormatError where its file is damaged.
+    Raises:
+        ModelFormatError: The file of the head is damaged.
     """
-    is_of_package = config.network.architecture == "transformer" and config.init == "pretrained"
-    if not (is_of_package and config.probe.copies):
+    uses_encoder = config.network.architecture == "transformer" and config.init == "pretrained"
+    if not (uses_encoder and config.probe.copies):
         return None
     try:
         found = json.loads(SHIPPED.read_bytes())
         return SpeechHead(np.array(found["weight"], np.float32), found["bias"], found["threshold"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFormatError(
-            f"the weights of the speech head are damaged: {error!r}. Install speech-emotion again"
+            f"The speech head is damaged: {error!r}. Install speech-emotion again."
         ) from error

@@ -1,22 +1,31 @@
-"""What makes a confidence mean something. In: what a network says of validation recordings. Out: a few numbers.
+"""Calibration. In: logits of validation recordings. Out: a temperature, and thresholds for labels and sets.
 
-The temperature (Guo et al. 2017, arXiv 1706.04599) divides the logits; the thresholds say from which probability
-on an emotion belongs to the set of an answer, and below which confidence there is none (docs/confidence.md).
+The temperature (Guo et al. 2017, arXiv 1706.04599) divides the logits. The thresholds say from which probability on
+an emotion belongs to the set of an answer, and below which confidence there is no label (docs/confidence.md).
 
-What is calibrated is what a user gets: the mean of the windows' probabilities over a recording. Only whether
-anybody speaks is left out: that rejects less than one in a hundred windows of acted speech.
+The probability of a recording is the mean over its windows, as users get it. The speech check is left out: it rejects
+less than one in a hundred windows of acted speech.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from speech_emotion.evaluation.metrics import SET_COVERAGE, FloatArray, IntArray
 
-FALSE_ABSTENTIONS: Final = 0.02  # the share of good recordings that may be answered with "not sure"
-DECIMALS: Final = 6  # of what is kept of a validation recording
+FALSE_ABSTENTIONS: Final = 0.02  # the share of good recordings that may get "not sure"
+DECIMALS: Final = 6  # of the evidence that is kept
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a model turns logits into answers. `thresholds`: see `fit_thresholds`."""
+
+    temperature: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 def softmax(logits: FloatArray) -> FloatArray:
@@ -61,9 +70,9 @@ def fit_temperature(
 
 
 def evidence(probabilities: FloatArray, labels: IntArray) -> dict[str, list[float]]:
-    """What the thresholds need to know of validation recordings: calibrated (n, n_labels), labels (n,) → JSON.
+    """What the thresholds are fitted to: calibrated probabilities (n, n_labels), labels (n,) → JSON.
 
-    "scores": 1 - the probability of what was spoken; "confidences": the largest probability. One of each a recording.
+    "scores": 1 - the probability of what was spoken; "confidences": the largest probability. One of each per recording.
     """
     spoken = probabilities[np.arange(len(labels)), labels]
     return {
@@ -73,15 +82,16 @@ def evidence(probabilities: FloatArray, labels: IntArray) -> dict[str, list[floa
 
 
 def fit_thresholds(evidences: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, float]:
-    """The thresholds of a model, from the `evidence` of its fold; from that of all folds, if it learned from everybody.
+    """The thresholds of a model, from the `evidence` of its fold, or of all folds if it learned from all speakers.
 
     "set": the set of an answer holds the emotions with p ≥ 1 - set, and the best. It is the split-conformal quantile
     of the scores, the ceil((n + 1) · 0.9)-th smallest (least ambiguous sets: Sadinle et al. 2019, arXiv 1609.00451;
     Angelopoulos & Bates 2021, arXiv 2107.07511): were a new recording exchangeable with the n, its set would hold
-    what was spoken 9 times in 10. From fewer than 9 recordings nothing follows, and it is 1: every emotion.
+    what was spoken 9 times in 10. With fewer than 9 recordings it is 1: every emotion.
 
-    "not_sure": an answer whose confidence is lower is none. It is the floor((n + 1) · 0.02)-th smallest confidence: a
-    new recording like the n falls below it at most 2 times in 100. From fewer than 49 recordings it is 0: never.
+    "not_sure": an answer whose confidence is lower has no label. It is the floor((n + 1) · 0.02)-th smallest
+    confidence: a new recording like the n falls below it at most 2 times in 100. With fewer than 49 recordings it is
+    0: never.
 
     No recordings: no thresholds.
     """

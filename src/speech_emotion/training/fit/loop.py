@@ -1,52 +1,67 @@
-"""The steps of a training. In: a network and a recipe. Out: its weights, and their moving average, epoch by epoch.
+"""The training loop. In: a network and a recipe. Out: its weights, and their moving average, epoch by epoch.
 
-One loop for CPU and CUDA: AdamW, linear warm-up and half a cosine, bf16 autocast, channels_last. What to learn from
-and what to lose is for a subclass to say: `batches` and `loss`. Everything random is derived from (seed, epoch).
+One loop for CPU and CUDA: AdamW, linear warm-up and half a cosine, bf16 autocast, channels_last. Everything random is
+derived from (seed, epoch).
 """
 
 import copy
 import ctypes
-import hashlib
 import math
 import sys
-from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
+from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FitConfig, TrainConfig
+from speech_emotion.training.data import augment
+from speech_emotion.training.data.frames import FrameCache, batches
+from speech_emotion.training.fit.checkpoint import part
+from speech_emotion.training.networks.base import EmotionNetwork
 
 MAX_GRADIENT_NORM = 5.0
 
 
-class Trainer(ABC):
-    """The network, its moving average and the optimiser, one epoch at a time."""
+class Trainer:
+    """A network that learns the labels of some clips, its moving average and the optimiser."""
 
-    def __init__(self, network: Any, config: TrainConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
-        self.network = network.to(device).to(memory_format=torch.channels_last)
+    def __init__(
+        self,
+        network: EmotionNetwork,
+        config: TrainConfig,
+        frames: FrameCache,
+        clips: Tensor,
+        device: torch.device,
+    ) -> None:
+        self.config, self.frames, self.clips, self.device = config, frames, clips, device
+        self.network: EmotionNetwork = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.network, config.fit))
         self.learning_rate = 0.0
+        n_samples = round((config.fit.crop_seconds or config.window.seconds) * SAMPLE_RATE)
+        self.n_frames = 1 + (n_samples - config.frontend.n_fft) // config.frontend.hop
 
-    @abstractmethod
-    def batches(self, generator: Generator) -> list[Tensor]:
-        """The clips of each step of an epoch."""
-
-    @abstractmethod
     def loss(self, clips: Tensor, generator: Generator) -> Tensor:
-        """Of one batch, a scalar."""
+        """Of one batch of clips (n,): a scalar."""
+        log_mel = self.frames.windows(clips, self.n_frames, generator).to(self.device)
+        labels = self.frames.labels[clips].to(self.device)
+        targets = smooth(labels, len(EMOTIONS), self.config.fit.label_smoothing)
+        log_mel = augment.augmented(log_mel, self.config.augment, generator)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            logits = self.network.classify(log_mel)
+        return nn.functional.cross_entropy(logits.float(), targets)
 
     def run_epoch(self, epoch: int) -> float:
-        """Mean training loss."""
+        """Learn from every clip once; returns the mean loss."""
         fit = self.config.fit
-        generator = Generator().manual_seed(derive(fit.seed, f"epoch {epoch}"))
-        torch.manual_seed(derive(fit.seed, f"dropout {epoch}"))
+        generator = Generator().manual_seed(fit.seed_for(f"epoch {epoch}"))
+        torch.manual_seed(fit.seed_for(f"dropout {epoch}"))
         self.network.train()
-        order = self.batches(generator)
+        order = batches(self.clips, fit.batch_size, generator)
         losses = []
         for step, clips in enumerate(order, start=epoch * len(order)):
             self._set_learning_rate(step / (len(order) * fit.epochs))
@@ -67,11 +82,9 @@ class Trainer(ABC):
 
     def _set_learning_rate(self, progress: float) -> None:
         warmup = self.config.fit.warmup
-        share = (
-            progress / warmup
-            if progress < warmup
-            else (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
-        )
+        share = (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
+        if progress < warmup:
+            share = progress / warmup
         self.learning_rate = self.config.fit.learning_rate * max(share, 1e-3)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * group["rate"]
@@ -88,6 +101,7 @@ class Trainer(ABC):
                 mean.copy_(now)
 
     def tensors(self) -> dict[str, Tensor]:
+        """The whole state, for a checkpoint."""
         moments = {
             f"optimizer.{index}.{name}": torch.as_tensor(value)
             for index, state in self.optimizer.state_dict()["state"].items()
@@ -95,11 +109,12 @@ class Trainer(ABC):
         }
         networks = {"network": self.network, "average": self.average}
         weights = {
-            f"{part}.{name}": t for part, net in networks.items() for name, t in net.state_dict().items()
+            f"{prefix}.{name}": t for prefix, net in networks.items() for name, t in net.state_dict().items()
         }
         return {name: tensor.detach().cpu() for name, tensor in (weights | moments).items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from `tensors` of another trainer, with the same bits."""
         self.network.load_state_dict(part(tensors, "network"))
         self.average.load_state_dict(part(tensors, "average"))
         states: dict[int, dict[str, Tensor]] = {}
@@ -112,17 +127,13 @@ class Trainer(ABC):
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
 
 
-def parameter_groups(network: Any, fit: FitConfig) -> list[dict[str, Any]]:
-    """The optimiser's groups: a learning rate a stage, as a share of the head's; weight decay for matrices alone."""
-    rate_of = {
-        parameter: fit.trunk_rate * fit.stage_decay**depth
-        for depth, stage in enumerate(reversed(network.stages))
-        for parameter in stage.parameters()
-    }
+def parameter_groups(network: EmotionNetwork, fit: FitConfig) -> list[dict[str, Any]]:
+    """The optimiser's groups: `body_rate` for the layers below the head; weight decay for matrices only."""
+    body = {parameter for module in network.body for parameter in module.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
-        decay = fit.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate_of.get(parameter, 1.0), decay), []).append(parameter)
+        rate = fit.body_rate if parameter in body else 1.0
+        groups.setdefault((rate, fit.weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
     return [
         {"params": parameters, "rate": rate, "lr": fit.learning_rate * rate, "weight_decay": decay}
         for (rate, decay), parameters in groups.items()
@@ -132,17 +143,6 @@ def parameter_groups(network: Any, fit: FitConfig) -> list[dict[str, Any]]:
 def smooth(labels: Tensor, n_labels: int, smoothing: float) -> Tensor:
     """Label indices (batch,) → probabilities (batch, n_labels), `smoothing` of them spread over all labels."""
     return nn.functional.one_hot(labels, n_labels).float() * (1 - smoothing) + smoothing / n_labels
-
-
-def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors under one prefix, without it."""
-    return {
-        name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")
-    }
-
-
-def derive(seed: int, purpose: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:7], "big")
 
 
 def keep_freed_memory() -> None:

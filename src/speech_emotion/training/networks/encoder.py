@@ -1,8 +1,7 @@
-"""The first layers of a speech recogniser's encoder, with a head that hears emotion.
+"""The first layers of a speech recogniser's encoder. In: waveform (batch, n_samples), 16 kHz. Out: logits.
 
-In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels). The encoder is that of Whisper (Radford et al.
-2022, arXiv 2212.04356), cut off after a few layers: what is said is worked out in the later ones, how it is said
-is heard in the early ones. `trunk.py` reads and writes its weights.
+The encoder is that of Whisper (Radford et al. 2022, arXiv 2212.04356), cut off after a few layers: the late ones
+represent the words, the early ones how they are spoken.
 """
 
 import math
@@ -11,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speech_emotion.training.networks.cnn import SpectralNetwork
-from speech_emotion.training.networks.frontend import LogMel
+from speech_emotion.training.config import FrontendConfig, NetworkConfig
+from speech_emotion.training.networks.base import EmotionNetwork
 
 N_HEADS = 6
 LN_10 = math.log(10)
@@ -20,15 +19,15 @@ MEAN_LEVEL = 0.9  # log10 of the mean mel power of speech of unit variance, whic
 
 
 def normalise(log_mel: Tensor) -> Tensor:
-    """As the encoder was taught, but by the window's own level, so that gain changes nothing.
+    """As in the training of the encoder, but by the window's own level, so that gain changes nothing.
 
-    Natural log-mel (batch, n_mels, n_frames) → the same shape, about -1 to 1; 80 dB below the loudest is the floor.
+    Natural log-mel (batch, n_mels, n_frames) → the same shape, about -1 to 1; 80 dB below the peak is the floor.
     """
     top = log_mel.amax(dim=(1, 2), keepdim=True)
     power = torch.exp(log_mel - top).mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
     log10 = (log_mel - top - torch.log(power)) / LN_10 + MEAN_LEVEL
-    loudest = MEAN_LEVEL - torch.log(power) / LN_10
-    return (torch.maximum(log10, loudest - 8) + 4) / 4
+    peak = MEAN_LEVEL - torch.log(power) / LN_10
+    return (torch.maximum(log10, peak - 8) + 4) / 4
 
 
 class EncoderLayer(nn.Module):
@@ -46,6 +45,7 @@ class EncoderLayer(nn.Module):
         self.narrow = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, frame, width) → the same shape."""
         y = self.attention_norm(x)
         query, key, value = (_split(project(y)) for project in (self.query, self.key, self.value))
         weights = torch.softmax(query @ key.transpose(2, 3) / math.sqrt(query.shape[3]), dim=3)
@@ -61,7 +61,7 @@ def _split(x: Tensor) -> Tensor:
 
 
 class SpeechEncoder(nn.Module):
-    """Normalised log-mel (batch, n_mels, n_frames) → what each layer gives, (batch, ⌈n_frames / 2⌉, width) each."""
+    """Two convolutions, positions, and transformer layers."""
 
     def __init__(self, n_mels: int, width: int, n_layers: int) -> None:
         super().__init__()
@@ -75,6 +75,7 @@ class SpeechEncoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(width) for _ in range(n_layers))
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Normalised log-mel (batch, n_mels, n_frames) → each layer's output (batch, ⌈n_frames / 2⌉, width)."""
         x = self.convolutions(x).transpose(1, 2)
         x = x + sinusoids(torch.arange(x.shape[1], device=x.device), self.width)
         outputs = []
@@ -91,37 +92,24 @@ def sinusoids(position: Tensor, width: int) -> Tensor:
     return torch.cat([phases.sin(), phases.cos()], dim=1)
 
 
-class EmotionTransformer(SpectralNetwork):
+class Transformer(EmotionNetwork):
     """Log-mel → speech encoder → moments over time of every layer → linear head.
 
     The embedding holds mean and deviation of every layer, `n_levels` values, then skewness and trend of every layer.
     """
 
-    def __init__(
-        self,
-        *,
-        n_labels: int = 8,
-        width: int = 384,
-        layers: int = 2,
-        dropout: float = 0.3,
-        n_mels: int = 80,
-        n_fft: int = 400,
-        hop: int = 160,
-        fmin_hz: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.n_levels = 2 * width * layers
-        self.n_embedding = 2 * self.n_levels
-        self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop, fmin_hz=fmin_hz)
-        self.encoder = SpeechEncoder(n_mels, width, layers)
-        self.head = nn.Sequential(
-            nn.BatchNorm1d(self.n_embedding), nn.Dropout(dropout), nn.Linear(self.n_embedding, n_labels)
-        )
+    width = 384  # of whisper-tiny
+
+    def __init__(self, network: NetworkConfig, frontend: FrontendConfig) -> None:
+        super().__init__(network, frontend)
+        self.n_levels = 2 * self.width * network.layers
+        self.encoder = SpeechEncoder(frontend.n_mels, self.width, network.layers)
+        self.add_head(2 * self.n_levels, network.dropout)
 
     @property
-    def stages(self) -> list[nn.Module]:
-        """The trunk in the order of the signal, as layer-wise learning rates go by."""
-        return [self.encoder.convolutions, *self.encoder.layers]
+    def body(self) -> list[nn.Module]:
+        """The encoder."""
+        return [self.encoder]
 
     def embed(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → embedding (batch, 4 · width · layers)."""

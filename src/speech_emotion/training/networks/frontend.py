@@ -1,4 +1,4 @@
-"""The one definition of our sound features. In: waveform (batch, n_samples), 16 kHz. Out: log-mel or MFCC frames.
+"""The acoustic front end. In: waveform (batch, n_samples), 16 kHz. Out: log-mel or MFCC frames.
 
 Plain torch, exported inside the ONNX graph, so that the shipped file takes a raw waveform and no second
 implementation exists. The Fourier transform is a product with a fixed basis, not the STFT operator, which takes
@@ -38,11 +38,9 @@ def mel_edges(n_mels: int, fmin_hz: float, fmax_hz: float) -> Tensor:
 
 def triangles(edges_hz: Tensor, n_fft: int) -> Tensor:
     """Edges (n_mels + 2,) → filters of unit area (n_mels, 1 + n_fft // 2), as librosa.filters.mel(norm="slaney")."""
-    bins_hz = torch.arange(1 + n_fft // 2, dtype=torch.float64, device=edges_hz.device) * (
-        SAMPLE_RATE / n_fft
-    )
+    bins = torch.arange(1 + n_fft // 2, dtype=torch.float64, device=edges_hz.device)
     widths = edges_hz.diff()
-    ramps = edges_hz[:, None] - bins_hz[None, :]
+    ramps = edges_hz[:, None] - bins[None, :] * (SAMPLE_RATE / n_fft)
     rising = -ramps[:-2] / widths[:-1, None]
     falling = ramps[2:] / widths[1:, None]
     area = 2 / (edges_hz[2:] - edges_hz[:-2])
@@ -61,6 +59,7 @@ class PowerSpectrum(nn.Module):
         self.n_fft, self.hop = n_fft, hop
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → (batch, 1 + n_fft // 2, n_frames)."""
         frames = self._frames(waveform)
         middle = self.n_fft // 2
         rising, falling = (
@@ -107,19 +106,13 @@ class LogMel(nn.Module):
 
     edges_hz: Tensor
 
-    def __init__(
-        self,
-        *,
-        n_mels: int = 64,
-        n_fft: int = 512,
-        hop: int = 320,
-        fmin_hz: float = 50.0,
-    ) -> None:
+    def __init__(self, *, n_mels: int = 64, n_fft: int = 512, hop: int = 320, fmin_hz: float = 50.0) -> None:
         super().__init__()
         self.spectrum = PowerSpectrum(n_fft, hop)
         self.register_buffer("edges_hz", mel_edges(n_mels, fmin_hz, SAMPLE_RATE / 2), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → (batch, n_mels, n_frames)."""
         with torch.autocast(waveform.device.type, enabled=False):
             power = self.spectrum(waveform.float())
             filters = triangles(self.edges_hz, self.spectrum.n_fft)
@@ -143,4 +136,5 @@ class Mfcc(nn.Module):
         self.register_buffer("dct", dct.float(), persistent=False)
 
     def forward(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → (batch, n_mfcc, n_frames)."""
         return torch.matmul(self.dct, log_mel)

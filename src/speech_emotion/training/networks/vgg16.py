@@ -1,8 +1,7 @@
 """VGG16 for speech. In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels).
 
 The convolutions are those of an image classifier, so that weights learned on ImageNet can be where training starts.
-The image has three channels: the log-mel spectrogram, how fast it changes, and how fast that changes. `Vgg16` has
-the interface of `EmotionNet`.
+The image has three channels: the log-mel spectrogram, how fast it changes, and how fast that changes.
 """
 
 from collections import OrderedDict
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from speech_emotion.errors import ConfigError, ModelFormatError
-from speech_emotion.training.networks.cnn import AttentiveStatistics, SpectralNetwork, normalise
-from speech_emotion.training.networks.frontend import LogMel
+from speech_emotion.training.config import FrontendConfig, NetworkConfig
+from speech_emotion.training.networks.base import AttentiveStatistics, EmotionNetwork, normalise
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, convolutions)
 POOLS = ((2, 2), (2, 2), (2, 2), (2, 1), (2, 1))  # (mel, frame), one after each block
@@ -51,40 +50,29 @@ def convolutions() -> nn.Sequential:
     return nn.Sequential(OrderedDict(features=nn.Sequential(*layers)))
 
 
-class Vgg16(SpectralNetwork):
+class Vgg16(EmotionNetwork):
     """Log-mel and its slopes → VGG16's convolutions → attentive statistics pooling → linear head.
 
     Needs 32 mel bands (else ConfigError) and 8 frames, 0.17 s as the defaults have it.
     """
 
-    def __init__(
-        self,
-        *,
-        n_labels: int = 8,
-        dropout: float = 0.3,
-        n_mels: int = 64,
-        n_fft: int = 512,
-        hop: int = 320,
-        fmin_hz: float = 50.0,
-    ) -> None:
-        super().__init__()
-        n_bands, n_channels = n_mels >> N_HALVINGS, BLOCKS[-1][0]
+    def __init__(self, network: NetworkConfig, frontend: FrontendConfig) -> None:
+        n_bands, n_channels = frontend.n_mels >> N_HALVINGS, BLOCKS[-1][0]
         if not n_bands:
-            raise ConfigError(f"VGG16 needs at least 32 mel bands, not {n_mels}. Raise frontend.n_mels.")
-        self.n_embedding = 2 * n_channels
-        self.frontend = LogMel(n_mels=n_mels, n_fft=n_fft, hop=hop, fmin_hz=fmin_hz)
+            raise ConfigError(
+                f"VGG16 needs at least 32 mel bands, not {frontend.n_mels}. Raise frontend.n_mels."
+            )
+        super().__init__(network, frontend)
         self.scale = nn.BatchNorm2d(3, affine=False)
         self.vgg = convolutions()
         self.bands = nn.Conv2d(n_channels, n_channels, (n_bands, 1), groups=n_channels, bias=False)
         nn.init.constant_(self.bands.weight, 1 / n_bands)  # training starts from the mean over the bands
         self.pool = AttentiveStatistics(n_channels)
-        self.head = nn.Sequential(
-            nn.BatchNorm1d(self.n_embedding), nn.Dropout(dropout), nn.Linear(self.n_embedding, n_labels)
-        )
+        self.add_head(2 * n_channels, network.dropout)
 
     @property
-    def stages(self) -> list[nn.Module]:
-        """The trunk in the order of the signal, as layer-wise learning rates go by."""
+    def body(self) -> list[nn.Module]:
+        """The convolutions, and the sum over bands."""
         return [self.vgg, self.bands]
 
     def image(self, log_mel: Tensor) -> Tensor:
@@ -107,10 +95,10 @@ class Vgg16(SpectralNetwork):
 
 
 def load_imagenet(network: Vgg16, state: Mapping[str, Tensor]) -> None:
-    """Give the convolutions of `network` the weights of a torchvision VGG16, and leave all else as it is.
+    """Give the convolutions of `network` the weights of a torchvision VGG16; its classifier is not used.
 
-    Only `features.*` is read: a classifier of pictures has no use here. ModelFormatError, and nothing is changed,
-    where one is missing, too many or of another shape.
+    Raises:
+        ModelFormatError: A weight is missing, unknown or of another shape; nothing was changed.
     """
     ours = network.vgg.state_dict()
     theirs = {name: tensor for name, tensor in state.items() if name.startswith("features.")}

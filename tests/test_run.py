@@ -17,7 +17,7 @@ import pytest
 
 from speech_emotion import audio, load
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PIECES = ("run", "test", "tools/environment.sh", "pyproject.toml", "requirements.txt", "constraints.txt")
 
 # A Python as old and as whole as it is told to be. It makes a .venv of itself and "installs" a speech-emotion

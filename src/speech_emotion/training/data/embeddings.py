@@ -1,0 +1,94 @@
+"""Embeddings of augmented clips. In: a prepared dataset and a frozen network. Out: (n_copies, n_clips, n_embedding).
+
+The network has not learned from this corpus, so one set of embeddings serves every fold and protocol. It is computed
+once and kept beside the prepared dataset.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speech_emotion.audio import SAMPLE_RATE, FloatArray
+from speech_emotion.corpora.parallel import Progress
+from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.files import DamagedFileError, digest, locked
+from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.waveform_augment import at_speed, varied
+from speech_emotion.training.networks.base import EmotionNetwork
+from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
+from speech_emotion.training.weights import below_head
+
+SCHEMA: Final = 3  # raise it whenever the code computes other embeddings from the same settings
+BATCH: Final = 16
+
+
+@dataclass(frozen=True, eq=False)
+class AugmentedEmbeddings:
+    """Every clip in every copy: embeddings (n_copies, n_clips, n_embedding), float16."""
+
+    embeddings: Tensor
+
+    @classmethod
+    def of(
+        cls, config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset, progress: Progress
+    ) -> "AugmentedEmbeddings":
+        """The embeddings for `config`, read from beside the dataset if they were computed before."""
+        name = f"{dataset.corpus}-embeddings-{_key(config, network, dataset)[:16]}.safetensors"
+        path = dataset.folder.parent / name
+        with locked(path):  # several trainings may want them at once
+            try:
+                return cls(read_sealed_tensors(path)[0]["embeddings"])
+            except (OSError, DamagedFileError):
+                embeddings = _computed(config, network, dataset, progress)
+                write_sealed_tensors(path, {"embeddings": embeddings}, {})
+                return cls(embeddings)
+
+
+def _key(config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset) -> str:
+    weights = hashlib.sha256()
+    for name, tensor in below_head(network).items():
+        weights.update(name.encode() + tensor.numpy().tobytes())
+    settings = config.to_dict()
+    facts = [settings[key] for key in ("window", "frontend", "augment")]
+    facts += [SCHEMA, config.probe.copies, config.probe.crop_seconds, config.fit.seed]
+    return digest([*facts, dataset.key, weights.hexdigest()])
+
+
+def _computed(
+    config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset, progress: Progress
+) -> Tensor:
+    network.eval()
+    embeddings = []
+    for copy in range(config.probe.copies):
+        rng = np.random.default_rng(config.fit.seed_for(f"copy {copy}"))
+        n_samples = round(rng.uniform(config.probe.crop_seconds, config.window.seconds) * SAMPLE_RATE)
+        sounds = [_cut(config, dataset.waveform(clip), n_samples, rng) for clip in range(len(dataset))]
+        embeddings.append(_embedded(network, sounds))
+        progress(copy + 1, config.probe.copies)
+    return torch.stack(embeddings)
+
+
+def _cut(config: TrainConfig, waveform: FloatArray, n_samples: int, rng: np.random.Generator) -> FloatArray:
+    """At most `n_samples` of a recording at one of the recipe's speeds, augmented."""
+    samples = at_speed(waveform, float(rng.choice(config.augment.speeds)))
+    start = rng.integers(max(len(samples) - n_samples, 0) + 1)
+    return varied(samples[start : start + n_samples], config.augment, rng)
+
+
+@torch.inference_mode()
+def _embedded(network: EmotionNetwork, sounds: Sequence[FloatArray]) -> Tensor:
+    """(n_sounds, n_embedding). Sounds of similar length are one batch, each cut to the shortest of them."""
+    order = sorted(range(len(sounds)), key=lambda index: len(sounds[index]))
+    rows = torch.empty(len(sounds), network.n_embedding, dtype=torch.float16)
+    for start in range(0, len(order), BATCH):
+        batch = order[start : start + BATCH]
+        shortest = len(sounds[batch[0]])
+        waveform = torch.from_numpy(np.stack([sounds[index][:shortest] for index in batch]))
+        with torch.autocast("cpu", torch.bfloat16):
+            rows[batch] = network.analyse(waveform)[0].half()
+    return rows

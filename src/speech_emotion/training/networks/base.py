@@ -1,0 +1,101 @@
+"""What all architectures share. In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels)."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from speech_emotion.labels import EMOTIONS
+from speech_emotion.training.config import FrontendConfig, NetworkConfig
+from speech_emotion.training.networks.frontend import LogMel
+
+DYNAMIC_RANGE = 18.4  # natural-log power below a window's peak that is kept: 80 dB
+
+
+class EmotionNetwork(nn.Module, ABC):
+    """Waveform → `features` → `embed` → `logits`; augmentation takes place between the first two, in training only.
+
+    An architecture is a subclass whose constructor takes the two sections of the recipe and ends with `add_head`.
+    """
+
+    n_embedding: int
+    head: nn.Sequential
+
+    def __init__(self, network: NetworkConfig, frontend: FrontendConfig) -> None:  # noqa: ARG002
+        super().__init__()
+        self.frontend = LogMel(**dataclasses.asdict(frontend))
+
+    def add_head(self, n_embedding: int, dropout: float) -> None:
+        """A standardising norm, dropout and a linear layer: affine in the embedding when not training."""
+        self.n_embedding = n_embedding
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(n_embedding), nn.Dropout(dropout), nn.Linear(n_embedding, len(EMOTIONS))
+        )
+
+    @property
+    @abstractmethod
+    def body(self) -> list[nn.Module]:
+        """The layers whose initial weights may be learned ones, for a learning rate of their own."""
+
+    @abstractmethod
+    def embed(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → embedding (batch, n_embedding)."""
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → log-mel (batch, n_mels, n_frames)."""
+        log_mel: Tensor = self.frontend(waveform)
+        return log_mel
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        """(batch, n_embedding) → logits (batch, n_labels)."""
+        logits: Tensor = self.head(embedding)
+        return logits
+
+    def classify(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → logits (batch, n_labels)."""
+        return self.logits(self.embed(log_mel))
+
+    def analyse(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, n_samples) → embedding (batch, n_embedding), log-mel (batch, n_mels, n_frames)."""
+        log_mel = self.features(waveform)
+        return self.embed(log_mel), log_mel
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, n_samples) → logits (batch, n_labels)."""
+        return self.classify(self.features(waveform))
+
+
+class AttentiveStatistics(nn.Module):
+    """Mean and deviation over time, weighted by attention (Okabe et al. 2018, arXiv 1803.10963)."""
+
+    def __init__(self, channels: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(
+            nn.Conv1d(channels, hidden, 1), nn.Tanh(), nn.Conv1d(hidden, channels, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, frame) → (batch, 2 · channel)."""
+        x = x.float()
+        weights = torch.softmax(self.attention(x).float(), dim=2)
+        mean = (weights * x).sum(dim=2)
+        variance = (weights * (x - mean.unsqueeze(2)).square()).sum(dim=2)
+        return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
+
+
+def normalise(log_mel: Tensor) -> Tensor:
+    """Each window by itself to mean 0 and deviation 1, so that the level of a recording does not matter.
+
+    (batch, n_mels, n_frames) → the same shape. Values more than 80 dB below the window's peak are raised to that.
+    """
+    # Below the peak: exactly 0 in silence, which then stays silent.
+    below_peak = log_mel - log_mel.amax(dim=(1, 2), keepdim=True)
+    log_mel = below_peak.clamp(min=-DYNAMIC_RANGE)
+    centred = log_mel - _mean(log_mel)
+    return centred / (_mean(centred.square()) + 1e-5).sqrt()
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Over bands and frames, an axis at a time: ONNX Runtime sums in one row, and over both axes loses two digits."""
+    return x.mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)

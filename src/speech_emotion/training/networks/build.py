@@ -1,0 +1,39 @@
+"""From a recipe to its network. A new architecture is one file in this folder and one line in NETWORKS."""
+
+from typing import Final
+
+import torch
+
+from speech_emotion.errors import ConfigError
+from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.networks.base import EmotionNetwork
+from speech_emotion.training.networks.cnn import Cnn
+from speech_emotion.training.networks.encoder import Transformer
+from speech_emotion.training.networks.pair import EmotionPair, Network
+from speech_emotion.training.networks.vgg16 import Vgg16
+
+NETWORKS: Final[dict[str, type[EmotionNetwork]]] = {"cnn": Cnn, "transformer": Transformer, "vgg16": Vgg16}
+
+
+def architecture(config: TrainConfig) -> type[EmotionNetwork]:
+    """The class of a recipe's network; ConfigError if there is no such architecture."""
+    name = config.network.architecture
+    if name not in NETWORKS:
+        raise ConfigError(
+            f"{config.name}: network.architecture must be one of {', '.join(NETWORKS)}, got {name!r}."
+        )
+    return NETWORKS[name]
+
+
+def build(config: TrainConfig) -> EmotionNetwork:
+    """The first network of a recipe, with weights drawn from its seed."""
+    torch.manual_seed(config.fit.seed_for("weights"))
+    return architecture(config)(config.network, config.frontend)
+
+
+def assemble(config: TrainConfig) -> Network:
+    """The network that a run of this recipe ends with: one, or a pair. Its weights are not trained yet."""
+    networks = [build(part) for part in config.parts]
+    return (
+        EmotionPair(networks[0], networks[1], weight=config.second_weight) if config.second else networks[0]
+    )

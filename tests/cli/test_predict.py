@@ -1,0 +1,175 @@
+"""`speech-emotion predict`: its answers as lines, JSON and CSV, and what it does with files it cannot read."""
+
+import csv
+import io
+import os
+import re
+from pathlib import Path
+
+import pytest
+import standin
+from shell import Shell
+
+from speech_emotion.classifier import Classifier
+from speech_emotion.labels import EMOTIONS
+
+
+def test_a_line_a_file_for_people(shell: Shell, classifier: Classifier) -> None:
+    code, out, err = shell("predict", "voice.wav", "silent.wav")
+    heard = classifier.predict("voice.wav")
+    first, second = out.splitlines()
+    assert first.startswith(("😐", "😌", "😄", "😢", "😠", "😨", "🤢", "😲"))
+    assert first.count("█") == round(10 * (heard.confidence or 0))
+    assert first.count("█") + first.count("░") == 10
+    assert str(heard) in first
+    assert f"then {heard.runner_up} " in first
+    assert first.endswith("  voice.wav")
+    assert second.startswith("🔇 ░░░░░░░░░░  no answer (no speech), 0.00–2.00 s, quiet")
+    assert (code, err) == (0, "")
+
+
+def test_an_answer_that_is_not_sure_has_an_icon_of_its_own(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "unsure.onnx"
+    path.write_bytes(standin.model_bytes(thresholds={"not_sure": 1.0}))
+    _, out, _ = shell("predict", "voice.wav", "--model", str(path))
+    assert re.fullmatch(r"🤔 ░{10}  not sure \(maybe [a-z]+ 0\.\d\d\), 0\.00–3\.50 s +voice\.wav\n", out)
+
+
+def test_a_timeline_is_a_line_a_window(shell: Shell, classifier: Classifier) -> None:
+    _, out, _ = shell("predict", "--timeline", "voice.wav")
+    assert [
+        str(p) in line for p, line in zip(classifier.timeline("voice.wav"), out.splitlines(), strict=True)
+    ]
+    assert "0.00–3.00 s" in out
+    assert "0.50–3.50 s" in out
+
+
+def test_the_hop_is_how_often_a_timeline_answers(shell: Shell, classifier: Classifier) -> None:
+    rows = shell.rows("--timeline", "--hop", "0.25", "voice.wav")
+    assert [row["start_seconds"] for row in rows] == [0.0, 0.25, 0.5]
+    often = classifier.timeline("voice.wav", hop_seconds=0.25)
+    assert rows == [{"source": "voice.wav"} | answer.to_dict() for answer in often]
+
+
+def test_a_hop_without_a_timeline_or_out_of_range_is_refused_once(shell: Shell) -> None:
+    code, _, err = shell("predict", "voice.wav", "--hop", "0.5")
+    assert (code, "add --timeline" in err) == (2, True)
+    code, out, err = shell("predict", "voice.wav", "silent.wav", "--timeline", "--hop", "9")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "must be 0.05 to 3 s, not 9.0" in err
+
+
+def test_json_rows_are_the_prediction(shell: Shell, classifier: Classifier) -> None:
+    assert shell.rows("voice.wav", "silent.wav") == [
+        {"source": "voice.wav"} | classifier.predict("voice.wav").to_dict(),
+        {"source": "silent.wav"} | classifier.predict("silent.wav").to_dict(),
+    ]
+    timeline = [{"source": "voice.wav"} | p.to_dict() for p in classifier.timeline("voice.wav")]
+    assert len(timeline) == 2
+    assert shell.rows("--timeline", "voice.wav") == timeline
+
+
+def test_csv_has_the_same_columns_for_every_row(shell: Shell, classifier: Classifier) -> None:
+    code, out, _ = shell("predict", "--csv", "voice.wav", "silent.wav", "text.wav")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    answer = [
+        "source",
+        "label",
+        "confidence",
+        "runner_up",
+        "emotions",
+        "abstained",
+        "start_seconds",
+        "end_seconds",
+        "warnings",
+    ]
+    assert list(rows[0]) == [*answer, *EMOTIONS, "error", "message"]
+    heard = classifier.predict("voice.wav")
+    assert float(rows[0]["confidence"]) == heard.confidence
+    assert {label: float(rows[0][label]) for label in EMOTIONS} == heard.probabilities
+    assert (rows[1]["abstained"], rows[1]["warnings"], rows[1]["happy"]) == ("no_speech", "quiet", "")
+    assert (rows[2]["error"], rows[2]["label"]) == ("audio_decode", "")
+    assert code == 1
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--timeline"])
+def test_one_bad_file_stops_nothing(shell: Shell, form: str) -> None:
+    Path("folder").mkdir()
+    code, out, err = shell("predict", form, "text.wav", "none.wav", "folder", "voice.wav")
+    for name in ("text.wav", "none.wav", "folder", "voice.wav"):
+        assert name in out
+    assert out.count("audio_decode") == 1
+    assert out.count("audio_not_found") == 2
+    failed = "text.wav (audio_decode), none.wav (audio_not_found), folder (audio_not_found)"
+    assert err == f"3 of 4 failed: {failed}\n"
+    assert code == 1
+
+
+def test_an_error_row_says_what_to_do(shell: Shell) -> None:
+    (row,) = shell.rows("none.wav")
+    assert row == {"source": "none.wav", "error": "audio_not_found", "message": row["message"]}
+    assert "check its name" in row["message"]
+    _, out, _ = shell("predict", "none.wav")
+    assert out == f"❌ none.wav: {row['message']} (audio_not_found)\n"
+
+
+ODD = [
+    "new\nline.wav",
+    "\x1b[31mred.wav",
+    "😀.wav",
+    "tab\t.wav",
+    "\u202egnp.wav",
+    os.fsdecode(b"\xff\xfe.wav"),
+]
+ODD += ["=1+1.wav", "+1.wav", "@sum.wav", "'q\".wav", "a,b;c.wav", " .wav"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_break_nothing(shell: Shell, name: str) -> None:
+    Path(name).write_text("no sound")
+    code, out, err = shell("predict", name)
+    assert code == 1
+    assert len(out.splitlines()) == len(err.splitlines()) == 1
+    assert (out + err).replace("\n", "").isprintable()
+    (row,) = shell.rows(name)
+    assert row["source"] == name.encode("utf-8", "backslashreplace").decode()
+    _, out, _ = shell("predict", "--csv", name)
+    ((source, *_),) = list(csv.reader(io.StringIO(out)))[1:]
+    assert source.isprintable()
+    assert not source.startswith(("=", "+", "-", "@"))
+    assert source.removeprefix("'")[-4:] == name[-4:]
+
+
+def test_a_name_that_begins_with_a_dash(shell: Shell) -> None:
+    Path("-1.wav").write_text("no sound")
+    _, out, _ = shell("predict", "--csv", "--model", str(shell.model), "--", "-1.wav")
+    assert out.splitlines()[1].startswith("'-1.wav,")
+
+
+def test_usage_errors_end_with_2(shell: Shell) -> None:
+    for arguments, complaint in {
+        (): "give at least one sound file, or --demo",
+        ("voice.wav", "--json", "--csv"): "choose one",
+        ("voice.wav", "--jsno"): "No such option: --jsno",
+    }.items():
+        code, out, err = shell("predict", *arguments)
+        assert (code, out) == (2, "")
+        assert complaint in err
+    code, _, err = shell("predcit")
+    assert code == 2
+    assert "Did you mean 'predict'?" in err
+
+
+def test_a_model_that_cannot_be_used_is_one_line(shell: Shell) -> None:
+    for path, reason in {"none.onnx": "(model_not_found)", "voice.wav": "(model_format)"}.items():
+        for verb in (["predict", "voice.wav"], ["info"]):
+            code, out, err = shell(*verb, "--model", path)
+            assert (code, out, len(err.splitlines())) == (1, "", 1)
+            assert err.endswith(f"{reason}\n")
+
+
+def test_demo_voices(shell: Shell) -> None:
+    code, out, _ = shell("predict", "--demo")
+    assert code == 0
+    voices = ["demo-fast.flac", "demo-lively.flac", "demo-low.flac"]
+    assert [line.split()[-1] for line in out.splitlines()] == voices
