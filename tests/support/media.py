@@ -24,7 +24,6 @@ FORMATS = {  # name: (container, codec)
 OTHERS = {  # not at all rates: the first two at 8 kHz, mono
     "amr": ("amr", "libopencore_amrnb"),
     "3gp": ("3gp", "libopencore_amrnb"),
-    "opus.caf": ("caf", "libopus"),
     "g722.wav": ("wav", "g722"),
     "flac.oga": ("ogg", "flac"),
     "flv": ("flv", "aac"),

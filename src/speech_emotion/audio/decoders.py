@@ -54,10 +54,12 @@ class ArrayDecoder:
         self.sample_rate, self.n_channels = sample_rate, samples.shape[1]
 
     def chunks(self) -> Iterator[Chunk]:
+        """Blocks until the end."""
         for start in range(0, len(self._samples), BLOCK_SAMPLES):
             yield self._samples[start : start + BLOCK_SAMPLES]
 
     def warnings(self) -> tuple[str, ...]:
+        """Those of "truncated", "unfinished" and "other_tracks" that hold."""
         return ()
 
     def close(self) -> None:
@@ -98,6 +100,7 @@ class JoinedDecoder:
         self.sample_rate, self.n_channels = self._decoder.sample_rate, self._decoder.n_channels
 
     def chunks(self) -> Iterator[Chunk]:
+        """Blocks until the end."""
         yield from self._decoder.chunks()
         for part in self._recordings:
             self._warnings += self._decoder.warnings()
@@ -108,9 +111,11 @@ class JoinedDecoder:
             yield from self._decoder.chunks()
 
     def warnings(self) -> tuple[str, ...]:
+        """Those of "truncated", "unfinished" and "other_tracks" that hold."""
         return self._warnings + self._decoder.warnings()
 
     def close(self) -> None:
+        """Release what was opened."""
         self._decoder.close()
 
 
@@ -161,6 +166,7 @@ class SoundFileDecoder:
         self.sample_rate, self.n_channels = self._sound.samplerate, self._sound.channels
 
     def chunks(self) -> Iterator[Chunk]:
+        """Blocks until the end."""
         with self._reporting_damage():
             while len(chunk := self._next_block()):
                 self._n_samples += len(chunk)
@@ -178,6 +184,7 @@ class SoundFileDecoder:
             self._is_damaged |= self._n_samples < self._n_wanted
 
     def warnings(self) -> tuple[str, ...]:
+        """Those of "truncated", "unfinished" and "other_tracks" that hold."""
         part = self._part
         n_found = self._n_samples + round(self._n_seams * SEAM_SECONDS * self.sample_rate)
         is_short = n_found < self._n_wanted < UNKNOWN_LENGTH or self._is_damaged or part.is_cut
@@ -186,6 +193,7 @@ class SoundFileDecoder:
         )
 
     def close(self) -> None:
+        """Release what was opened."""
         self._sound.close()
 
     def _next_block(self) -> Chunk:
@@ -242,17 +250,20 @@ class MediaDecoder:
                 yield from frames
 
     def chunks(self) -> Iterator[Chunk]:
+        """Blocks until the end."""
         with self._reporting_damage():
             yield self._samples(self._first_frame)
             for frame in self._frames:
                 yield self._samples(frame)
 
     def warnings(self) -> tuple[str, ...]:
+        """Those of "truncated", "unfinished" and "other_tracks" that hold."""
         part = self._part
         is_short = self._is_damaged or part.is_cut or is_cut_short(part.file, part.container)
         return _named(truncated=is_short, unfinished=part.is_unfinished, other_tracks=self._has_other_tracks)
 
     def close(self) -> None:
+        """Release what was opened."""
         self._media.close()
 
     def _samples(self, frame: Any) -> Chunk:

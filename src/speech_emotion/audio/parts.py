@@ -174,14 +174,14 @@ def _chunk_after(file: FileSlice, container: Container, chunk: Chunk) -> Chunk |
 
 def _next_form(file: FileSlice, container: Container, sound: Chunk) -> int | None:
     """Where another file of the same kind begins behind the sound and its chunks."""
-    chunk: Chunk | None = sound
+    chunk = _chunk_after(file, container, sound)
     n_header = 4 + struct.calcsize(CHUNK_LAYOUTS[container][1])
     for _ in range(MAX_CHUNKS):
-        chunk = _chunk_after(file, container, chunk)
         if chunk is None:
             return None
         if chunk.name in FORMS and recognise(read_at(file, chunk.start - n_header, 12)) is container:
             return chunk.start - n_header
+        chunk = _chunk_after(file, container, chunk)
     return None
 
 
