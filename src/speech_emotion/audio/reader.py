@@ -30,7 +30,21 @@ from speech_emotion.errors import (
 SAMPLE_RATE = 16_000
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
-    | {".m4a", ".aac", ".mp4", ".webm", ".wma", ".avi", ".mov", ".mkv", ".flv"}
+    | {
+        ".m4a",
+        ".aac",
+        ".mp4",
+        ".webm",
+        ".wma",
+        ".avi",
+        ".mov",
+        ".mkv",
+        ".flv",
+        ".amr",
+        ".3gp",
+        ".spx",
+        ".mp2",
+    }
 )
 LARGEST_SAMPLE = 100.0  # full scale is 1; 40 dB louder is another kind of number, such as 16-bit integers
 _DO_NOT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files
