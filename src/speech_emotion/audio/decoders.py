@@ -27,6 +27,7 @@ BLOCK_SAMPLES = 16_384  # 0.3 s at 48 kHz, and 2 MiB with 32 channels
 SEAM_SECONDS = (
     0.06  # how much libsndfile may miss where Ogg streams were joined: half of the longest Opus packet
 )
+MAX_PARTS = 5_000  # 1 s; what is behind them is worth no more
 UNKNOWN_LENGTH = 2**48  # libsndfile answers 2**63 - 1 where a header does not say
 
 
@@ -102,7 +103,9 @@ class JoinedDecoder:
     def chunks(self) -> Iterator[Chunk]:
         """Blocks until the end."""
         yield from self._decoder.chunks()
-        for part in self._recordings:
+        for n_before, part in enumerate(self._recordings, start=1):
+            if n_before == MAX_PARTS:
+                raise _damaged(part.container, f"more than {MAX_PARTS:,} recordings")
             self._warnings += self._decoder.warnings()
             self._decoder.close()
             self._decoder = _open_part(part, self._track)
@@ -241,13 +244,23 @@ class MediaDecoder:
 
     def _decoded(self, stream: Any) -> Iterator[Any]:
         """The frames of a track. Packets that are damaged are left out."""
-        for packet in self._media.demux(stream):
+        for packet in self._packets(stream):
             try:
                 frames = packet.decode()
             except (self._av.error.InvalidDataError, self._av.error.PatchWelcomeError):
                 self._is_damaged = True
             else:
                 yield from frames
+
+    def _packets(self, stream: Any) -> Iterator[Any]:
+        """PyAV stumbles over the first packet of another track that begins midway; it can read on behind it."""
+        is_at_end = False
+        while not is_at_end:
+            try:
+                yield from self._media.demux(stream)
+                is_at_end = True
+            except IndexError:
+                continue
 
     def chunks(self) -> Iterator[Chunk]:
         """Blocks until the end."""

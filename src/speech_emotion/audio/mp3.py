@@ -6,11 +6,13 @@ kilobyte that is no frame. The frames themselves say where the next one begins.
 
 import re
 import struct
+from itertools import islice
 from typing import NamedTuple
 
 from speech_emotion.audio.slices import BLOCK_BYTES, FileSlice, SeekableFile, matches, read_at
 
 FRAMES_TO_TRUST = 3  # one header may be chance
+MAX_CANDIDATES = 100_000  # 0.3 s; random bytes have as many in 200 MB
 TOLERATED_FRAMES = 4  # which a decoder may drop where a stream begins or ends in the middle of a frame
 
 _FRAME = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")
@@ -76,7 +78,7 @@ def is_frame(head: bytes) -> bool:
 
 def next_run(file: FileSlice, start: int, end: int) -> Run | None:
     """The first run of frames that begins between `start` and `end`; one must have three, or fill the rest."""
-    for at in matches(file, _FRAME, start, end):
+    for at in islice(matches(file, _FRAME, start, end), MAX_CANDIDATES):
         if _is_run(file, at, only=at == start):
             return _run(file, at)
     return None
