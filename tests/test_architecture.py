@@ -34,7 +34,18 @@ INSIDE = {
         "report",
         "audit",
     ],
-    "training": ["config", "sealed_tensors", "networks", "weights", "data", "fit", "export", "runs", "progress", "baseline"],
+    "training": [
+        "config",
+        "sealed_tensors",
+        "networks",
+        "weights",
+        "data",
+        "fit",
+        "export",
+        "runs",
+        "progress",
+        "baseline",
+    ],
 }
 RUNTIME_LIBRARIES = {"numpy", "onnxruntime", "soundfile", "soxr", "av"}
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}

@@ -92,7 +92,7 @@ from speech_emotion.training import runs
 config = miniature.recipe(network={"architecture": "recurrent"})
 made = miniature.dataset(miniature.clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"]))
 plan = runs.plan(config, pathlib.Path("run"), None, [0], None)
-(model,) = runs.train(plan, made, None)
+(model,) = runs.train(plan, made)
 classifier = speech_emotion.load(model)
 answer = classifier.predict(sounds.wav(sounds.voice(3)))
 print(classifier.info.recipe["network"]["architecture"], round(sum(answer.probabilities.values()), 4))
