@@ -22,6 +22,8 @@ WARNINGS: Final = {
     "quiet": "**Very quiet:** the sound uses little of the range. Record again closer to the microphone.",
     "noisy": "**Noisy:** the pauses are nearly as loud as the voice. Record again in a quieter place.",
     "truncated": "**Cut short:** the file ends before its header says. The answer is about what is there.",
+    "unfinished": "**Unfinished:** the recorder never completed the header. The answer is about all of the sound.",
+    "other_tracks": "**Several audio tracks:** the answer is about the default one. Export another to hear that.",
     "phase_cancelled": "**Channels cancel each other:** mixing them removed most of the sound. Export only the left or "
     "the right channel.",
     "short_enrolment": "**Short:** 30 to 60 s of speech are best.",

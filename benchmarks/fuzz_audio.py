@@ -12,6 +12,7 @@ import io
 import multiprocessing
 import random
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ from speech_emotion.audio import Limits, load
 from speech_emotion.errors import AudioError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+import encoded_set
 import media
 from sounds import voice
 
@@ -61,7 +63,30 @@ def recordings() -> list[bytes]:
         *(media.encoded(voice(0.25, 48_000), 48_000, suffix) for suffix in media.FORMATS),
         media.encoded(sound, 16_000, "mkv", video=True),
         media.encoded(sound, 16_000, "mp4", options={"movflags": "frag_keyframe+empty_moov"}),
+        *(media.encoded(voice(0.25, 8_000), 8_000, suffix) for suffix in ("amr", "3gp")),
+        *(media.encoded(sound, 16_000, suffix) for suffix in ("g722.wav", "flv", "flac.oga")),
+        media.encoded(sound, 16_000, "mp3", options={"write_xing": "0"}),
+        media.two_tracks(sound, sound, default=2),
+        2 * written(sound, 16_000, "MP3", "MPEG_LAYER_III"),
+        2 * written(sound, 16_000, "OGG", "VORBIS"),
+        2 * written(sound, 16_000, "FLAC", "PCM_16"),
+        2 * written(sound, 16_000, "WAV", "PCM_16"),
+        *by_ffmpeg(),
     ]
+
+
+def by_ffmpeg() -> list[bytes]:
+    """What only ffmpeg's program writes, where it is installed: Speex, and the Opus in CAF of voice messages."""
+    if not encoded_set.HAS_FFMPEG:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.wav"
+        soundfile.write(source, voice(0.25, 16_000), 16_000)
+        settings = [
+            encoded_set.Setting("speex", "spx", "-c:a libspeex"),
+            encoded_set.Setting("opus", "caf", "-c:a libopus"),
+        ]
+        return [path.read_bytes() for path in encoded_set.encode(source, settings)]
 
 
 def written(samples: Any, rate: int, container: str, encoding: str) -> bytes:

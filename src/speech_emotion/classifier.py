@@ -53,6 +53,7 @@ class Classifier:
         sample_rate: int | None = None,
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
+        track: int | None = None,
     ) -> Prediction:
         """Return one answer for a whole recording: its timeline, pooled. Memory use does not grow with its length.
 
@@ -61,12 +62,13 @@ class Classifier:
             sample_rate: The rate of an array or of raw samples in Hz.
             sample_format: The format of raw samples.
             profile: The speaker's profile; None for any speaker.
+            track: Which audio track of a file, from 1; None for its default track.
 
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
             ModelError: `profile` belongs to another model.
         """
-        with open_audio(source, sample_rate=sample_rate, sample_format=sample_format) as audio:
+        with open_audio(source, sample_rate=sample_rate, sample_format=sample_format, track=track) as audio:
             prediction = self.pool(self._predict_windows(audio, profile))
             return replace(prediction, warnings=audio.warnings)
 
@@ -78,6 +80,7 @@ class Classifier:
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
         hop_seconds: float | None = None,
+        track: int | None = None,
     ) -> list[Prediction]:
         """Return one answer per window, in order. Each carries the warnings of the whole recording.
 
@@ -87,13 +90,14 @@ class Classifier:
             sample_format: The format of raw samples.
             profile: The speaker's profile; None for any speaker.
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
+            track: Which audio track of a file, from 1; None for its default track.
 
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
             ModelError: `profile` belongs to another model.
             ConfigError: `hop_seconds` is out of range.
         """
-        with open_audio(source, sample_rate=sample_rate, sample_format=sample_format) as audio:
+        with open_audio(source, sample_rate=sample_rate, sample_format=sample_format, track=track) as audio:
             predictions = list(self._predict_windows(audio, profile, hop_seconds))
             return [replace(prediction, warnings=audio.warnings) for prediction in predictions]
 
@@ -269,6 +273,7 @@ def predict(
     sample_rate: int | None = None,
     sample_format: str | None = None,
     profile: SpeakerProfile | None = None,
+    track: int | None = None,
 ) -> Prediction:
     """Return the emotion that a recording expresses, from the shipped model.
 
@@ -288,12 +293,15 @@ def predict(
         sample_rate: The rate of an array or of raw samples in Hz. A file has its own.
         sample_format: "s16le", "f32le", "mulaw" or "alaw" if `source` is the bytes of raw samples.
         profile: The speaker's profile; None for any speaker.
+        track: Which audio track of a file, from 1; None for its default track.
 
     Raises:
         AudioError: The sound cannot be used; see `speech_emotion.errors`.
         ModelError: `profile` belongs to another model.
     """
-    return _shipped().predict(source, sample_rate=sample_rate, sample_format=sample_format, profile=profile)
+    return _shipped().predict(
+        source, sample_rate=sample_rate, sample_format=sample_format, profile=profile, track=track
+    )
 
 
 @cache

@@ -25,7 +25,8 @@ class Prediction:
         end_seconds: Where it ends.
         abstained: None, or why there is no label: "not_sure", "too_short" or "no_speech". Only with "not_sure" there
             are probabilities.
-        warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated".
+        warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated",
+            "unfinished", "other_tracks".
         emotions: The emotion set: what it may be, the most probable first. Empty if nothing was scored.
     """
 

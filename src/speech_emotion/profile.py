@@ -35,7 +35,16 @@ DEVIATIONS: Final = (0.1, 10.0)
 MAX_ONE_MEAN: Final = 200.0
 ONE_DEVIATION: Final = (1e-3, 100.0)
 SHORT_ENROLMENT: Final = "short_enrolment"
-WARNINGS: Final = (SHORT_ENROLMENT, "clipped", "quiet", "noisy", "phase_cancelled", "truncated")
+WARNINGS: Final = (
+    SHORT_ENROLMENT,
+    "clipped",
+    "quiet",
+    "noisy",
+    "phase_cancelled",
+    "truncated",
+    "unfinished",
+    "other_tracks",
+)
 MAX_NAMED_FIELDS: Final = 10  # in a message
 NEXT_STEP: Final = "Make it again with: speech-emotion enrol VOICE.wav --out ME.json"
 

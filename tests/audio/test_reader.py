@@ -371,6 +371,18 @@ class TestWarnings:
         for encoding in ("PCM_16", "PCM_U8", "ALAW", "ULAW"):
             assert load(written(loud, 48_000, "WAV", encoding)).warnings == ("clipped",)
 
+    @pytest.mark.parametrize("gain", [1.5, 2, 10])
+    def test_floats_beyond_full_scale_are_clipped_only_where_they_are_flat(self, gain: float) -> None:
+        loud = VOICE / np.abs(VOICE).max() * gain
+        assert load(written(loud, 48_000, "WAV", "FLOAT")).warnings == ()
+        assert load(written(np.clip(loud, -1, 1) * 2, 48_000, "WAV", "FLOAT")).warnings == ("clipped",)
+        assert load(loud, sample_rate=48_000).warnings == ()
+
+    def test_flat_tops_are_found_behind_a_lossy_codec(self) -> None:
+        flat = np.clip(VOICE / np.abs(VOICE).max() * 6, -1, 1)
+        for container, encoding in (("MP3", "MPEG_LAYER_III"), ("OGG", "OPUS")):
+            assert "clipped" in load(written(flat, 48_000, container, encoding)).warnings
+
     def test_a_recording_normalised_to_its_peak_is_not_clipped(self) -> None:
         assert load(VOICE / np.abs(VOICE).max(), sample_rate=48_000).warnings == ()
 

@@ -6,9 +6,12 @@ import os
 import re
 from pathlib import Path
 
+import media
+import numpy as np
 import pytest
 import standin
 from shell import Shell
+from sounds import voice
 
 from speech_emotion.classifier import Classifier
 from speech_emotion.labels import EMOTIONS
@@ -57,6 +60,18 @@ def test_a_hop_without_a_timeline_or_out_of_range_is_refused_once(shell: Shell) 
     code, out, err = shell("predict", "voice.wav", "silent.wav", "--timeline", "--hop", "9")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "must be 0.05 to 3 s, not 9.0" in err
+
+
+def test_a_track_of_several_can_be_chosen(shell: Shell, tmp_path: Path) -> None:
+    path = str(tmp_path / "two.mkv")
+    Path(path).write_bytes(media.two_tracks(voice(3), np.zeros(48_000, np.float32), default=2))
+    (default,), (first,) = shell.rows(path), shell.rows(path, "--track", "1")
+    assert "other_tracks" in default["warnings"]
+    assert default["abstained"] == "no_speech"
+    assert first["abstained"] is None
+    assert first["warnings"] == []
+    (third,) = shell.rows(path, "--track", "3")
+    assert "the first is 1 and the last is 2" in third["message"]
 
 
 def test_json_rows_are_the_prediction(shell: Shell, classifier: Classifier) -> None:

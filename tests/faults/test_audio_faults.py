@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from sounds import voice
 
 from speech_emotion.audio import Limits, load, open_audio
-from speech_emotion.audio.containers import MAX_CHUNKS, MP4, WAV, Container, is_cut_short
+from speech_emotion.audio.containers import MP4, WAV, Container
+from speech_emotion.audio.slices import FileSlice
+from speech_emotion.audio.structure import MAX_CHUNKS, is_cut_short
 from speech_emotion.errors import (
     AudioDecodeError,
     AudioError,
@@ -133,7 +135,7 @@ class TestCutFiles:
         self, container: Container, start: bytes, empty: bytes
     ) -> None:
         file = io.BytesIO(start + empty * 2 * MAX_CHUNKS)
-        assert not is_cut_short(file, container)
+        assert not is_cut_short(FileSlice(file), container)
         assert file.tell() <= len(start) + (MAX_CHUNKS + 2) * len(empty)
 
     def test_an_mp4_box_may_reach_to_the_end_of_the_file(self) -> None:
@@ -147,8 +149,8 @@ class TestCutFiles:
 
     def test_a_large_mp4_box_has_a_longer_size(self) -> None:
         box = struct.pack(">I4sQ", 1, b"mdat", 24) + bytes(8)
-        assert not is_cut_short(io.BytesIO(box), MP4)
-        assert is_cut_short(io.BytesIO(box[:-1]), MP4)
+        assert not is_cut_short(FileSlice(io.BytesIO(box)), MP4)
+        assert is_cut_short(FileSlice(io.BytesIO(box[:-1])), MP4)
 
     def test_a_rate_that_changes_midway_ends_the_recording(self) -> None:
         data = RECORDINGS["aac"] + media.encoded(voice(1, 48_000), 48_000, "aac")
@@ -203,7 +205,7 @@ class TestStrangers:
             load(b"hello")
         always, _, with_media = str(caught.value).partition("with the media extra: ")
         assert "FLAC" in always
-        assert with_media == "M4A, AAC, MP4, WebM, AVI or WMA"
+        assert with_media == "M4A, AAC, MP4, WebM, AMR, AVI, FLV or WMA"
 
     def test_a_numpy_file_named_wav(self, tmp_path: Path) -> None:
         with (tmp_path / "a.wav").open("wb") as file:

@@ -21,6 +21,13 @@ FORMATS = {  # name: (container, codec)
     "flac.mkv": ("matroska", "flac"),
     "alac.m4a": ("ipod", "alac"),
 }
+OTHERS = {  # not at all rates: the first two at 8 kHz, mono
+    "amr": ("amr", "libopencore_amrnb"),
+    "3gp": ("3gp", "libopencore_amrnb"),
+    "g722.wav": ("wav", "g722"),
+    "flac.oga": ("ogg", "flac"),
+    "flv": ("flv", "aac"),
+}
 
 
 def encoded(
@@ -30,9 +37,10 @@ def encoded(
     *,
     video: bool = False,
     options: dict[str, str] | None = None,
+    bit_rate: int = 64_000,
 ) -> bytes:
     """The bytes of a file of `samples`, (n_samples,) or (n_samples, 2), with a video of ten frames beside them."""
-    container, codec = FORMATS[suffix]
+    container, codec = (FORMATS | OTHERS)[suffix]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / suffix
         with av.open(path, "w", format=container, options=options or {}) as file:
@@ -43,7 +51,7 @@ def encoded(
             if pictures:
                 _write_video(file, pictures)
             if samples is not None:
-                _write_sound(file, sound, samples, sample_rate)
+                _write_sound(file, sound, samples, sample_rate, bit_rate)
         return path.read_bytes()
 
 
@@ -55,9 +63,11 @@ def _write_video(file: Any, stream: Any) -> None:
     file.mux(stream.encode())
 
 
-def _write_sound(file: Any, stream: Any, samples: npt.NDArray[np.float32], sample_rate: int) -> None:
+def _write_sound(
+    file: Any, stream: Any, samples: npt.NDArray[np.float32], sample_rate: int, bit_rate: int = 64_000
+) -> None:
     codec = stream.codec_context
-    codec.bit_rate = 64_000
+    codec.bit_rate = bit_rate
     codec.open(strict=False)
     resampler = av.AudioResampler(
         codec.format, codec.layout, sample_rate, frame_size=codec.frame_size or 1024
@@ -67,3 +77,16 @@ def _write_sound(file: Any, stream: Any, samples: npt.NDArray[np.float32], sampl
     for part in [*resampler.resample(frame), *resampler.resample(None)]:
         file.mux(stream.encode(part))
     file.mux(stream.encode())
+
+
+def two_tracks(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], *, default: int) -> bytes:
+    """A Matroska file of two tracks, (n_samples,) at 16 kHz each, of which number `default` is the default one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tracks.mkv"
+        with av.open(path, "w", format="matroska") as file:
+            tracks = [file.add_stream("pcm_s16le", rate=16_000, layout="mono") for _ in range(2)]
+            for number, track in enumerate(tracks, start=1):
+                track.disposition = av.stream.Disposition.default if number == default else 0
+            for track, samples in zip(tracks, (first, second), strict=True):
+                _write_sound(file, track, samples, 16_000)
+        return path.read_bytes()

@@ -1,6 +1,7 @@
 """Decoders. In: a binary file or an array. Out: its own rate and channels, and its samples block by block.
 
-A decoder reads forward until nothing comes; what a header promises only serves to notice a cut file.
+A decoder reads forward until nothing comes; what a header promises only serves to notice a cut file. soundfile reads
+what it knows; PyAV, if it is installed, everything else.
 """
 
 import signal
@@ -13,13 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from speech_emotion.audio.containers import Container, SeekableFile, is_cut_short, promises_length, sniff
+from speech_emotion.audio.containers import OGG, Container, encoding, sniff
+from speech_emotion.audio.parts import Part, parts
+from speech_emotion.audio.slices import FileSlice, SeekableFile
+from speech_emotion.audio.structure import is_cut_short
 from speech_emotion.errors import AudioDecodeError
 from speech_emotion.extras import require
 
 Chunk = npt.NDArray[Any]  # (n_samples, n_channels) of int16, int32 or float
 
 BLOCK_SAMPLES = 16_384  # 0.3 s at 48 kHz, and 2 MiB with 32 channels
+SEAM_SECONDS = (
+    0.06  # how much libsndfile may miss where Ogg streams were joined: half of the longest Opus packet
+)
 UNKNOWN_LENGTH = 2**48  # libsndfile answers 2**63 - 1 where a header does not say
 
 
@@ -32,8 +39,8 @@ class Decoder(Protocol):
     def chunks(self) -> Iterator[Chunk]:
         """Blocks until the end; AudioDecodeError where the data is damaged."""
 
-    def is_cut_short(self, n_samples: int) -> bool:
-        """Whether `n_samples`, the number that was read, is less than the source should have."""
+    def warnings(self) -> tuple[str, ...]:
+        """Those of "truncated", "unfinished" and "other_tracks" that hold, once all blocks are read."""
 
     def close(self) -> None:
         """Release what the decoder opened."""
@@ -47,87 +54,146 @@ class ArrayDecoder:
         self.sample_rate, self.n_channels = sample_rate, samples.shape[1]
 
     def chunks(self) -> Iterator[Chunk]:
+        """Blocks until the end."""
         for start in range(0, len(self._samples), BLOCK_SAMPLES):
             yield self._samples[start : start + BLOCK_SAMPLES]
 
-    def is_cut_short(self, n_samples: int) -> bool:
-        return n_samples < len(self._samples)
+    def warnings(self) -> tuple[str, ...]:
+        """Those of "truncated", "unfinished" and "other_tracks" that hold."""
+        return ()
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def open_decoder(file: SeekableFile) -> Decoder:
+def open_decoder(file: SeekableFile, track: int | None = None) -> Decoder:
     """The decoder for what `file` holds, judged by its content.
 
+    Args:
+        file: A recording, or several one behind the other.
+        track: Which of the audio tracks beside each other, from 1; None is the default track.
+
     Raises:
-        AudioDecodeError: The content is no sound, is damaged, or has no audio track.
-        MissingExtraError: Its container needs the extra "media".
+        AudioDecodeError: The content is no sound, is damaged, or has no such audio track.
+        MissingExtraError: Its container or its encoding needs the extra "media".
     """
     try:
-        container = sniff(file)
-    except AudioDecodeError:
-        raise
+        whole = FileSlice(file)
     except Exception as error:  # a caller's file object may raise anything
-        raise AudioDecodeError(f"the file cannot be read ({error}); copy it to another place") from error
-    source = _CallableFromC(file)
-    if container.demuxer is None:
-        return SoundFileDecoder(source, container)
-    return MediaDecoder(source, container)
+        raise _unreadable(error) from error
+    try:
+        container, start = sniff(whole)
+        return JoinedDecoder(parts(whole.slice(start), container), track)
+    except AudioDecodeError:
+        if whole.error:
+            raise _unreadable(whole.error) from whole.error
+        raise
 
 
-class _CallableFromC:
-    """A file for C libraries. No exception can pass through them, so reading ends and `error` says why."""
+class JoinedDecoder:
+    """The recordings of one file, one behind the other. They must agree in rate and channels."""
 
-    def __init__(self, file: SeekableFile) -> None:
-        self._file = file
-        self.error: Exception | None = None
-        self.seek(0)
+    def __init__(self, recordings: Iterator[Part], track: int | None) -> None:
+        self._recordings, self._track = recordings, track
+        self._decoder = _open_part(next(recordings), track)
+        self._warnings: tuple[str, ...] = ()
+        self.sample_rate, self.n_channels = self._decoder.sample_rate, self._decoder.n_channels
 
-    def read(self, n_bytes: int, /) -> bytes:
-        try:
-            return (self._file.read(n_bytes) or b"")[:n_bytes]
-        except Exception as error:  # noqa: BLE001 - as above
-            self.error = error
-            return b""
+    def chunks(self) -> Iterator[Chunk]:
+        """Blocks until the end."""
+        yield from self._decoder.chunks()
+        for part in self._recordings:
+            self._warnings += self._decoder.warnings()
+            self._decoder.close()
+            self._decoder = _open_part(part, self._track)
+            if (self._decoder.sample_rate, self._decoder.n_channels) != (self.sample_rate, self.n_channels):
+                raise _damaged(part.container, "its rate or channels change midway")
+            yield from self._decoder.chunks()
 
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        try:
-            return self._file.seek(offset, whence)
-        except (OSError, ValueError):  # before the beginning, as decoders of damaged files try
-            return self.tell()
+    def warnings(self) -> tuple[str, ...]:
+        """Those of "truncated", "unfinished" and "other_tracks" that hold."""
+        return self._warnings + self._decoder.warnings()
 
-    def tell(self) -> int:
-        return self._file.tell()
+    def close(self) -> None:
+        """Release what was opened."""
+        self._decoder.close()
+
+
+def _open_part(part: Part, track: int | None) -> Decoder:
+    name = part.container.name
+    if not part.container.is_core:
+        return MediaDecoder(part, track, needed_for=f"Reading {name} files")
+    try:
+        decoder = SoundFileDecoder(part)
+    except AudioDecodeError:
+        codec = encoding(part.file, part.container)
+        if codec is None or part.file.error:
+            raise
+        return MediaDecoder(part, track, needed_for=f"Reading {codec} in {name} files")
+    if track not in (None, 1):
+        decoder.close()
+        raise _no_such_track(track, 1)
+    return decoder
 
 
 class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
-    """soundfile seeks after every read, which fails on a cut FLAC and repeats stale samples on a cut MP3."""
+    """soundfile seeks after every read, which fails on a cut FLAC and repeats stale samples on a cut MP3.
+
+    It also drops the samples of a read that ends in an error. Here the error is kept, in `code`, and what came before
+    it returned: libsndfile calls it an error where Ogg streams were joined without new headers, and reads on behind it.
+    """
+
+    code = 0
 
     def seekable(self) -> bool:
         return False
+
+    @property
+    def _errorcode(self) -> int:
+        self.code = int(super()._errorcode)
+        return 0
 
 
 class SoundFileDecoder:
     """WAV, RF64, FLAC, Ogg, Opus, MP3, AIFF, AU and CAF, through libsndfile."""
 
-    def __init__(self, file: _CallableFromC, container: Container) -> None:
-        self._file, self._container = file, container
+    def __init__(self, part: Part) -> None:
+        self._part, self._n_samples, self._n_seams, self._is_damaged = part, 0, 0, False
+        part.file.seek(0)
         with self._reporting_damage(), _ctrl_c_afterwards():
-            self._sound = _ForwardSoundFile(file)
+            self._sound = _ForwardSoundFile(part.file)
+        self._n_wanted = self._sound.frames if part.n_samples is None else part.n_samples or UNKNOWN_LENGTH
         self.sample_rate, self.n_channels = self._sound.samplerate, self._sound.channels
 
     def chunks(self) -> Iterator[Chunk]:
+        """Blocks until the end."""
         with self._reporting_damage():
             while len(chunk := self._next_block()):
+                self._n_samples += len(chunk)
+                self._note_error()
                 yield chunk
+            self._note_error()
+            if self._sound.code and not self._n_samples:
+                raise soundfile.LibsndfileError(self._sound.code)
 
-    def is_cut_short(self, n_samples: int) -> bool:
-        if n_samples < self._sound.frames < UNKNOWN_LENGTH and promises_length(self._file, self._container):
-            return True
-        return is_cut_short(self._file, self._container)
+    def _note_error(self) -> None:
+        """Ogg streams that were joined are whole, and what comes behind the last sample may be anything."""
+        if self._sound.code and self._part.container is OGG:
+            self._n_seams += 1
+        elif self._sound.code:
+            self._is_damaged |= self._n_samples < self._n_wanted
+
+    def warnings(self) -> tuple[str, ...]:
+        """Those of "truncated", "unfinished" and "other_tracks" that hold."""
+        part = self._part
+        n_found = self._n_samples + round(self._n_seams * SEAM_SECONDS * self.sample_rate)
+        is_short = n_found < self._n_wanted < UNKNOWN_LENGTH or self._is_damaged or part.is_cut
+        return _named(
+            truncated=is_short or is_cut_short(part.file, part.container), unfinished=part.is_unfinished
+        )
 
     def close(self) -> None:
+        """Release what was opened."""
         self._sound.close()
 
     def _next_block(self) -> Chunk:
@@ -136,59 +202,86 @@ class SoundFileDecoder:
         return block
 
     def _reporting_damage(self) -> AbstractContextManager[None]:
-        return _reporting_damage(self._file, self._container, soundfile.LibsndfileError)
+        return _reporting_damage(self._part, soundfile.LibsndfileError)
 
 
 class MediaDecoder:
-    """The containers of phones, browsers and cameras, through PyAV."""
+    """The containers of phones, browsers and cameras, and the codecs that libsndfile lacks, through PyAV."""
 
-    def __init__(self, file: _CallableFromC, container: Container) -> None:
-        self._file, self._container = file, container
-        self._av = require("av", extra="media", needed_for=f"Reading {container.name} files")
+    def __init__(self, part: Part, track: int | None, *, needed_for: str) -> None:
+        self._part, self._is_damaged = part, False
+        part.file.seek(0)
+        self._av = require("av", extra="media", needed_for=needed_for)
         with self._reporting_damage():
-            self._media = self._av.open(file, format=container.demuxer, metadata_errors="ignore")
+            self._media = self._av.open(part.file, format=part.container.demuxer, metadata_errors="ignore")
         try:
-            self._open_audio_track()
+            self._open_track(track)
         except BaseException:
             self.close()
             raise
 
-    def _open_audio_track(self) -> None:
-        if not self._media.streams.audio:
+    def _open_track(self, track: int | None) -> None:
+        tracks = self._media.streams.audio
+        if not tracks:
             kind = "video" if self._media.streams.video else "file"
             raise AudioDecodeError(f"this {kind} has no audio track; pass a recording that has sound")
+        if track is not None and not 1 <= track <= len(tracks):
+            raise _no_such_track(track, len(tracks))
+        is_default = (one for one in tracks if one.disposition & self._av.stream.Disposition.default)
+        self._has_other_tracks = track is None and len(tracks) > 1
+        self._frames = self._decoded(next(is_default, tracks[0]) if track is None else tracks[track - 1])
         with self._reporting_damage():
-            self._frames = self._media.decode(self._media.streams.audio[0])
             self._first_frame = next(self._frames, None)
         if self._first_frame is None:
+            if self._is_damaged:
+                raise _damaged(self._part.container, "no packet can be decoded")
             raise AudioDecodeError("the audio track is empty; record or export it again")
         self.sample_rate = self._first_frame.sample_rate
         self.n_channels = self._first_frame.layout.nb_channels
 
+    def _decoded(self, stream: Any) -> Iterator[Any]:
+        """The frames of a track. Packets that are damaged are left out."""
+        for packet in self._media.demux(stream):
+            try:
+                frames = packet.decode()
+            except (self._av.error.InvalidDataError, self._av.error.PatchWelcomeError):
+                self._is_damaged = True
+            else:
+                yield from frames
+
     def chunks(self) -> Iterator[Chunk]:
+        """Blocks until the end."""
         with self._reporting_damage():
             yield self._samples(self._first_frame)
             for frame in self._frames:
                 yield self._samples(frame)
 
-    def is_cut_short(self, n_samples: int) -> bool:  # noqa: ARG002 - these headers only estimate
-        return is_cut_short(self._file, self._container)
+    def warnings(self) -> tuple[str, ...]:
+        """Those of "truncated", "unfinished" and "other_tracks" that hold."""
+        part = self._part
+        is_short = self._is_damaged or part.is_cut or is_cut_short(part.file, part.container)
+        return _named(truncated=is_short, unfinished=part.is_unfinished, other_tracks=self._has_other_tracks)
 
     def close(self) -> None:
+        """Release what was opened."""
         self._media.close()
 
     def _samples(self, frame: Any) -> Chunk:
         if (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.n_channels):
-            raise _damaged(self._container, "its rate or channels change midway")
+            raise _damaged(self._part.container, "its rate or channels change midway")
         if frame.format.name.startswith("s64"):
-            raise _damaged(self._container, "64-bit integers")
+            raise _damaged(self._part.container, "64-bit integers")
         samples: Chunk = frame.to_ndarray()
         if samples.dtype == np.uint8:
             samples = (samples.astype(np.int16) - 128) << 8
         return samples.T if frame.format.is_planar else samples.reshape(-1, self.n_channels)
 
     def _reporting_damage(self) -> AbstractContextManager[None]:
-        return _reporting_damage(self._file, self._container, self._av.FFmpegError)
+        return _reporting_damage(self._part, self._av.FFmpegError)
+
+
+def _named(**found: bool) -> tuple[str, ...]:
+    return tuple(name for name, is_so in found.items() if is_so)
 
 
 @contextmanager
@@ -209,14 +302,14 @@ def _ctrl_c_afterwards() -> Iterator[None]:
 
 
 @contextmanager
-def _reporting_damage(file: _CallableFromC, container: Container, kind: type[Exception]) -> Iterator[None]:
+def _reporting_damage(part: Part, kind: type[Exception]) -> Iterator[None]:
     """Translate errors of `kind`, which a decoder raises, and those that the file kept for us."""
     try:
         yield
     except kind as error:
-        raise _damaged(container, file.error or error) from (file.error or error)
-    if file.error:
-        raise _damaged(container, file.error) from file.error
+        raise _damaged(part.container, part.file.error or error) from (part.file.error or error)
+    if part.file.error:
+        raise _damaged(part.container, part.file.error) from part.file.error
 
 
 def _damaged(container: Container, error: Exception | str) -> AudioDecodeError:
@@ -225,3 +318,11 @@ def _damaged(container: Container, error: Exception | str) -> AudioDecodeError:
         f"this {container.name} file is damaged or has an encoding that cannot be read "
         f"({reason.strip().rstrip('.')}); export it again as 16-bit WAV or FLAC"
     )
+
+
+def _unreadable(error: Exception) -> AudioDecodeError:
+    return AudioDecodeError(f"the file cannot be read ({error}); copy it to another place")
+
+
+def _no_such_track(track: int | None, n_tracks: int) -> AudioDecodeError:
+    return AudioDecodeError(f"there is no audio track {track}; the first is 1 and the last is {n_tracks}")

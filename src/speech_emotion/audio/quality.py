@@ -7,6 +7,11 @@ FloatArray = npt.NDArray[np.float32]
 
 FULL_SCALE = 0.98  # A-law and mu-law end here
 CLIPPED_SHARE = 1e-3
+# Floats may exceed full scale. Then a recording is clipped if its loudest samples lie at one level, or if all its loud
+# ones lie near full scale: a lossy codec does that to flat tops (by 0.01 to 0.08, and 0.09 to 2 where nothing is cut).
+LEVEL_RATIO = 1.02
+N_LEVELS = 256  # from full scale to 150 times as loud
+OVERSHOOT = 0.08
 QUIET_PEAK = 0.005  # 7 of the 16 bits of a recording
 CANCELLED_POWER = 0.1  # of the power that would be left of channels that have nothing in common
 # A recording is noisy where its quiet frames (10th percentile) lie less than this below its loud ones (95th). Of clean
@@ -25,7 +30,8 @@ class Levels:
         self._n_frame = round(FRAME_SECONDS * sample_rate)
         self._rest = np.zeros(0, np.float32)  # fills no frame yet
         self._n_frames_at = np.zeros(200, np.int64)  # how many frames have -160, -159, … 39 dB
-        self._n_values = self._n_full_scale = 0
+        self._n_values, self._sum_of_loud = 0, 0.0
+        self._n_loud_at = np.zeros(N_LEVELS, np.int64)  # samples at full scale, 1.02 times that, …
         self._power = self._mono_power = 0.0
         self._mono_highest, self._mono_lowest = -np.inf, np.inf
         self._n_frames, self._sum_of_means = 0, 0.0
@@ -34,7 +40,7 @@ class Levels:
         """Measure a block: `samples` (n_samples, n_channels), and their mean over channels `mono` (n_samples,)."""
         n_channels = samples.shape[1]
         self._n_values += samples.size
-        self._n_full_scale += int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
+        self._add_loud(np.abs(samples))
         self._mono_highest = max(self._mono_highest, float(mono.max(initial=-np.inf)))
         self._mono_lowest = min(self._mono_lowest, float(mono.min(initial=np.inf)))
         if n_channels > 1:
@@ -50,6 +56,13 @@ class Levels:
         level_db = 10 * np.log10(power + 1e-16)
         np.add.at(self._n_frames_at, np.clip(level_db + 160, 0, 199).astype(int), 1)
 
+    def _add_loud(self, magnitudes: FloatArray) -> None:
+        loud = magnitudes[magnitudes >= FULL_SCALE]
+        if len(loud):
+            levels = np.log(loud / np.float32(FULL_SCALE)) / np.log(LEVEL_RATIO)
+            self._n_loud_at += np.bincount(np.clip(levels, 0, N_LEVELS - 1).astype(int), minlength=N_LEVELS)
+            self._sum_of_loud += float(loud.sum(dtype=np.float64))
+
     def _offsets(self, means: FloatArray) -> npt.NDArray[np.float64]:
         """The constant that a sound card adds to all samples: for each frame (`means`: theirs), the mean until then."""
         sums = np.cumsum(np.concatenate([[self._sum_of_means], means]))
@@ -61,12 +74,21 @@ class Levels:
     def warnings(self) -> tuple[str, ...]:
         """Those of "clipped", "quiet", "noisy" and "phase_cancelled" that hold so far."""
         found = {
-            "clipped": self._n_full_scale > CLIPPED_SHARE * self._n_values,
+            "clipped": self._is_clipped,
             "quiet": (self._mono_highest - self._mono_lowest) / 2 < QUIET_PEAK,
             "noisy": self._is_noisy,
             "phase_cancelled": self._mono_power < CANCELLED_POWER * self._power,
         }
         return tuple(word for word, is_so in found.items() if is_so)
+
+    @property
+    def _is_clipped(self) -> bool:
+        n_loud, n_many = int(self._n_loud_at.sum()), CLIPPED_SHARE * self._n_values
+        if n_loud <= n_many:
+            return False
+        loudest = int(np.flatnonzero(self._n_loud_at)[-1])
+        n_loudest = int(self._n_loud_at[max(0, loudest - 1) : loudest + 1].sum())
+        return n_loudest > n_many or self._sum_of_loud / n_loud - FULL_SCALE < OVERSHOOT
 
     @property
     def _is_noisy(self) -> bool:

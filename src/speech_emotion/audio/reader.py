@@ -30,7 +30,21 @@ from speech_emotion.errors import (
 SAMPLE_RATE = 16_000
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
-    | {".m4a", ".aac", ".mp4", ".webm", ".wma", ".avi", ".mov", ".mkv", ".flv"}
+    | {
+        ".m4a",
+        ".aac",
+        ".mp4",
+        ".webm",
+        ".wma",
+        ".avi",
+        ".mov",
+        ".mkv",
+        ".flv",
+        ".amr",
+        ".3gp",
+        ".spx",
+        ".mp2",
+    }
 )
 LARGEST_SAMPLE = 100.0  # full scale is 1; 40 dB louder is another kind of number, such as 16-bit integers
 _DO_NOT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files
@@ -64,7 +78,8 @@ class Waveform:
 
     Attributes:
         samples: (n_samples,) float32 at 16 kHz, mono, all finite. Full scale is 1.
-        warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated".
+        warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated",
+            "unfinished", "other_tracks".
         source_rate: The sample rate of the source in Hz.
         n_channels: The number of channels of the source.
     """
@@ -86,6 +101,7 @@ def load(
     sample_rate: int | None = None,
     sample_format: str | None = None,
     limits: Limits = LOCAL_LIMITS,
+    track: int | None = None,
 ) -> Waveform:
     """Decode a whole sound.
 
@@ -94,11 +110,14 @@ def load(
         sample_rate: The rate of an array or of raw samples in Hz. A file has its own.
         sample_format: The format of raw samples; see `Classifier`.
         limits: The largest sound to accept.
+        track: Which audio track of a file to read, from 1; None for its default track.
 
     Raises:
         AudioError: The sound cannot be read or exceeds `limits`; see `speech_emotion.errors`.
     """
-    with open_audio(source, sample_rate=sample_rate, sample_format=sample_format, limits=limits) as stream:
+    with open_audio(
+        source, sample_rate=sample_rate, sample_format=sample_format, limits=limits, track=track
+    ) as stream:
         samples = np.concatenate([np.zeros(0, np.float32), *stream])
         return Waveform(samples, stream.warnings, stream.source_rate, stream.n_channels)
 
@@ -109,6 +128,7 @@ def open_audio(
     sample_rate: int | None = None,
     sample_format: str | None = None,
     limits: Limits = LOCAL_LIMITS,
+    track: int | None = None,
 ) -> "AudioStream":
     """Open a sound to read it block by block, in a `with` statement.
 
@@ -121,6 +141,7 @@ def open_audio(
         sample_rate: The rate of an array or of raw samples in Hz. A file has its own.
         sample_format: The format of raw samples; see `Classifier`.
         limits: The largest sound to accept.
+        track: Which audio track of a file to read, from 1; None for its default track.
 
     Returns:
         An iterator over blocks (n_samples,) of mono float32 at 16 kHz.
@@ -131,7 +152,7 @@ def open_audio(
     """
     plain, rate = resolve(source, sample_rate, sample_format)
     with ExitStack() as resources:
-        decoder = _decoder_of(plain, rate, resources)
+        decoder = _decoder_of(plain, rate, track, resources)
         resampler = Resampler(decoder.sample_rate, decoder.n_channels, limits=limits)
         return AudioStream(decoder, resampler, limits, resources.pop_all())
 
@@ -143,7 +164,7 @@ class AudioStream:
         self, decoder: Decoder, resampler: "Resampler", limits: Limits, resources: ExitStack
     ) -> None:
         self._decoder, self._resampler, self._limits, self._resources = decoder, resampler, limits, resources
-        self._is_truncated = False
+        self._is_damaged = self._is_read = False
         self._blocks = self._read()
 
     @property
@@ -159,7 +180,9 @@ class AudioStream:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the recording so far; complete once all blocks are read."""
-        return (*self._resampler.warnings, "truncated") if self._is_truncated else self._resampler.warnings
+        of_file = self._decoder.warnings() if self._is_read else ()
+        damage = ("truncated",) if self._is_damaged else ()
+        return tuple(dict.fromkeys((*self._resampler.warnings, *damage, *of_file)))  # each once
 
     def __iter__(self) -> Iterator[FloatArray]:
         return self._blocks
@@ -183,10 +206,10 @@ class AudioStream:
         except AudioDecodeError:
             if not n_samples:
                 raise
-            self._is_truncated = True
+            self._is_damaged = True
+        self._is_read = True
         if not n_samples:
             raise AudioTooShortError("this recording has no samples; record or export it again")
-        self._is_truncated = self._is_truncated or self._decoder.is_cut_short(n_samples)
 
     def _check_size(self, n_samples: int) -> None:
         limits = self._limits
@@ -280,15 +303,19 @@ class Resampler:
         )
 
 
-def _decoder_of(source: PlainSource, sample_rate: int | None, resources: ExitStack) -> Decoder:
+def _decoder_of(
+    source: PlainSource, sample_rate: int | None, track: int | None, resources: ExitStack
+) -> Decoder:
     if isinstance(source, np.ndarray):
+        if track is not None:
+            raise InvalidWaveformError("track is for files, an array has no tracks; leave track out")
         return _array_decoder(source, sample_rate)
     file = resources.enter_context(_opened(source))
     if sample_rate is not None:
         raise InvalidWaveformError(
             "sample_rate is for arrays, a file has its own; leave sample_rate out, or name the sample_format of bytes"
         )
-    decoder = open_decoder(file)
+    decoder = open_decoder(file, track)
     resources.callback(decoder.close)
     return decoder
 

@@ -38,6 +38,12 @@ def predict(
     profile: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
     ] = None,
+    track: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Audio track to read, from 1; default: the file's default track."
+        ),
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Use the bundled synthetic voices.")] = False,
 ) -> None:
     """Tell which emotion each FILE expresses."""
@@ -57,7 +63,7 @@ def predict(
     failed: list[str] = []
     is_document = name != "text" and sys.stdout.isatty()  # a bar would break its lines
     with nullcontext() if len(sounds) == 1 or is_document else progress("predicting") as on_file:
-        outcomes = _outcomes(sounds, partial(answer, profile=voice), failed, on_file)
+        outcomes = _outcomes(sounds, partial(answer, profile=voice, track=track), failed, on_file)
         write(outcomes, sys.stdout, classifier.info.labels)
     if failed:
         complain(f"{len(failed)} of {len(sounds)} failed: {', '.join(failed)}")
