@@ -1,8 +1,10 @@
-"""Which module may import which, read from every source file: the picture of docs/architecture.md as a test."""
+"""The picture of docs/architecture.md as a test: who may import whom, and how large a function may be."""
 
 import ast
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,44 @@ ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "speech_emotion"
 NAME = "speech_emotion"
 
-# The runtime, from the ground up: a module may import those before it, never one after it.
-RUNTIME = ["version", "errors", "labels", "text", "files", "extras", "audio", "windows"]
+# From the ground up: a part may import those before it, never one after it. A folder is one part here.
+RUNTIME = ["version", "provenance", "errors", "labels", "text", "files", "extras", "audio", "windows"]
 RUNTIME += ["prediction", "model_info", "model", "profile", "stream", "classifier"]
-LEARNING = ["corpora", "degrade", "evaluation", "training"]  # the same order holds among these
-FRONT_DOORS = ["formats", "cli", "server", "__main__"]
+LEARNING = ["degrade", "corpora", "evaluation", "training"]
+FRONT_DOORS = ["formats", "server", "cli", "__main__"]
+# The same within the folders: their modules and folders from the ground up.
+INSIDE = {
+    "audio": ["containers", "quality", "decoders", "sources", "reader", "speech"],
+    "server": ["scheduling", "origins", "http", "websocket"],
+    "corpora": ["manifest", "readers", "parallel", "download", "prepare", "validate", "validate_report"],
+    "evaluation": [
+        "splits",
+        "metrics",
+        "score",
+        "answers",
+        "result",
+        "robustness",
+        "enrolment",
+        "report",
+        "audit",
+    ],
+    "training": [
+        "config",
+        "sealed_tensors",
+        "networks",
+        "weights",
+        "data",
+        "fit",
+        "export",
+        "runs",
+        "progress",
+        "baseline",
+    ],
+}
 RUNTIME_LIBRARIES = {"numpy", "onnxruntime", "soundfile", "soxr", "av"}
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
+MOST_LINES = 50
+MOST_PARAMETERS = 6
 
 
 def imported(source: str) -> set[str]:
@@ -30,8 +63,9 @@ def _imported_by(node: ast.AST) -> Iterator[str]:
         case ast.Import(names=names):
             yield from (alias.name for alias in names)
         case ast.ImportFrom(module=str(module), names=names, level=0):
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in names if module == NAME)
+            for alias in names:  # a module of ours, or a name out of one
+                full = f"{module}.{alias.name}"
+                yield full if full.removeprefix(f"{NAME}.") in MODULES else module
         case ast.ImportFrom(level=level) if level:
             yield "a relative import"
         case ast.Call(
@@ -40,21 +74,61 @@ def _imported_by(node: ast.AST) -> Iterator[str]:
             yield module
 
 
-def parts(name: str) -> list[Path]:
-    """The files of a module or of a folder of modules."""
-    return sorted((SRC / name).rglob("*.py")) if (SRC / name).is_dir() else [SRC / f"{name}.py"]
+@dataclass(frozen=True)
+class Module:
+    """One file of the package: its dotted name below the package and what it imports."""
+
+    name: str
+    path: Path
+
+    @property
+    def imports(self) -> set[str]:
+        return imported(self.path.read_text())
+
+    @property
+    def ours(self) -> set[str]:
+        """The modules of this package that it imports, by their dotted names."""
+        below = {name.removeprefix(f"{NAME}.") for name in self.imports if name.startswith(f"{NAME}.")}
+        return {name for name in below if name in MODULES} - {self.name}
+
+    @property
+    def foreign(self) -> set[str]:
+        """The top names of everything else that it imports, the standard library left out."""
+        return {name.split(".")[0] for name in self.imports} - sys.stdlib_module_names - {NAME}
 
 
-def ours(name: str) -> set[str]:
-    """The parts of this package that part `name` imports."""
-    modules = {module for path in parts(name) for module in imported(path.read_text())}
-    found = {module.split(".")[1] for module in modules if module.startswith(f"{NAME}.")}
-    return {part for part in found if (SRC / part).exists() or (SRC / f"{part}.py").exists()} - {name}
+def _dotted(path: Path) -> str:
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def foreign(name: str) -> set[str]:
-    """The top names of everything that part `name` imports."""
-    return {module.split(".")[0] for path in parts(name) for module in imported(path.read_text())}
+MODULES = {_dotted(path): Module(_dotted(path), path) for path in sorted(SRC.rglob("*.py"))}
+
+
+def part(name: str) -> list[Module]:
+    """The module `name`, or every module of the folder `name`."""
+    return [module for dotted, module in MODULES.items() if f"{dotted}.".startswith(f"{name}.")]
+
+
+def arrows(names: list[str], prefix: str = "") -> dict[str, set[str]]:
+    """Which of the parts `names` (below the folder `prefix`) import which others of them."""
+
+    def owner(dotted: str) -> str:
+        return dotted.removeprefix(prefix).split(".")[0] if dotted.startswith(prefix) else ""
+
+    return {
+        name: ({owner(other) for module in part(prefix + name) for other in module.ours} & set(names))
+        - {name}
+        for name in names
+    }
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every function of the package and of the app, with where it stands."""
+    for path in [*SRC.rglob("*.py"), *(ROOT / "app").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
 
 
 def test_the_reader_of_imports_sees_all_of_them() -> None:
@@ -69,7 +143,6 @@ from . import sideways
 """
     assert imported(source) == {
         "os.path",
-        "speech_emotion",
         "speech_emotion.errors",
         "speech_emotion.audio",
         "torch",
@@ -80,72 +153,119 @@ from . import sideways
 
 
 def test_every_module_has_its_place() -> None:
-    found = {path.stem for path in SRC.glob("*.py")} | {
-        path.parent.name for path in SRC.glob("*/__init__.py")
-    }
-    assert found - {"__init__"} == {*RUNTIME, *LEARNING, *FRONT_DOORS}
+    found = {name.split(".")[0] for name in MODULES} - {"__init__"}
+    assert found == {*RUNTIME, *LEARNING, *FRONT_DOORS}
 
 
-@pytest.mark.parametrize("order", [RUNTIME, LEARNING], ids=["runtime", "learning"])
+@pytest.mark.parametrize("folder", INSIDE)
+def test_every_module_of_a_folder_has_its_place(folder: str) -> None:
+    found = {name.split(".")[1] for name in MODULES if name.startswith(f"{folder}.")}
+    assert found == set(INSIDE[folder])
+
+
+def assert_imports_point_down(order: list[str], prefix: str = "") -> None:
+    for name, targets in arrows(order, prefix).items():
+        upward = targets & set(order[order.index(name) + 1 :])
+        assert not upward, f"{prefix}{name} imports {upward}, which stand above it"
+
+
+@pytest.mark.parametrize("order", [RUNTIME, [*RUNTIME, *LEARNING]], ids=["runtime", "learning"])
 def test_imports_point_down(order: list[str]) -> None:
-    for index, name in enumerate(order):
-        upward = ours(name) & set(order[index + 1 :])
-        assert not upward, f"{name} imports {upward}, which stand above it"
+    assert_imports_point_down(order)
+
+
+@pytest.mark.parametrize("folder", INSIDE)
+def test_imports_point_down_within(folder: str) -> None:
+    assert_imports_point_down(INSIDE[folder], f"{folder}.")
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    try:
+        list(TopologicalSorter({name: module.ours for name, module in MODULES.items()}).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' → '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("name", RUNTIME)
-def test_the_runtime_never_looks_up(name: str) -> None:
-    assert not ours(name) & {*LEARNING, *FRONT_DOORS}
-    assert foreign(name) - sys.stdlib_module_names - {NAME} <= RUNTIME_LIBRARIES
+def test_the_runtime_needs_only_what_is_light(name: str) -> None:
+    assert {library for module in part(name) for library in module.foreign} <= RUNTIME_LIBRARIES
 
 
-@pytest.mark.parametrize("name", [*RUNTIME, *LEARNING, "formats"])
-def test_nobody_imports_a_front_door(name: str) -> None:
-    assert not ours(name) & set(FRONT_DOORS)
+@pytest.mark.parametrize("name", [*RUNTIME, *LEARNING])
+def test_no_part_imports_a_front_door(name: str) -> None:
+    doors = {other.split(".")[0] for module in part(name) for other in module.ours} & set(FRONT_DOORS)
+    assert not doors
 
 
 def test_the_server_stands_on_the_runtime_alone() -> None:
-    assert ours("server") <= set(RUNTIME)
-    assert foreign("server") - sys.stdlib_module_names - {NAME} == {"numpy", "starlette", "python_multipart"}
+    for module in part("server"):
+        assert {other.split(".")[0] for other in module.ours} <= {*RUNTIME, "server"}, module.name
+        assert module.foreign <= {"numpy", "starlette", "python_multipart"}, module.name
 
 
-@pytest.mark.parametrize("name", [*RUNTIME, "corpora", "evaluation", "formats"])  # cli asks for it by name
+@pytest.mark.parametrize("name", [*RUNTIME, "degrade", "corpora", "evaluation", "formats"])
 def test_only_training_imports_torch(name: str) -> None:
-    assert not foreign(name) & TORCH
+    for module in part(name):
+        assert not module.foreign & TORCH, module.name
 
 
 def test_the_package_itself_imports_only_what_is_light() -> None:
     tree = ast.parse((SRC / "__init__.py").read_text())
     at_import = {name for node in tree.body for name in _imported_by(node)}
-    assert at_import <= {
-        "importlib",
-        "typing",
-        NAME,
-        *(
-            f"{NAME}.{light}"
-            for light in (
-                "errors",
-                "labels",
-                "version",
-                "errors.SpeechEmotionError",
-                "labels.EMOTIONS",
-                "version.__version__",
-            )
-        ),
+    assert {name.split(".")[0] for name in at_import} <= {"importlib", "typing", NAME}
+    light = {f"{NAME}.{part}" for part in ("errors", "labels", "version")}
+    assert {".".join(name.split(".")[:2]) for name in at_import if name.startswith(f"{NAME}.")} <= light
+
+
+@pytest.mark.parametrize("module", part("cli"), ids=lambda module: str(module.name))
+def test_the_command_line_imports_what_is_heavy_inside_its_verbs(module: Module) -> None:
+    at_import = {name for node in ast.parse(module.path.read_text()).body for name in _imported_by(node)}
+    assert {name.split(".")[0] for name in at_import} - sys.stdlib_module_names <= {NAME, "typer"}
+    ours = {".".join(name.split(".")[:2]) for name in at_import if name.startswith(f"{NAME}.")}
+    assert ours <= {f"{NAME}.{light}" for light in ("cli", "errors", "labels", "text", "version")}
+
+
+def test_imports_are_absolute() -> None:
+    for module in MODULES.values():
+        assert "a relative import" not in module.imports, module.name
+
+
+def test_no_function_is_long() -> None:
+    long = {
+        where: n_lines
+        for where, node in functions()
+        if (n_lines := (node.end_lineno or node.lineno) - node.lineno + 1) > MOST_LINES
     }
+    assert not long
 
 
-def test_the_command_line_imports_what_is_heavy_inside_its_verbs() -> None:
-    tree = ast.parse((SRC / "cli" / "__init__.py").read_text())
-    at_import = {name.split(".")[0] for node in tree.body for name in _imported_by(node)}
-    heavy = {"numpy", "onnxruntime", "rich", "matplotlib", *TORCH, *RUNTIME_LIBRARIES}
-    assert not at_import & heavy
-    ours_at_import = {
-        name for node in tree.body for name in _imported_by(node) if name.startswith(f"{NAME}.")
-    }
-    assert ours_at_import <= {f"{NAME}.errors", f"{NAME}.labels"}
+def test_no_function_has_many_parameters() -> None:
+    """Verbs of the command line are exempt: their parameters are its options."""
+    many = {}
+    for where, node in functions():
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        n_parameters = len([one for one in arguments if one.arg not in ("self", "cls")])
+        is_verb = any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
+        if n_parameters > MOST_PARAMETERS and not is_verb:
+            many[where] = n_parameters
+    assert not many
 
 
-def test_nothing_is_imported_sideways() -> None:
-    for path in SRC.rglob("*.py"):
-        assert "a relative import" not in imported(path.read_text()), path
+def test_every_public_name_has_a_docstring() -> None:
+    bare = []
+    for name, module in MODULES.items():
+        tree = ast.parse(module.path.read_text())
+        assert ast.get_docstring(tree) or not tree.body, f"{name}: says nothing of what goes in and comes out"
+        bare += [f"{name}.{found}" for found in _without_docstring(tree)]
+    assert not bare
+
+
+def _without_docstring(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if node.name.startswith("_"):
+                continue
+            if not ast.get_docstring(node):
+                yield prefix + node.name
+            if isinstance(node, ast.ClassDef):
+                yield from _without_docstring(node, f"{node.name}.")

@@ -89,10 +89,10 @@ def test_a_format_is_one_function_and_one_line(package: Path) -> None:
 TRAINED = """
 import miniature, pathlib, speech_emotion, sounds
 from speech_emotion.training import runs
-config = miniature.recipe(network={"architecture": "recurrent"})
+config = miniature.recipe(network={"architecture": "dilated"})
 made = miniature.dataset(miniature.clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"]))
 plan = runs.plan(config, pathlib.Path("run"), None, [0], None)
-(model,) = runs.train(plan, made, None)
+(model,) = runs.train(plan, made)
 classifier = speech_emotion.load(model)
 answer = classifier.predict(sounds.wav(sounds.voice(3)))
 print(classifier.info.recipe["network"]["architecture"], round(sum(answer.probabilities.values()), 4))
@@ -103,14 +103,14 @@ print(classifier.info.recipe["network"]["architecture"], round(sum(answer.probab
 def test_an_architecture_is_one_file_and_one_line(package: Path) -> None:
     network, line = blocks("A network architecture")
     networks = package / "training" / "networks"
-    (networks / "recurrent.py").write_text(network)
+    (networks / "dilated.py").write_text(network)
     insert(networks / "build.py", "NETWORKS: Final[dict[str, type[EmotionNetwork]]] = {", line)
-    importing = "from speech_emotion.training.networks.pair import"
+    importing = "from speech_emotion.training.networks.encoder import"
     source = (networks / "build.py").read_text()
     assert source.count(importing) == 1
-    added = f"from speech_emotion.training.networks.recurrent import Recurrent\n{importing}"
+    added = f"from speech_emotion.training.networks.dilated import Dilated\n{importing}"
     (networks / "build.py").write_text(source.replace(importing, added))
-    assert run(package, "-c", TRAINED).split() == ["recurrent", "1.0"]
+    assert run(package, "-c", TRAINED).split() == ["dilated", "1.0"]
 
 
 SERVED = """

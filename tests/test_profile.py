@@ -134,14 +134,15 @@ def test_warnings_of_the_recordings_stand_on_it_once(tuned: Classifier) -> None:
 
 def test_whatever_the_gate_notices_a_profile_can_carry(tuned: Classifier) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE).astype(np.float32)
+    short = CLIP[: 3 * RATE // 2]
     recordings = [
         sounds.wav(np.clip(CLIP * 20, -1, 1), RATE),
         sounds.wav(CLIP * 1e-3, RATE),
         sounds.wav(noise, RATE),
         sounds.wav(np.stack([CLIP, -CLIP], axis=1), RATE),
         sounds.wav(CLIP, RATE)[:-RATE],
-        sounds.wav(CLIP, RATE).replace(struct.pack("<I", 2 * len(CLIP)), bytes(4)),
-        media.two_tracks(CLIP, CLIP, default=1),
+        sounds.wav(short, RATE).replace(struct.pack("<I", 2 * len(short)), bytes(4)),
+        media.two_tracks(short, short, default=1),
     ]
     profile = tuned.enrol(*recordings)
     assert set(profile.warnings) == set(WARNINGS)

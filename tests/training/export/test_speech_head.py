@@ -80,7 +80,7 @@ def test_a_damaged_file_is_refused(
 
 
 @torch.inference_mode()
-def test_it_hears_a_voice_and_no_noise() -> None:
+def test_it_detects_a_voice_and_no_noise() -> None:
     config = TrainConfig.load(COMPACT)
     head, network = speech_head(config), build(config)
     assert head is not None

@@ -216,7 +216,7 @@ def check_parity(shipped: _Shipped, model: EmotionModel, config: TrainConfig) ->
     differences = []
     lengths = (shortest, (shortest + window) // 2 + 7, window, 2 * window)
     for n_samples, n_rows in itertools.product(lengths, (1, 3)):
-        waveform = _voices(n_rows, n_samples, rng)
+        waveform = _test_sounds(n_rows, n_samples, rng)
         for profile in _profiles(shipped.n_features, rng):
             inputs = [waveform, *profile]
             with torch.inference_mode():
@@ -233,7 +233,7 @@ def check_parity(shipped: _Shipped, model: EmotionModel, config: TrainConfig) ->
         )
 
 
-def _voices(n_rows: int, n_samples: int, rng: np.random.Generator) -> FloatArray:
+def _test_sounds(n_rows: int, n_samples: int, rng: np.random.Generator) -> FloatArray:
     """Something like voices in a little noise, (n_rows, n_samples)."""
     seconds = np.arange(n_samples) / SAMPLE_RATE
     pitch = rng.uniform(80, 300, (n_rows, 1))

@@ -145,43 +145,41 @@ def window_features(network: Network, window: WindowConfig, dataset: PreparedDat
     return WindowFeatures(np.stack(features), np.array(clip), seconds, labels, speakers)
 
 
-def population(voices: WindowFeatures) -> Pair:
+def population(data: WindowFeatures) -> Pair:
     """Mean over the speakers and deviation within them, (n_features,) each: the units of `voice`."""
-    groups = [
-        voices.features[voices.speakers[voices.clip] == speaker] for speaker in np.unique(voices.speakers)
-    ]
+    groups = [data.features[data.speakers[data.clip] == speaker] for speaker in np.unique(data.speakers)]
     mean = np.mean([group.mean(axis=0) for group in groups], axis=0)
     variance = np.mean([group.var(axis=0) for group in groups], axis=0)
     return mean.astype(np.float32), np.sqrt(variance + 1e-6).astype(np.float32)
 
 
 def profiles(
-    voices: WindowFeatures, standard: FloatArray, draws: Sequence[int], seed: int
+    data: WindowFeatures, standard: FloatArray, draws: Sequence[int], seed: int
 ) -> Iterator[tuple[IntArray, FloatArray]]:
     """Simulated enrolments: the windows (n,) of a speaker, and one profile (2, n_features) of that speaker.
 
     standard: the features in the units of `voice`. Every speaker enrols once per member of `draws`, with clips in a
     shuffled order until there is enough speech; at odd draws with neutral speech only, if there is any.
     """
-    for speaker in np.unique(voices.speakers):
-        own = np.flatnonzero(voices.speakers == speaker)  # clips
-        neutral = own[np.isin(voices.labels[own], NEUTRAL)]
-        windows = np.flatnonzero(np.isin(voices.clip, own))
+    for speaker in np.unique(data.speakers):
+        own = np.flatnonzero(data.speakers == speaker)  # clips
+        neutral = own[np.isin(data.labels[own], NEUTRAL)]
+        windows = np.flatnonzero(np.isin(data.clip, own))
         for draw in draws:
             rng = np.random.default_rng([seed, draw, *speaker.encode()])
             order = rng.permutation(neutral if draw % 2 and len(neutral) else own)
-            n_clips = 1 + np.searchsorted(voices.seconds[order].cumsum(), rng.uniform(*ENROLLED_SECONDS))
-            is_enrolled = np.isin(voices.clip, order[:n_clips])
+            n_clips = 1 + np.searchsorted(data.seconds[order].cumsum(), rng.uniform(*ENROLLED_SECONDS))
+            is_enrolled = np.isin(data.clip, order[:n_clips])
             yield windows, shrunk(standard[is_enrolled], PRIOR_WINDOWS)
 
 
 def relative(
-    voices: WindowFeatures, standard: FloatArray, draws: Sequence[int], seed: int
+    data: WindowFeatures, standard: FloatArray, draws: Sequence[int], seed: int
 ) -> tuple[FloatArray, IntArray]:
     """The windows of every draw, each relative to its speaker's profile (n, n_features); their clips (n,)."""
     rows = [
-        ((standard[windows] - profile[0]) / profile[1], voices.clip[windows])
-        for windows, profile in profiles(voices, standard, draws, seed)
+        ((standard[windows] - profile[0]) / profile[1], data.clip[windows])
+        for windows, profile in profiles(data, standard, draws, seed)
     ]
     return np.concatenate([row for row, _ in rows]), np.concatenate([clip for _, clip in rows])
 
@@ -202,11 +200,11 @@ def learn(
         references: The heads of the same recipe under a protocol.
     """
     seed = job.config.fit.seed
-    voices = features.of(job.sides.train)
-    mean, deviation = units = population(voices)
+    data = features.of(job.sides.train)
+    mean, deviation = units = population(data)
     plain = _plain_head(network, units)
-    rows, clip = relative(voices, (voices.features - mean) / deviation, range(N_DRAWS), seed)
-    fitted = partial(fit_head, rows, voices.labels[clip], plain)
+    rows, clip = relative(data, (data.features - mean) / deviation, range(N_DRAWS), seed)
+    fitted = partial(fit_head, rows, data.labels[clip], plain)
     if not len(job.sides.validation):
         penalty, temperature, gain = _typical(references)
         return EnrolledHead(mean, deviation, *fitted(penalty), temperature, penalty, gain)
@@ -252,15 +250,15 @@ def _plain_head(network: Network, units: Pair) -> Pair:
 class _Judge:
     """Scores heads on validation speakers, enrolled as people enrol."""
 
-    def __init__(self, voices: WindowFeatures, units: Pair, plain: Pair, seed: int) -> None:
+    def __init__(self, data: WindowFeatures, units: Pair, plain: Pair, seed: int) -> None:
         self.units = units
-        standard = (voices.features - units[0]) / units[1]
-        drawn = [relative(voices, standard, [draw], seed) for draw in range(N_DRAWS)]
-        n_clips = len(voices.labels)
+        standard = (data.features - units[0]) / units[1]
+        drawn = [relative(data, standard, [draw], seed) for draw in range(N_DRAWS)]
+        n_clips = len(data.labels)
         self.rows = np.concatenate([rows for rows, _ in drawn])
         self.recording = np.concatenate([clip + draw * n_clips for draw, (_, clip) in enumerate(drawn)])
-        self.labels = np.tile(voices.labels, N_DRAWS)
-        self.plain_uar = self._uar(standard @ plain[0].T + plain[1], voices.clip, voices.labels)
+        self.labels = np.tile(data.labels, N_DRAWS)
+        self.plain_uar = self._uar(standard @ plain[0].T + plain[1], data.clip, data.labels)
 
     def judged(self, weight: FloatArray, bias: FloatArray, penalty: float) -> tuple[float, EnrolledHead]:
         """The negative log-likelihood of the recordings under a head, and that head."""
