@@ -17,7 +17,7 @@ import soundfile
 from speech_emotion.audio.containers import OGG, Container, encoding, sniff
 from speech_emotion.audio.parts import Part, parts
 from speech_emotion.audio.slices import FileSlice, SeekableFile
-from speech_emotion.audio.structure import is_cut_short
+from speech_emotion.audio.structure import is_cut_short, ogg_seconds
 from speech_emotion.errors import AudioDecodeError
 from speech_emotion.extras import require
 
@@ -27,6 +27,7 @@ BLOCK_SAMPLES = 16_384  # 0.3 s at 48 kHz, and 2 MiB with 32 channels
 SEAM_SECONDS = (
     0.06  # how much libsndfile may miss where Ogg streams were joined: half of the longest Opus packet
 )
+OGG_TOLERANCE = 0.1  # seconds
 MAX_PARTS = 5_000  # 1 s; what is behind them is worth no more
 UNKNOWN_LENGTH = 2**48  # libsndfile answers 2**63 - 1 where a header does not say
 
@@ -191,6 +192,8 @@ class SoundFileDecoder:
         part = self._part
         n_found = self._n_samples + round(self._n_seams * SEAM_SECONDS * self.sample_rate)
         is_short = n_found < self._n_wanted < UNKNOWN_LENGTH or self._is_damaged or part.is_cut
+        if part.container is OGG:
+            is_short |= self._n_samples / self.sample_rate + OGG_TOLERANCE < ogg_seconds(part.file)
         return _named(
             truncated=is_short or is_cut_short(part.file, part.container), unfinished=part.is_unfinished
         )
