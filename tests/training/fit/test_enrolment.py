@@ -259,7 +259,7 @@ def test_with_a_profile_it_is_the_enrolled_head(path: Path, network: Cnn, head: 
 
 def test_a_person_is_enrolled_and_answered(path: Path) -> None:
     classifier = speech_emotion.load(path)
-    speech = np.concatenate([miniature.sound(clip, 2.0) for clip in CLIPS[:8]])
+    speech = miniature.sound(CLIPS[0], 20.0)
     profile = classifier.enrol(speech, sample_rate=16_000)
     assert len(profile.mean) == N_FEATURES
     answers = [
