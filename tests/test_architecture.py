@@ -22,8 +22,8 @@ FRONT_DOORS = ["formats", "server", "cli", "__main__"]
 INSIDE = {
     "audio": [
         "slices",
-        "containers",
         "mp3",
+        "containers",
         "structure",
         "parts",
         "decoders",
