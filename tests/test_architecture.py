@@ -20,7 +20,18 @@ LEARNING = ["degrade", "corpora", "evaluation", "training"]
 FRONT_DOORS = ["formats", "server", "cli", "__main__"]
 # The same within the folders: their modules and folders from the ground up.
 INSIDE = {
-    "audio": ["containers", "quality", "decoders", "sources", "reader", "speech"],
+    "audio": [
+        "slices",
+        "mp3",
+        "containers",
+        "structure",
+        "parts",
+        "decoders",
+        "quality",
+        "sources",
+        "reader",
+        "speech",
+    ],
     "server": ["scheduling", "origins", "http", "websocket"],
     "corpora": ["manifest", "readers", "parallel", "download", "prepare", "validate", "validate_report"],
     "evaluation": [
