@@ -33,6 +33,7 @@ AIFF, CAF, AU = Container("AIFF", "aiff", True), Container("CAF", "caf", True), 
 FLAC, OGG, MP3 = Container("FLAC", "flac", True), Container("Ogg", "ogg", True), Container("MP3", "mp3", True)
 AVI, MP4, AAC = Container("AVI", "avi"), Container("MP4, M4A or MOV", "mov"), Container("AAC", "aac")
 MATROSKA, WMA = Container("Matroska or WebM", "matroska"), Container("WMA", "asf")
+WAVE64, NIST = Container("Wave64", "w64", True), Container("NIST SPHERE", "nistsphere", True)
 AMR, FLV = Container("AMR", "amr"), Container("FLV", "flv")
 
 _MAGIC_NUMBERS = {
@@ -45,6 +46,8 @@ _MAGIC_NUMBERS = {
     b"#!AMR\n": AMR,
     b"#!AMR-WB\n": AMR,
     b"FLV\x01": FLV,
+    b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb": WAVE64,
+    b"NIST_1A\n": NIST,
     b"wvpk": Container("WavPack", "wv"),
     b".RMF": Container("RealMedia", "rm"),
     b"\x0b\x77": Container("AC-3", "ac3"),

@@ -17,7 +17,7 @@ import soundfile
 from speech_emotion.audio.containers import OGG, Container, encoding, sniff
 from speech_emotion.audio.parts import Part, parts
 from speech_emotion.audio.slices import FileSlice, SeekableFile
-from speech_emotion.audio.structure import is_cut_short, ogg_seconds
+from speech_emotion.audio.structure import is_cut_short, n_ogg_tracks, ogg_seconds
 from speech_emotion.errors import AudioDecodeError
 from speech_emotion.extras import require
 
@@ -134,10 +134,13 @@ def _open_part(part: Part, track: int | None) -> Decoder:
         if codec is None or part.file.error:
             raise
         return MediaDecoder(part, track, needed_for=f"Reading {codec} in {name} files")
-    if track not in (None, 1):
-        decoder.close()
+    if track in (None, 1):
+        decoder.has_other_tracks = track is None and decoder.n_tracks > 1
+        return decoder
+    decoder.close()
+    if decoder.n_tracks == 1:
         raise _no_such_track(track, 1)
-    return decoder
+    return MediaDecoder(part, track, needed_for=f"Reading another track of {name} files")
 
 
 class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -161,8 +164,11 @@ class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
 class SoundFileDecoder:
     """WAV, RF64, FLAC, Ogg, Opus, MP3, AIFF, AU and CAF, through libsndfile."""
 
+    has_other_tracks = False
+
     def __init__(self, part: Part) -> None:
         self._part, self._n_samples, self._n_seams, self._is_damaged = part, 0, 0, False
+        self.n_tracks = n_ogg_tracks(part.file) if part.container is OGG else 1
         part.file.seek(0)
         with self._reporting_damage(), _ctrl_c_afterwards():
             self._sound = _ForwardSoundFile(part.file)
@@ -195,7 +201,9 @@ class SoundFileDecoder:
         if part.container is OGG:
             is_short |= self._n_samples / self.sample_rate + OGG_TOLERANCE < ogg_seconds(part.file)
         return _named(
-            truncated=is_short or is_cut_short(part.file, part.container), unfinished=part.is_unfinished
+            truncated=is_short or is_cut_short(part.file, part.container),
+            unfinished=part.is_unfinished,
+            other_tracks=self.has_other_tracks,
         )
 
     def close(self) -> None:

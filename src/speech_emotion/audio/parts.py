@@ -73,6 +73,8 @@ def parts(file: FileSlice, container: Container) -> Iterator[Part]:
         return _chunked_parts(file, container)
     if container is containers.AU:
         return iter([_au_part(file)])
+    if container is containers.RF64:
+        return iter([_rf64_part(file)])
     return iter([Part(container, file)])
 
 
@@ -197,3 +199,12 @@ def _au_part(file: FileSlice) -> Part:
     if n_bytes < UNKNOWN_SIZE and start + n_bytes + UNEXPLAINED_BYTES < file.n_bytes:
         return Part(containers.AU, file.patched({8: b"\xff" * 4}), is_unfinished=True)
     return Part(containers.AU, file)
+
+
+def _rf64_part(file: FileSlice) -> Part:
+    """Its 64-bit sizes, of the whole and of the sound, stand in the first chunk."""
+    sound = read_at(file, 0, UNEXPLAINED_BYTES).find(b"data") + 8
+    if number_at(file, 28, "<Q") or sound < 8 or file.n_bytes < sound + UNEXPLAINED_BYTES:
+        return Part(containers.RF64, file)
+    sizes = {20: struct.pack("<Q", file.n_bytes - 8), 28: struct.pack("<Q", file.n_bytes - sound)}
+    return Part(containers.RF64, file.patched(sizes), is_unfinished=True)

@@ -15,6 +15,9 @@ MAX_CHUNKS = 20_000  # 0.1 s; a file of empty chunks is not worth more
 LONGEST_PAGE_SECONDS = 5  # of Ogg: 255 packets of 20 ms
 SOUND_CHUNKS = (b"data", b"SSND")
 
+_OGG_FIRST_PAGE = re.compile(
+    rb"OggS\x00[\x02\x03\x06\x07].{20}\x01.(?:\x01vorbis|OpusHead|Speex   |\x7fFLAC)", re.DOTALL
+)
 _OGG_PAGE = re.compile(rb"OggS..(.{8})(.{4})", re.DOTALL)
 
 CHUNK_LAYOUTS = {  # where the first chunk begins, and the form of its size
@@ -128,6 +131,11 @@ def _ends_with_last_ogg_page(tail: bytes) -> bool:
     is_last = len(page) > 26 and page[5] & 4
     n_segments = page[26] if is_last else 0
     return bool(is_last) and len(page) >= 27 + n_segments + sum(page[27 : 27 + n_segments])
+
+
+def n_ogg_tracks(file: FileSlice) -> int:
+    """How many streams of sound begin at the start of an Ogg file, beside each other."""
+    return len(_OGG_FIRST_PAGE.findall(read_at(file, 0, TAIL_BYTES)))
 
 
 def ogg_seconds(file: FileSlice) -> float:
