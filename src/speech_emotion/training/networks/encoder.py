@@ -13,7 +13,7 @@ from torch.nn import functional
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.base import EmotionNetwork
 
-N_HEADS = 6
+HEAD_WIDTH = 64  # in every size of Whisper
 LN_10 = math.log(10)
 MEAN_LEVEL = 0.9  # log10 of the mean mel power of speech of unit variance, which the encoder was trained on
 
@@ -56,7 +56,7 @@ class EncoderLayer(nn.Module):
 
 def _split(x: Tensor) -> Tensor:
     """(batch, frame, width) → (batch, head, frame, width / head)."""
-    heads: Tensor = x.unflatten(2, (N_HEADS, -1))  # type: ignore[no-untyped-call]
+    heads: Tensor = x.unflatten(2, (-1, HEAD_WIDTH))  # type: ignore[no-untyped-call]
     return heads.transpose(1, 2)
 
 
