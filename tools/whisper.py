@@ -86,7 +86,9 @@ def _ours(variables: dict[str, npt.NDArray[Any]], n_layers: int) -> dict[str, Te
     }
     for layer in range(n_layers):
         theirs, ours = f"layer_{layer}", f"layers.{layer}"
-        stacked = {part: tensor(f"{theirs}/self_attention/linear_0/{part}").chunk(3) for part in ("weight", "bias")}
+        stacked = {
+            part: tensor(f"{theirs}/self_attention/linear_0/{part}").chunk(3) for part in ("weight", "bias")
+        }
         for index, name in enumerate(("query", "key", "value")):
             weights[f"{ours}.{name}.weight"] = stacked["weight"][index]
             if name != "key":  # whose bias is 0
