@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +92,8 @@ def read(folder: Path) -> EnrolledHead | None:
     path = folder / FILE
     try:
         tensors, facts = read_sealed_tensors(path)
-        return EnrolledHead(*(tensors[name].numpy() for name in _TENSORS), **facts)
+        arrays: dict[str, Any] = {name: tensors[name].numpy() for name in _TENSORS}
+        return EnrolledHead(**arrays, **facts)
     except FileNotFoundError:
         return None
     except (OSError, DamagedFileError, KeyError, TypeError) as error:
