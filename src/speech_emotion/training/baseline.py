@@ -1,8 +1,7 @@
 """A baseline that checks the evaluation: utterance statistics of the feature matrices and a logistic regression.
 
 In: a prepared dataset. Out: a result beside those of the networks. Published systems of this kind reach 50 to 64 % UAR
-on RAVDESS speech, speaker-independent; a number far outside means that the evaluation is wrong. No model is exported:
-the regression's own probabilities are scored, and the result says so.
+on RAVDESS speech; a number far outside means that the evaluation is wrong. No model is exported.
 
     speech-emotion corpora prepare ravdess FOLDER prepared/ravdess --features
     python -m speech_emotion.training.baseline prepared/ravdess

@@ -1,7 +1,6 @@
 """Embeddings of augmented clips. In: a prepared dataset and a frozen network. Out: (n_copies, n_clips, n_embedding).
 
-The network has not learned from this corpus, so one set of embeddings serves every fold and protocol. It is computed
-once and kept beside the prepared dataset.
+The network has not learned from this corpus, so one set serves every fold; it is kept beside the prepared dataset.
 """
 
 import hashlib

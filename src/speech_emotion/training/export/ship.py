@@ -22,14 +22,10 @@ RUN: Final = "run.json"
 
 
 def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None) -> ModelInfo:
-    """Export `run` to `path`, with its sha256 and its model card beside it.
+    """Export `run`, the folder of one training, to `path`, with its sha256 and its model card beside it.
 
-    Args:
-        run: The folder of one training.
-        path: The .onnx to write.
-        calibration: Run folder of a protocol. A model of all speakers has no validation speakers, so its temperature
-            and thresholds come from the trainings in there.
-        result: Result file of the same recipe under a protocol; its score goes on the card.
+    A model of all speakers takes temperature and thresholds from `calibration`, the run folder of a protocol. The
+    score in `result`, a result file of the same recipe under a protocol, goes on the card.
     """
     if path.suffix != ".onnx":
         raise ConfigError(f"{path}: the name of a model file must end in .onnx.")
@@ -90,12 +86,9 @@ def finished_runs(folder: Path) -> list[dict[str, Any]]:
 
 
 def joint_calibration(runs: Sequence[Mapping[str, Any]]) -> Calibration:
-    """For a model of all speakers: thresholds from the evidence of all `runs`, and their mean temperature.
-
-    The geometric mean of the likeliest temperatures: with all these speakers together, no prior is needed.
-    """
+    """For a model of all speakers: thresholds from the evidence of all `runs`, and their mean temperature."""
     temperatures = [run["validation"]["likeliest_temperature"] for run in runs]
-    mean = math.exp(float(np.mean(np.log(temperatures))))
+    mean = math.exp(float(np.mean(np.log(temperatures))))  # so many speakers need no prior
     return Calibration(mean, fit_thresholds([run["validation"] for run in runs]))
 
 

@@ -27,12 +27,7 @@ def exists(folder: Path) -> bool:
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the state that `save` was given.
-
-    Raises:
-        ModelNotFoundError: There is no checkpoint.
-        ModelFormatError: It is damaged, or no checkpoint.
-    """
+    """The tensors and the state that `save` was given; ModelError if there are none or they are damaged."""
     try:
         return read_sealed_tensors(folder / FILE)
     except FileNotFoundError as error:

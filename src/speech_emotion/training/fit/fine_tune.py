@@ -1,8 +1,7 @@
 """Fine-tuning: the whole network learns, epoch by epoch. In: a job and its frames. Out: a checkpoint in its folder.
 
-Validated and exported is a moving average of the weights. Everything random comes from (seed, epoch), except telephone
-bands and rooms, which are drawn once per clip: a run that was killed and resumed ends, on one machine, with the
-weights of one that was not.
+Validated and exported is a moving average of the weights. Everything random comes from (seed, epoch) or the clip: a
+run that was killed and resumed ends, on one machine, with the weights of one that was not.
 """
 
 import time

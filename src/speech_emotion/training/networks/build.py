@@ -33,7 +33,5 @@ def build(config: TrainConfig) -> EmotionNetwork:
 
 def assemble(config: TrainConfig) -> Network:
     """The network that a run of this recipe ends with: one, or a pair. Its weights are not trained yet."""
-    networks = [build(part) for part in config.parts]
-    return (
-        EmotionPair(networks[0], networks[1], weight=config.second_weight) if config.second else networks[0]
-    )
+    first, *others = map(build, config.parts)
+    return EmotionPair(first, *others, weight=config.second_weight) if others else first
