@@ -199,7 +199,7 @@ def _outcome(way: Way, found: _Found, plain: AnswerTable) -> Outcome:
 
 def _uar_over(table: AnswerTable, some: metrics.BoolArray) -> float | None:
     """UAR over the answers `some` (n, n_seeds), all seeds together."""
-    return answers.rounded(metrics.uar_of(table.terms[some].sum(axis=0))) if some.any() else None
+    return answers.rounded(float(metrics.uar_of(table.terms[some].sum(axis=0)))) if some.any() else None
 
 
 def read_enrolled(path: str | os.PathLike[str]) -> Enrolled:
