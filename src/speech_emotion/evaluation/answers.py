@@ -155,8 +155,6 @@ class AnswerTable:
         """(n, n_seeds, 3k), see `metrics.answer_terms`."""
         return self._terms_of(self.y_pred)
 
-    # --- scores of the answers ------------------------------------------------------------------------------
-
     def score(self, terms: FloatArray, value_of: ValueOf) -> Score:
         """The score of `terms` (n, n_seeds, m) over all clips."""
         return _score(terms, self.speakers, value_of)
@@ -207,8 +205,6 @@ class AnswerTable:
             speaker: float(metrics.uar_of(self.terms[self.speakers == speaker].sum(axis=0)).mean())
             for speaker in np.unique(self.speakers).tolist()
         }
-
-    # --- scores of the probabilities ------------------------------------------------------------------------
 
     def scored(self, terms_of: Callable[[IntArray, FloatArray], FloatArray], value_of: ValueOf) -> Score:
         """A score of the probabilities, by one of `metrics.ece_terms`, `nll_terms`, `brier_terms`."""
@@ -263,8 +259,6 @@ class AnswerTable:
             per_actor=coverage_of(self.speakers, np.unique(self.speakers).tolist()),
             size_per_class={name: _over_seeds(size)[0] for name, size in mean_sizes.items()},
         )
-
-    # --- sums -----------------------------------------------------------------------------------------------
 
     def _terms_of(self, answers: IntArray) -> FloatArray:
         """Answers (n, n_seeds) → (n, n_seeds, 3k)."""

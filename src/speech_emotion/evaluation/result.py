@@ -16,17 +16,8 @@ import numpy as np
 
 from speech_emotion import corpora
 from speech_emotion.errors import CorpusError
-from speech_emotion.evaluation import metrics
-from speech_emotion.evaluation.answers import (
-    AnswerTable,
-    EmotionSets,
-    Group,
-    Measurement,
-    Score,
-    identity,
-    read_measurement,
-    support,
-)
+from speech_emotion.evaluation import answers, metrics
+from speech_emotion.evaluation.answers import AnswerTable, EmotionSets, Group, Measurement, Score
 from speech_emotion.evaluation.metrics import Bin
 from speech_emotion.evaluation.score import Evaluation
 from speech_emotion.files import write_atomically
@@ -74,7 +65,7 @@ class Result(Measurement):
     @property
     def support(self) -> str:
         """What the numbers were measured on: `1440 clips, 24 speakers, 3 seeds`."""
-        return support(self.n_clips, self.n_speakers, len(self.seeds), self.n_clips_published)
+        return answers.support(self.n_clips, self.n_speakers, len(self.seeds), self.n_clips_published)
 
     @property
     def not_sure(self) -> float:
@@ -96,7 +87,7 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
         raise CorpusError("A model abstained from every clip: listen to the corpus, then train again.")
     per_class, per_fold = table.groups(lambda clip: clip.label), table.groups(lambda clip: clip.fold)
     return Result(
-        **identity(evaluation),
+        **answers.identity(evaluation),
         parameters=evaluation.parameters,
         size_bytes=evaluation.size_bytes,
         scored=evaluation.scored,
@@ -133,7 +124,7 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
 
 def read_result(path: str | os.PathLike[str]) -> Result:
     """The Result in a file; ConfigError if it is none, or none of today's splits."""
-    return read_measurement(Result, path, _check)
+    return answers.read_measurement(Result, path, _check)
 
 
 def read_results(folder: str | os.PathLike[str]) -> list[Result]:

@@ -105,10 +105,7 @@ def score_protocol(
 
 
 def make_plan(
-    runs: Sequence[str | os.PathLike[str]],
-    corpus: str,
-    folder: str | os.PathLike[str],
-    protocol_name: str,
+    runs: Sequence[str | os.PathLike[str]], corpus: str, folder: str | os.PathLike[str], protocol_name: str
 ) -> Plan:
     """Find the models and the clips that they are tested on, before any clip is read.
 

@@ -155,6 +155,9 @@ _EMOBOX6: Final = (
     _ids(2, 15, 16, 18),
     _ids(6, 13, 17, 22),
 )
+_SERAB_TEST: Final = _ids(1, 4, 13, 16, 22)
+_SERAB_VALIDATION: Final = _ids(6, 8, 10, 19, 20)
+_SAVEE4: Final = (("JE",), ("KL",), ("DC",), ("JK",))
 _TFDS_TEST: Final = _ids(
     *(1010, 1013, 1022, 1026, 1037, 1038, 1040, 1045, 1047, 1048),
     *(1059, 1065, 1066, 1068, 1071, 1073, 1084, 1086, 1088),
@@ -191,53 +194,12 @@ def _luna5() -> Protocol:
     return Protocol("luna5", "ravdess", folds)
 
 
-def _luna5_peeked() -> Protocol:
-    """luna5, but validated on the test speakers; its validation speakers take no part."""
-    return replace(
-        _luna5(),
-        name="luna5-peeked",
-        habit="epoch picked on the test speakers",
-        recorded_hash="6857ef255046b20e1c2f2f2a770da7f8321283194d32982db697424b166a5e45",
-    )
-
-
-def _emobox6() -> Protocol:
-    return Protocol("emobox6", "ravdess", _derived(_EMOBOX6, _ravdess_sex))
-
-
-def _loso24() -> Protocol:
-    return Protocol("loso24", "ravdess", _derived([(actor,) for actor in _RAVDESS], _ravdess_sex))
-
-
-def _serab() -> Protocol:
-    fold = _fold(0, _RAVDESS, _ids(1, 4, 13, 16, 22), _ids(6, 8, 10, 19, 20))
-    return Protocol("serab", "ravdess", (fold,))
-
-
-def _savee4() -> Protocol:
-    return Protocol("savee4", "savee", _derived([("JE",), ("KL",), ("DC",), ("JK",)], lambda _: "male"))
-
-
-def _tfds() -> Protocol:
-    return Protocol("tfds", "cremad", (_fold(0, _CREMA_D, _TFDS_TEST, _TFDS_VALIDATION),))
-
-
 def _random10() -> Protocol:
     """Shuffled by the sha256 of the clip's name; the validation clips of a fold are the next fold's test."""
     shuffled = sorted(_ravdess_speech(), key=lambda clip: hashlib.sha256(clip.encode()).digest())
     tests = [shuffled[k::10] for k in range(10)]
     folds = tuple(_fold(k, shuffled, tests[k], tests[(k + 1) % 10]) for k in range(10))
     return Protocol("random10", "ravdess", folds, divides_clips=True)
-
-
-def _random10_copies() -> Protocol:
-    """random10 of a corpus that was augmented first and divided afterwards."""
-    return replace(
-        _random10(),
-        name="random10-copies",
-        habit="altered copies of test clips in train",
-        recorded_hash="4425992adc7bf1065f9e13885e766d5304a11cbea4eef4278db023bc5da9da5e",
-    )
 
 
 def _ravdess_speech() -> list[str]:
@@ -260,15 +222,25 @@ def _unheard(corpus: str) -> Protocol:
 _UNHEARD: Final = ("nemo", "emotiontts-ko", "emospeech-in", "tess", "emodb", "cremad")
 _PROTOCOLS: Final[dict[str, Callable[[], Protocol]]] = {
     "luna5": _luna5,
-    "emobox6": _emobox6,
-    "loso24": _loso24,
-    "serab": _serab,
-    "savee4": _savee4,
-    "tfds": _tfds,
+    "emobox6": lambda: Protocol("emobox6", "ravdess", _derived(_EMOBOX6, _ravdess_sex)),
+    "loso24": lambda: Protocol("loso24", "ravdess", _derived([(one,) for one in _RAVDESS], _ravdess_sex)),
+    "serab": lambda: Protocol("serab", "ravdess", (_fold(0, _RAVDESS, _SERAB_TEST, _SERAB_VALIDATION),)),
+    "savee4": lambda: Protocol("savee4", "savee", _derived(_SAVEE4, lambda _: "male")),
+    "tfds": lambda: Protocol("tfds", "cremad", (_fold(0, _CREMA_D, _TFDS_TEST, _TFDS_VALIDATION),)),
     **{f"{corpus}-unheard": partial(_unheard, corpus) for corpus in _UNHEARD},
     "random10": _random10,
 }
 _RECORDED: Final[dict[str, Callable[[], Protocol]]] = {
-    "luna5-peeked": _luna5_peeked,
-    "random10-copies": _random10_copies,
+    "luna5-peeked": lambda: replace(  # luna5 without its validation speakers
+        _luna5(),
+        name="luna5-peeked",
+        habit="epoch picked on the test speakers",
+        recorded_hash="6857ef255046b20e1c2f2f2a770da7f8321283194d32982db697424b166a5e45",
+    ),
+    "random10-copies": lambda: replace(  # of a corpus that was augmented first and divided afterwards
+        _random10(),
+        name="random10-copies",
+        habit="altered copies of test clips in train",
+        recorded_hash="4425992adc7bf1065f9e13885e766d5304a11cbea4eef4278db023bc5da9da5e",
+    ),
 }

@@ -37,14 +37,8 @@ _SETS_EXPLANATION: Final = (
     "emotions are in it is up to the model of the fold, by a threshold from its validation speakers."
 )
 _SETS_HEADER: Final = (
-    "system",
-    "protocol",
-    "holds the spoken emotion",
-    "emotions in a set",
-    "least covered emotion",
-    "least covered speaker",
-    "median speaker",
-    'answered "not sure"',
+    *("system", "protocol", "holds the spoken emotion", "emotions in a set"),
+    *("least covered emotion", "least covered speaker", "median speaker", 'answered "not sure"'),
 )
 
 

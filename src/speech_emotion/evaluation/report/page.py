@@ -87,14 +87,11 @@ def _index(results: Sequence[Result], spanning: dict[str, str], folder: Path) ->
         "",
     ]
     lines += [f"- [{_TITLES[name.removesuffix('.md')]}]({name})" for name in spanning]
-    lines += ["", "## One page per result", "", *map(_index_line, results)]
+    lines += ["", "## One page per result", ""]
+    lines += [f"- {link(one, heading(one))}: UAR **{one.uar}**, {one.support}" for one in results]
     if others := sorted(folder.glob("benchmarks/*.json")):
         lines += ["", "## Benchmarks", "", *(f"- [{path.stem}](benchmarks/{path.name})" for path in others)]
     return "\n".join([*lines, ""])
-
-
-def _index_line(result: Result) -> str:
-    return f"- {link(result, heading(result))}: UAR **{result.uar}**, {result.support}"
 
 
 def _result_page(result: Result) -> str:
