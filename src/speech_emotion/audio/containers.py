@@ -118,7 +118,7 @@ def sniff(file: FileSlice) -> tuple[Container, int]:
     """Return the container of `file`, and where it begins: tags and zeros may stand before it.
 
     Raises:
-        AudioDecodeError: It is no sound; the message says what it looks like instead.
+        AudioDecodeError: It is not sound; the message says what it looks like instead.
     """
     head = read_at(file, 0, HEAD_BYTES)
     if not head and not file.error:
