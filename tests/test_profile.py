@@ -233,7 +233,7 @@ def test_it_travels_as_a_document(tuned: Classifier, profile: SpeakerProfile, tm
     assert SpeakerProfile.from_dict(json.loads(json.dumps(document))) == profile
     profile.save(tmp_path / "me.json")
     assert json.loads((tmp_path / "me.json").read_text()) == document
-    with pytest.raises(ModelError, match=r"this is no speaker profile: .*finite.*speech-emotion enrol"):
+    with pytest.raises(ModelError, match=r"this is not a speaker profile: .*finite.*speech-emotion enrol"):
         SpeakerProfile.from_dict(document | {"seconds": 1, "mean": [float("nan")] * 16})
     for other in (None, [], "me.json", {}):
         with pytest.raises(ModelError, match="no speaker profile"):
@@ -304,9 +304,9 @@ def test_a_file_that_is_no_profile(
 def test_bytes_that_are_no_profile(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "me.json"
     file.write_bytes(data)
-    with pytest.raises(ModelError, match=r"me\.json': (this is no speaker profile|it is larger)"):
+    with pytest.raises(ModelError, match=r"me\.json': (this is not a speaker profile|it is larger)"):
         SpeakerProfile.load(file)
-    with pytest.raises(ModelError, match=r"^this is no speaker profile"):
+    with pytest.raises(ModelError, match=r"^this is not a speaker profile"):
         SpeakerProfile.from_json(data)
 
 

@@ -33,7 +33,7 @@ class Classifier:
       (n_samples,) or (n_channels, n_samples); a pair of an array and its rate in either order, as from Gradio,
       soundfile, librosa or torchaudio; or what Hugging Face datasets hold of a sound.
     - `sample_rate` is the rate of an array in Hz. A file has its own, and takes none.
-    - `sample_format` says that `source` is no file but the bytes of raw samples of one channel: "s16le", "f32le",
+    - `sample_format` says that `source` is not a file but the bytes of raw samples of one channel: "s16le", "f32le",
       "mulaw" or "alaw". They need a `sample_rate` as well.
     - `profile`, made by `enrol`, makes the answers relative to the usual voice of one speaker.
     """
@@ -261,7 +261,7 @@ def load(model: str | os.PathLike[str] | None = None) -> Classifier:
 
     Raises:
         ModelNotFoundError: There is no such file.
-        ModelFormatError: The file is no model of this package, or has another format version.
+        ModelFormatError: The file is not a model of this package, or has another format version.
         ModelIntegrityError: The file is damaged.
     """
     return Classifier(EmotionModel.load(model))

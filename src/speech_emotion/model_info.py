@@ -130,7 +130,7 @@ class ModelInfo:
             minimum: The smallest hop that is allowed. The largest is the window: beyond it, sound would be skipped.
 
         Raises:
-            ConfigError: `hop_seconds` is no number in that range.
+            ConfigError: `hop_seconds` is not a number in that range.
         """
         if hop_seconds is None:
             return self
@@ -196,7 +196,7 @@ def _read_enrolment(facts: dict[str, Any]) -> Enrolment:
         positive = (enrolment.n_features, enrolment.min_seconds, enrolment.prior_windows)
         gain = 0.0 if enrolment.gain is None else enrolment.gain
         is_sound = all(value > 0 for value in positive) and all(map(math.isfinite, (*positive, gain)))
-    except TypeError:  # other names, or values that are no numbers
+    except TypeError:  # other names, or values that are not numbers
         is_sound = False
     if not is_sound:
         names = ", ".join(Enrolment.__dataclass_fields__)

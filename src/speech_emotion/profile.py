@@ -122,26 +122,26 @@ class SpeakerProfile:
         """Return the profile that `to_dict` returned, or that was read from its JSON.
 
         Raises:
-            ModelError: `document` is no profile.
+            ModelError: `document` is not a profile.
         """
         try:
             return _parse(document)
         except (_MalformedError, RecursionError) as error:
-            raise ModelError(f"this is no speaker profile: {error}. {NEXT_STEP}") from error
+            raise ModelError(f"this is not a speaker profile: {error}. {NEXT_STEP}") from error
 
     @classmethod
     def from_json(cls, data: bytes) -> "SpeakerProfile":
         """Return the profile in `data`, the content of a file that `save` wrote.
 
         Raises:
-            ModelError: `data` is no profile.
+            ModelError: `data` is not a profile.
         """
         try:
             if len(data) > MAX_BYTES:
                 raise _MalformedError(f"it is larger than {MAX_BYTES} bytes")
             return _parse(json.loads(data.decode("utf-8")))
         except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or _MalformedError
-            raise ModelError(f"this is no speaker profile: {error}. {NEXT_STEP}") from error
+            raise ModelError(f"this is not a speaker profile: {error}. {NEXT_STEP}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON. The file is there whole or not at all.
@@ -163,7 +163,7 @@ class SpeakerProfile:
         """Return the profile that `save` wrote.
 
         Raises:
-            ModelError: The file cannot be read, or is no profile.
+            ModelError: The file cannot be read, or is not a profile.
         """
         try:
             data = read_regular_file(Path(path), MAX_BYTES)
@@ -189,12 +189,12 @@ def _is_plausible(mean: npt.NDArray[np.float64], deviation: npt.NDArray[np.float
 
 
 class _MalformedError(ValueError):
-    """Why a document is no profile."""
+    """Why a document is not a profile."""
 
 
 def _parse(document: Any) -> SpeakerProfile:
     if not isinstance(document, dict):
-        raise _MalformedError("it is no JSON object")
+        raise _MalformedError("it is not a JSON object")
     document = dict(document)
     if (version := document.pop("format_version", None)) != FORMAT_VERSION:
         raise _MalformedError(f"it has format version {_short(version)}, this package reads {FORMAT_VERSION}")

@@ -96,7 +96,7 @@ def test_a_tensor_that_is_no_array_yet() -> None:
 
 
 def test_what_another_library_cannot_give() -> None:
-    with pytest.raises(InvalidWaveformError, match="this list is no array"):
+    with pytest.raises(InvalidWaveformError, match="this list is not an array"):
         samples({"array": [[0.0], [0.0, 1.0]], "sampling_rate": RATE})
 
     def fail() -> None:

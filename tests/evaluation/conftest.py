@@ -11,7 +11,7 @@ from speech_emotion.evaluation.splits import protocol
 
 
 @pytest.fixture
-def evaluation(heard: list[Path], tmp_path: Path) -> Evaluation:
+def evaluation(scored_paths: list[Path], tmp_path: Path) -> Evaluation:
     """One seed of the fallible fake under luna5."""
     run = fakes.make_run(tmp_path / "run", protocol("luna5"))
     return score_protocol([run], "ravdess", fakes.make_corpus(tmp_path / "corpus"), "luna5")

@@ -119,7 +119,7 @@ def test_who_enrols_with_what(run: Path, corpus: Path) -> None:
     assert [one.clip.label for one in chosen(neutral, 9)] == ["neutral"]
 
 
-def test_the_place_is_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_place_is_all_other_speakers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One model of other corpora is tested on both women of TESS: the place of each is the other."""
     folder = tmp_path / "tess"
     folder.mkdir()
@@ -152,7 +152,7 @@ def test_the_place_is_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert rows[-1].endswith(f" | {place.uar_among_spoken} |")
 
 
-def test_a_way_by_which_nobody_could_enrol_is_left_out(corpus: Path, tmp_path: Path) -> None:
+def test_a_way_without_any_profile_is_left_out(corpus: Path, tmp_path: Path) -> None:
     """Three clips of 1.1 s are less than the ten seconds that a profile needs."""
     run = make_run(tmp_path / "run", enrolment=standin.ENROLMENT)
     found = measure(make_plan([run], "savee", corpus, "savee4"), command="x")

@@ -94,7 +94,7 @@ def test_clean_is_what_score_protocol_says(found: Robustness, run: Path, corpus:
     assert clean.uar.sd == 0  # the stand-ins of both seeds are one
 
 
-def test_the_conditions_are_heard(found: Robustness) -> None:
+def test_the_conditions_reach_the_model(found: Robustness) -> None:
     noisy, clean = found.conditions["pink-0db"], found.conditions["clean"]
     assert noisy.uar != clean.uar or noisy.abstained != clean.abstained
     assert noisy.difference is not None
@@ -154,7 +154,7 @@ def test_a_condition_in_which_nothing_is_answered_has_a_score_of_0() -> None:
     assert (table.uar, table.uar_answered) == (Score(0.0, None, (0.0, 0.0)), None)
 
 
-def test_models_that_heard_the_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
+def test_models_trained_on_the_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(standin.model_bytes(corpora=["savee"]))
     with pytest.raises(SpeakerLeakError):
         make_plan([tmp_path / "model.onnx"], "savee", corpus, "savee4")

@@ -1,4 +1,4 @@
-"""The baseline: its statistics are the right numbers, and nobody who is tested was heard before."""
+"""The baseline: its statistics are the right numbers, and no tested speaker is in training."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -76,7 +76,7 @@ def open_decoder(file: SeekableFile, track: int | None = None) -> Decoder:
         track: Which of the audio tracks beside each other, from 1; None is the default track.
 
     Raises:
-        AudioDecodeError: The content is no sound, is damaged, or has no such audio track.
+        AudioDecodeError: The content is not sound, is damaged, or has no such audio track.
         MissingExtraError: Its container or its encoding needs the extra "media".
     """
     try:

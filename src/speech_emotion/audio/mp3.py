@@ -1,7 +1,7 @@
 """The frames of an MPEG audio stream (MP3, MP2). In: a file. Out: where runs of frames begin and end.
 
 libsndfile estimates the length of an MP3 from its first frame or believes its header, stops there, and gives up at a
-kilobyte that is no frame. The frames themselves say where the next one begins.
+kilobyte that is not a frame. The frames themselves say where the next one begins.
 """
 
 import re
@@ -133,7 +133,7 @@ def _is_run(file: FileSlice, at: int, *, only: bool) -> bool:
 
 
 def _run(file: FileSlice, start: int) -> Run:
-    """The run that begins at `start`. It ends before what is no frame, one of another kind, or a Xing header."""
+    """The run that begins at `start`. It ends before what is not a frame, one of another kind, or a Xing header."""
     first = read_at(file, start, 64).ljust(64, b"\0")
     wanted_second, wanted_rate, is_mono = _kind(first)
     tag_at = _tag_offset(first)

@@ -8,8 +8,9 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from speech_emotion.audio import containers, mp3
+from speech_emotion.audio import containers
 from speech_emotion.audio.containers import Container, encoding, recognise
 from speech_emotion.audio.slices import FileSlice, matches, number_at, read_at
 from speech_emotion.audio.structure import (
@@ -20,6 +21,9 @@ from speech_emotion.audio.structure import (
     Chunk,
     chunks,
 )
+
+if TYPE_CHECKING:
+    from speech_emotion.audio.mp3 import Run  # a large table, made on import
 
 UNEXPLAINED_BYTES = 4096  # behind the sound, more than this is sound too, unless it is a chunk
 USUAL_CHUNKS = (
@@ -109,6 +113,8 @@ def _ogg_starts(file: FileSlice) -> Iterator[int]:
 
 def _mp3_parts(file: FileSlice) -> Iterator[Part]:
     """A part for each run of frames. What is between them, such as tags, is left out."""
+    from speech_emotion.audio import mp3
+
     run = mp3.next_run(file, 0, file.n_bytes)
     if run is None:  # a single frame, or free format, whose frames do not tell their size
         yield Part(containers.MP3, file.endless())
@@ -119,7 +125,9 @@ def _mp3_parts(file: FileSlice) -> Iterator[Part]:
         run = None if run.is_cut else mp3.next_run(file, run.end, file.n_bytes)
 
 
-def _mp3_part(file: FileSlice, run: mp3.Run) -> Part:
+def _mp3_part(file: FileSlice, run: "Run") -> Part:
+    from speech_emotion.audio import mp3
+
     part, is_cut = file.slice(run.start, run.end), run.is_cut
     tag = mp3.length_tag(part, 0)
     n_frames = run.n_frames - (tag is not None)  # the tag stands in a frame of its own

@@ -240,7 +240,7 @@ class Resampler:
     """Chunks at any rate → mono float32 at 16 kHz. How the chunks are cut changes no bit of the result.
 
     Raises:
-        InvalidWaveformError: `sample_rate` is no positive whole number.
+        InvalidWaveformError: `sample_rate` is not a positive whole number.
         AudioTooLargeError: The rate or the number of channels exceeds `limits`.
     """
 

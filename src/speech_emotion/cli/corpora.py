@@ -39,7 +39,9 @@ def check(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Exit 0 even if clips are missing or damaged.")
     ] = False,
-    picture: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it, as PNG or SVG.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a chart of the counts, as PNG or SVG.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare FOLDER with what was published."""
@@ -90,7 +92,9 @@ def prepare(
         Path | None, typer.Argument(metavar="OUT", help="The folder to create; default: prepared/NAME.")
     ] = None,
     features: Annotated[bool, typer.Option("--features", help="Also write the feature matrices.")] = False,
-    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Default: one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes; default: one per core.")
+    ] = None,
 ) -> None:
     """Decode FOLDER into memory-mapped .npy files. Resumes an interrupted run."""
     from speech_emotion.extras import require

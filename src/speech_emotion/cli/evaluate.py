@@ -14,6 +14,7 @@ from speech_emotion.cli.shared import (
     progress,
     require_writable,
 )
+from speech_emotion.errors import ConfigError
 
 verbs = typer.Typer()
 
@@ -28,7 +29,7 @@ OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of r
 def evaluate(
     runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: OutOption = Path("results")
 ) -> None:
-    """Score models on speakers that they did not learn from."""
+    """Score models on speakers they were not trained on. Writes OUT/CORPUS-PROTOCOL-MODEL.json and .csv."""
     from speech_emotion.evaluation.report import page
     from speech_emotion.evaluation.result import summarise
     from speech_emotion.evaluation.score import score_protocol, write_answers
@@ -53,7 +54,7 @@ def robustness(
     ] = None,
     out: OutOption = Path("results"),
 ) -> None:
-    """Score models in noise, over the telephone, in a room …. Writes OUT/robustness."""
+    """Score models in degraded sound (noise, telephone, codecs, room). Writes OUT/robustness."""
     from speech_emotion.evaluation.report.robustness import robustness_table
     from speech_emotion.evaluation.robustness import measure
     from speech_emotion.evaluation.score import make_plan
@@ -88,6 +89,10 @@ def report(results: ResultsArgument = Path("results")) -> None:
     """Write the pages and pictures of the results in FOLDER."""
     from speech_emotion.evaluation.report.page import write_report
 
+    if not results.is_dir():
+        raise ConfigError(
+            f"{results}: there is no such folder. Write results into it with: speech-emotion evaluate"
+        )
     require_writable(results)
     for path in write_report(results):
         typer.echo(str(path))

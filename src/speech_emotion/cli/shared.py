@@ -56,7 +56,12 @@ CorpusOption = Annotated[
     typer.Option(metavar="NAME=FOLDER", parser=_corpus_folder, help="A corpus and the folder it is in."),
 ]
 ProtocolOption = Annotated[
-    str, typer.Option(metavar="NAME", callback=known_protocol, help="A named split, such as luna5.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        callback=known_protocol,
+        help="A named split, such as luna5; docs/training.md lists them.",
+    ),
 ]
 
 

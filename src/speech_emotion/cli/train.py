@@ -9,7 +9,9 @@ from speech_emotion.cli.shared import CorpusOption, known_protocol, prepare_corp
 
 verbs = typer.Typer()
 
-RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="Such as recipes/ravdess-cnn.toml.")]
+RecipeArgument = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="Recipe file, such as recipes/ravdess-cnn.toml.")
+]
 FoldsOfOption = Annotated[
     str | None,
     typer.Option(
@@ -19,9 +21,15 @@ FoldsOfOption = Annotated[
     ),
 ]
 FoldOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Only this fold. Repeatable.")]
-SeedOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Default: the recipe's. Repeatable.")]
+SeedOption = Annotated[
+    list[int] | None, typer.Option(metavar="N", help="Random seed; default: the recipe's. Repeatable.")
+]
 InitOption = Annotated[
-    str | None, typer.Option(metavar="WEIGHTS", help="pretrained, fresh, or a file; default: the recipe's.")
+    str | None,
+    typer.Option(
+        metavar="WEIGHTS",
+        help="pretrained, fresh, imagenet (VGG16 only), or a file; default: the recipe's.",
+    ),
 ]
 CalibrationOption = Annotated[
     Path | None,
@@ -68,7 +76,7 @@ def train(
         raise typer.BadParameter(f"{recipe} trains on {config.corpus}: --corpus {config.corpus}=FOLDER")
     config = config.with_init(init) if init else config
     split = splits.protocol(protocol) if protocol else None
-    out = out or Path("runs") / recipe.stem / (protocol or "everybody")
+    out = out or Path("runs") / recipe.stem / (protocol or "all-speakers")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     device = choose_device(device)
     dataset = prepare_corpus(corpus.name, corpus.folder, prepared / corpus.name)

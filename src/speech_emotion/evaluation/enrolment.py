@@ -38,7 +38,7 @@ class Way:
     title: str
     seconds: float
     labels: tuple[str, ...] = ()
-    of_others: bool = False  # with clips of the other speakers whom the same model is tested on
+    of_others: bool = False  # with clips of the other speakers on whom the same model is tested
 
 
 PLAIN: Final = Way("plain", "without a profile", 0.0)
@@ -180,7 +180,7 @@ def _enrol(classifier: Classifier, sounds: Sequence[FloatArray]) -> SpeakerProfi
 
 def _outcome(way: Way, found: _Found, plain: AnswerTable) -> Outcome:
     table = AnswerTable.of(found.answers)
-    unheard = np.array(
+    other_clips = np.array(
         [[(seed, clip.file) not in found.enrolled for seed in table.seeds] for clip in table.clips]
     )
     return Outcome(
@@ -191,9 +191,9 @@ def _outcome(way: Way, found: _Found, plain: AnswerTable) -> Outcome:
         accuracy=table.score(table.terms, metrics.accuracy_of),
         ece=table.ece,
         difference=None if way is PLAIN else answers.difference(table, plain),
-        n_unheard=int(unheard.sum()),
-        uar_unheard=_uar_over(table, unheard),
-        plain_unheard=_uar_over(plain, unheard),
+        n_unheard=int(other_clips.sum()),
+        uar_unheard=_uar_over(table, other_clips),
+        plain_unheard=_uar_over(plain, other_clips),
     )
 
 

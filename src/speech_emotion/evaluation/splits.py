@@ -41,7 +41,7 @@ def check_no_leak(learned_from: Collection[str], test: Collection[str], *, where
 
 @dataclass(frozen=True)
 class Fold:
-    """Three disjoint sets of speakers; of clip names if a protocol divides clips, EVERYBODY if it divides nothing."""
+    """Three disjoint sets of speakers; of clip names if clips are divided, ALL_SPEAKERS if nothing is."""
 
     index: int
     test: frozenset[str]
@@ -99,9 +99,9 @@ class Protocol:
         return np.flatnonzero([self.member(clip) in members for clip in clips])
 
     def member(self, clip: Clip) -> str:
-        """What a clip is divided by: its speaker, its own name, or EVERYBODY."""
+        """What a clip is divided by: its speaker, its own name, or ALL_SPEAKERS."""
         if self.divides_nothing:
-            return EVERYBODY
+            return ALL_SPEAKERS
         return clip.name if self.divides_clips else clip.speaker
 
 
@@ -136,7 +136,7 @@ def _ids(*numbers: int) -> tuple[str, ...]:
     return tuple(f"{number:02d}" for number in numbers)
 
 
-EVERYBODY: Final = "everybody"  # of a corpus that is not divided
+ALL_SPEAKERS: Final = "everybody"  # of a corpus that is not divided; the word is part of published hashes
 _RAVDESS: Final = _ids(*range(1, 25))
 _CREMA_D: Final = _ids(*range(1001, 1092))
 _LUNA5: Final = (
@@ -215,7 +215,7 @@ def _ravdess_speech() -> list[str]:
 
 def _unheard(corpus: str) -> Protocol:
     """Every speaker is tested, by a model of other corpora."""
-    fold = Fold(0, frozenset({EVERYBODY}), frozenset(), frozenset())
+    fold = Fold(0, frozenset({ALL_SPEAKERS}), frozenset(), frozenset())
     return Protocol(f"{corpus}-unheard", corpus, (fold,), divides_nothing=True)
 
 

@@ -138,7 +138,7 @@ def an_answer(member: str, fold: int, emotion: int) -> Answer:
 
 
 def test_shipping_writes_model_checksum_and_card(tmp_path: Path, exported: Exported) -> None:
-    run = a_run(tmp_path / "everybody", 1.0)
+    run = a_run(tmp_path / "all-speakers", 1.0)
     for fold, temperature in enumerate((1.0, 4.0)):
         a_run(tmp_path / "luna5" / f"fold-{fold}", temperature)
     result = a_result().write(tmp_path)

@@ -185,16 +185,16 @@ def test_a_head_is_chosen_on_validation_speakers(head: EnrolledHead) -> None:
 def test_without_validation_speakers_it_is_fitted_like_its_references(
     network: Cnn, dataset: PreparedDataset, features: WindowFeatures, head: EnrolledHead
 ) -> None:
-    everybody = job(dataset, Sides(np.arange(32), np.zeros(0, np.int64)))
+    all_speakers = job(dataset, Sides(np.arange(32), np.zeros(0, np.int64)))
     hotter = dataclasses.replace(
         head, temperature=4 * head.temperature, penalty=0.25 * head.penalty, gain=0.0
     )
-    made = learn(network, everybody, features, [head, hotter])
+    made = learn(network, all_speakers, features, [head, hotter])
     assert made.temperature == pytest.approx(2 * head.temperature)
     assert made.penalty == pytest.approx(0.5 * head.penalty)
     assert made.gain == pytest.approx(head.gain / 2, abs=1e-4)
     with pytest.raises(ConfigError, match="Give the run folder of a protocol"):
-        learn(network, everybody, features)
+        learn(network, all_speakers, features)
 
 
 # How it is kept

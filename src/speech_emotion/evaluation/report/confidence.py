@@ -69,8 +69,8 @@ def _cells(accuracies: Mapping[str, str]) -> list[str]:
 def _sets_row(result: Result, sets: EmotionSets) -> tuple[str, ...]:
     median_speaker = median(group.mean for group in sets.per_actor.values())
     facts = (f"**{link(result)}**", result.protocol, f"**{sets.coverage}**", f"{sets.size.mean:.2f}")
-    least = (_lowest(sets.per_class), _lowest(sets.per_actor))
-    return (*facts, *least, f"{median_speaker * 100:.1f}", f"{result.not_sure * 100:.1f}")
+    minimum = (_lowest(sets.per_class), _lowest(sets.per_actor))
+    return (*facts, *minimum, f"{median_speaker * 100:.1f}", f"{result.not_sure * 100:.1f}")
 
 
 def _lowest(groups: Mapping[str, Group]) -> str:

@@ -17,7 +17,7 @@ from speech_emotion.corpora.parallel import Progress
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.files import DamagedFileError, digest, locked
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.data.waveform_augment import at_speed, varied
+from speech_emotion.training.data.waveform_augment import at_speed, augmented
 from speech_emotion.training.networks.base import EmotionNetwork
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 from speech_emotion.training.weights import below_head
@@ -76,7 +76,7 @@ def _cut(config: TrainConfig, waveform: FloatArray, n_samples: int, rng: np.rand
     """At most `n_samples` of a recording at one of the recipe's speeds, augmented."""
     samples = at_speed(waveform, float(rng.choice(config.augment.speeds)))
     start = rng.integers(max(len(samples) - n_samples, 0) + 1)
-    return varied(samples[start : start + n_samples], config.augment, rng)
+    return augmented(samples[start : start + n_samples], config.augment, rng)
 
 
 @torch.inference_mode()

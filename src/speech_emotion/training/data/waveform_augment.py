@@ -31,7 +31,7 @@ def at_speed(samples: FloatArray, speed: float) -> FloatArray:
     return np.asarray(soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ"))
 
 
-def varied(samples: FloatArray, config: AugmentConfig, rng: Rng) -> FloatArray:
+def augmented(samples: FloatArray, config: AugmentConfig, rng: Rng) -> FloatArray:
     """Telephone or room, another microphone, and noise: each with its probability."""
     draw = rng.random()
     if draw < config.telephone_probability:
