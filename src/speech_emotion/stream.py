@@ -173,8 +173,8 @@ class EmotionStream:
         """End the stream and return the prediction for what is left.
 
         Returns:
-            Usually one prediction, none if the last window was answered already. If the whole stream was too short
-            for a window, the only prediction abstains with "too_short".
+            The remaining predictions, often one. If the whole stream was too short for a window, the only prediction
+            abstains with "too_short".
 
         Raises:
             SpeechEmotionError: The stream is finished already.
