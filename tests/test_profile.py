@@ -236,7 +236,7 @@ def test_it_travels_as_a_document(tuned: Classifier, profile: SpeakerProfile, tm
     with pytest.raises(ModelError, match=r"this is not a speaker profile: .*finite.*speech-emotion enrol"):
         SpeakerProfile.from_dict(document | {"seconds": 1, "mean": [float("nan")] * 16})
     for other in (None, [], "me.json", {}):
-        with pytest.raises(ModelError, match="no speaker profile"):
+        with pytest.raises(ModelError, match="not a speaker profile"):
             SpeakerProfile.from_dict(other)
 
 
@@ -294,7 +294,7 @@ def test_a_file_that_is_no_profile(
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     for read in (SpeakerProfile.load, lambda path: SpeakerProfile.from_json(path.read_bytes())):
         with pytest.raises(
-            ModelError, match=rf"is no speaker profile: .*{complaint}.*speech-emotion enrol"
+            ModelError, match=rf"is not a speaker profile: .*{complaint}.*speech-emotion enrol"
         ) as refused:
             read(file)
         assert len(str(refused.value).encode()) < 500

@@ -64,6 +64,9 @@ class Classifier:
             profile: The speaker's profile; None for any speaker.
             track: Which audio track of a file, from 1; None for its default track.
 
+        Returns:
+            A prediction from 0 s to the end of the recording, with all warnings about it.
+
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
             ModelError: `profile` belongs to another model.
@@ -92,6 +95,9 @@ class Classifier:
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
             track: Which audio track of a file, from 1; None for its default track.
 
+        Returns:
+            At least one prediction: that of a recording too short for a window abstains with "too_short".
+
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
             ModelError: `profile` belongs to another model.
@@ -102,7 +108,14 @@ class Classifier:
             return [replace(prediction, warnings=audio.warnings) for prediction in predictions]
 
     def pool(self, windows: Iterable[Prediction]) -> Prediction:
-        """Return one answer for the `windows` of a recording, from a timeline or a stream: what `predict` gives."""
+        """Return one answer for the windows of a recording: what `predict` gives for it.
+
+        Args:
+            windows: The predictions of a timeline or a stream, in order.
+
+        Returns:
+            The mean of the predictions that have probabilities, or an abstention with the reason of the first window.
+        """
         return pool(windows, self.info.thresholds)
 
     def stream(
@@ -120,6 +133,9 @@ class Classifier:
             sample_format: The format of chunks that are bytes of raw samples; None for arrays.
             profile: The speaker's profile; None for any speaker.
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
+
+        Returns:
+            A stream of its own state; the classifier can serve several at once.
 
         Raises:
             AudioError: `sample_rate` cannot be used.
@@ -140,6 +156,9 @@ class Classifier:
             *sources: Recordings of the same speaker.
             sample_rate: The rate of arrays or of raw samples in Hz.
             sample_format: The format of raw samples.
+
+        Returns:
+            A profile for this model only. It warns of a short enrolment and of what is wrong with the recordings.
 
         Raises:
             AudioTooShortError: There is less speech than `info.enrolment.min_seconds`.
@@ -259,6 +278,9 @@ def load(model: str | os.PathLike[str] | None = None) -> Classifier:
     Args:
         model: The path of an .onnx made by `speech-emotion export`; None for the shipped model.
 
+    Returns:
+        A classifier, ready to be used.
+
     Raises:
         ModelNotFoundError: There is no such file.
         ModelFormatError: The file is not a model of this package, or has another format version.
@@ -294,6 +316,9 @@ def predict(
         sample_format: "s16le", "f32le", "mulaw" or "alaw" if `source` is the bytes of raw samples.
         profile: The speaker's profile; None for any speaker.
         track: Which audio track of a file, from 1; None for its default track.
+
+    Returns:
+        One answer for the whole recording, or an abstention with its reason.
 
     Raises:
         AudioError: The sound cannot be used; see `speech_emotion.errors`.

@@ -55,9 +55,9 @@ class Limits:
     """The largest sound that is accepted, whatever its header says.
 
     Attributes:
-        max_seconds: Longest duration.
-        max_decoded_bytes: Largest size of all channels as float32, before they are mixed.
-        max_channels: Most channels.
+        max_seconds: Longest duration in seconds.
+        max_decoded_bytes: Largest size in bytes of all channels as float32, before they are mixed.
+        max_channels: Largest number of channels.
         min_rate: Lowest sample rate in Hz.
         max_rate: Highest sample rate in Hz.
     """
@@ -91,7 +91,7 @@ class Waveform:
 
     @property
     def seconds(self) -> float:
-        """The duration."""
+        """The duration in seconds."""
         return len(self.samples) / SAMPLE_RATE
 
 

@@ -257,4 +257,4 @@ def _check(y_true: IntArray, answers: IntArray | FloatArray | BoolArray) -> None
     if len(y_true) == 0:
         raise CorpusError("There are no clips to score: check the folder and the protocol.")
     if len(y_true) != len(answers):
-        raise CorpusError(f"{len(y_true)} true labels and {len(answers)} answers: give one answer a clip.")
+        raise CorpusError(f"{len(y_true)} true labels and {len(answers)} answers: give one answer per clip.")

@@ -303,7 +303,7 @@ def test_findings_are_shown_worst_first_with_examples_and_a_next_step(tmp_path: 
 def test_many_folds_are_counted() -> None:
     rows = tuple(Row(f"{n}.wav", "sad", str(n), str(n)) for n in range(12))
     lines = Audit(rows, (Check("speaker in more than one fold", ()),), 12).lines()
-    assert lines[10:12] == ["  9: 1 clips, 1 speakers", "  … and 2 more folds"]
+    assert lines[10:12] == ["  9: 1 clip, 1 speaker", "  … and 2 more folds"]
     assert lines[-2:] == [
         "looked for and not found: speaker in more than one fold",
         "Next: keep the certificate (--out FILE.json) beside the scores.",

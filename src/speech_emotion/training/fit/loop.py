@@ -121,7 +121,9 @@ class Trainer:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for name, tensor in part(tensors, "optimizer").items():
             index, _, key = name.partition(".")
-            if tensor.ndim:  # in its parameter's memory layout: in another one, other kernels would round differently
+            if (
+                tensor.ndim
+            ):  # in its parameter's memory layout: in another one, other kernels would round differently
                 tensor = torch.empty_like(parameters[int(index)], device="cpu").copy_(tensor)
             states.setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
