@@ -2,8 +2,8 @@
 
 `WindowScorer` cuts samples into windows and scores each one that is loud enough. `WindowPredictor` turns scores into
 predictions, and is the only way to them: files take it through `Classifier`, live sound through `EmotionStream`, and
-each of several channels through `ChannelPredictor`. It scores one window at a time, because on one thread a batch is no faster. So a stream gives exactly the numbers of the
-same sound in a file, whatever the chunks.
+separate channels have one each. It scores one window at a time, because on one thread a batch is no faster. So a stream
+gives exactly the numbers of the same sound in a file, whatever the chunks.
 """
 
 from collections.abc import Iterable, Iterator
