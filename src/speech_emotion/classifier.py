@@ -5,16 +5,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from typing import Literal, overload
 
 import numpy as np
 
-from speech_emotion.audio import AudioStream, FloatArray, Source, open_audio
+from speech_emotion.audio import AudioStream, Channels, FloatArray, Source, open_audio
 from speech_emotion.audio import load as load_audio
 from speech_emotion.errors import AudioTooShortError, SpeechEmotionError
 from speech_emotion.model import EmotionModel, ModelInfo, Scores
-from speech_emotion.prediction import Prediction, pool
+from speech_emotion.prediction import Prediction, pool, pool_channels
 from speech_emotion.profile import SpeakerProfile, require_enrolment, summarise
-from speech_emotion.stream import EmotionStream, WindowPredictor, WindowScorer
+from speech_emotion.stream import ChannelPredictor, EmotionStream, WindowScorer
 from speech_emotion.windows import Window
 
 
@@ -26,7 +27,7 @@ class Classifier:
         >>> classifier.predict("hello.wav")
         Prediction(happy 0.82, 0.00–3.42 s)
 
-    Four arguments mean the same in every method:
+    These arguments mean the same in every method:
 
     - `source` is a path, the bytes of a file, an open binary file, or an array (n_samples,) or
       (n_samples, n_channels) of int16, int32 or float with full scale at 1. It may also be a tensor of PyTorch,
@@ -36,6 +37,8 @@ class Classifier:
     - `sample_format` says that `source` is not a file but the bytes of raw samples of one channel: "s16le", "f32le",
       "mulaw" or "alaw". They need a `sample_rate` as well.
     - `profile`, made by `enrol`, makes the answers relative to the usual voice of one speaker.
+    - `channels` is "mix", which scores the mean of all channels, or "separate", which scores each one, as for a call
+      with the agent on the left and the customer on the right. Then each answer names its `channel`.
     """
 
     def __init__(self, model: EmotionModel) -> None:
@@ -46,6 +49,7 @@ class Classifier:
         """What the model file says about itself: labels, window, scores, licence and more."""
         return self._model.info
 
+    @overload
     def predict(
         self,
         source: Source,
@@ -54,7 +58,31 @@ class Classifier:
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
         track: int | None = None,
-    ) -> Prediction:
+        channels: Literal["mix"] = "mix",
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        source: Source,
+        *,
+        sample_rate: int | None = None,
+        sample_format: str | None = None,
+        profile: SpeakerProfile | None = None,
+        track: int | None = None,
+        channels: Literal["separate"],
+    ) -> tuple[Prediction, ...]: ...
+
+    def predict(
+        self,
+        source: Source,
+        *,
+        sample_rate: int | None = None,
+        sample_format: str | None = None,
+        profile: SpeakerProfile | None = None,
+        track: int | None = None,
+        channels: Channels = "mix",
+    ) -> Prediction | tuple[Prediction, ...]:
         """Return one answer for a whole recording: its timeline, pooled. Memory use does not grow with its length.
 
         Args:
@@ -63,6 +91,7 @@ class Classifier:
             sample_format: The format of raw samples.
             profile: The speaker's profile; None for any speaker.
             track: Which audio track of a file, from 1; None for its default track.
+            channels: "separate" for a tuple with the answer of each channel.
 
         Returns:
             A prediction from 0 s to the end of the recording, with all warnings about it.
@@ -71,9 +100,12 @@ class Classifier:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
             ModelError: `profile` belongs to another model.
         """
-        with open_audio(source, sample_rate=sample_rate, sample_format=sample_format, track=track) as audio:
-            prediction = self.pool(self._predict_windows(audio, profile))
-            return replace(prediction, warnings=audio.warnings)
+        with open_audio(
+            source, sample_rate=sample_rate, sample_format=sample_format, track=track, channels=channels
+        ) as audio:
+            pooled = pool_channels(self._predict_windows(audio, profile, channels), self.info.thresholds)
+            answers = tuple(replace(answer, warnings=audio.warnings_of[answer.channel]) for answer in pooled)
+        return answers if channels == "separate" else answers[0]
 
     def timeline(
         self,
@@ -84,6 +116,7 @@ class Classifier:
         profile: SpeakerProfile | None = None,
         hop_seconds: float | None = None,
         track: int | None = None,
+        channels: Channels = "mix",
     ) -> list[Prediction]:
         """Return one answer per window, in order. Each carries the warnings of the whole recording.
 
@@ -94,6 +127,7 @@ class Classifier:
             profile: The speaker's profile; None for any speaker.
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
             track: Which audio track of a file, from 1; None for its default track.
+            channels: "separate" for the windows of every channel, by time and then by channel.
 
         Returns:
             At least one prediction: that of a recording too short for a window abstains with "too_short".
@@ -103,9 +137,45 @@ class Classifier:
             ModelError: `profile` belongs to another model.
             ConfigError: `hop_seconds` is out of range.
         """
-        with open_audio(source, sample_rate=sample_rate, sample_format=sample_format, track=track) as audio:
-            predictions = list(self._predict_windows(audio, profile, hop_seconds))
-            return [replace(prediction, warnings=audio.warnings) for prediction in predictions]
+        with open_audio(
+            source, sample_rate=sample_rate, sample_format=sample_format, track=track, channels=channels
+        ) as audio:
+            predictions = list(self._predict_windows(audio, profile, channels, hop_seconds))
+            return [replace(answer, warnings=audio.warnings_of[answer.channel]) for answer in predictions]
+
+    def windows(
+        self,
+        source: Source,
+        *,
+        profile: SpeakerProfile | None = None,
+        hop_seconds: float | None = None,
+        track: int | None = None,
+        channels: Channels = "mix",
+    ) -> Iterator[Prediction]:
+        """Yield the answers of `timeline` for a file, each as soon as it is known.
+
+        A window carries the warnings that are known by then; the last one of each channel carries all.
+
+        Args:
+            source: The sound.
+            profile: The speaker's profile; None for any speaker.
+            hop_seconds: The time between two answers; None for the model's own.
+            track: Which audio track of a file, from 1; None for its default track.
+            channels: "separate" for the windows of every channel, by time and then by channel.
+
+        Raises:
+            AudioError: The sound cannot be used; windows before the place of an error have been yielded.
+            ModelError: `profile` belongs to another model.
+            ConfigError: `hop_seconds` is out of range.
+        """
+        with open_audio(source, track=track, channels=channels) as audio:
+            held: list[Prediction] = []  # may be the last ones, whose warnings are known at the end
+            for answer in self._predict_windows(audio, profile, channels, hop_seconds):
+                if held and answer.start_seconds > held[0].start_seconds:
+                    yield from held
+                    held = []
+                held.append(replace(answer, warnings=audio.warnings_of[answer.channel]))
+            yield from (replace(answer, warnings=audio.warnings_of[answer.channel]) for answer in held)
 
     def pool(self, windows: Iterable[Prediction]) -> Prediction:
         """Return one answer for the windows of a recording: what `predict` gives for it.
@@ -125,6 +195,7 @@ class Classifier:
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
         hop_seconds: float | None = None,
+        channels: Channels = "mix",
     ) -> EmotionStream:
         """Return a stream to push live sound into.
 
@@ -133,6 +204,7 @@ class Classifier:
             sample_format: The format of chunks that are bytes of raw samples; None for arrays.
             profile: The speaker's profile; None for any speaker.
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
+            channels: "separate" for an answer per window of every channel.
 
         Returns:
             A stream of its own state; the classifier can serve several at once.
@@ -142,7 +214,7 @@ class Classifier:
             ModelError: `profile` belongs to another model.
             ConfigError: `hop_seconds` is out of range, or there is no such `sample_format`.
         """
-        return EmotionStream(self._model, sample_rate, sample_format, profile, hop_seconds)
+        return EmotionStream(self._model, sample_rate, sample_format, profile, hop_seconds, channels)
 
     def enrol(
         self, *sources: Source, sample_rate: int | None = None, sample_format: str | None = None
@@ -248,9 +320,14 @@ class Classifier:
         yield from ((window, scores) for window, scores in scorer.finish() if scores)
 
     def _predict_windows(
-        self, audio: AudioStream, profile: SpeakerProfile | None, hop_seconds: float | None = None
+        self,
+        audio: AudioStream,
+        profile: SpeakerProfile | None,
+        channels: Channels,
+        hop_seconds: float | None = None,
     ) -> Iterator[Prediction]:
-        predictor = WindowPredictor(self._model, profile, hop_seconds)
+        n_channels = audio.n_channels if channels == "separate" else None
+        predictor = ChannelPredictor(self._model, n_channels, profile, hop_seconds)
         for block in audio:
             yield from predictor.push(block)
         yield from predictor.finish()
@@ -289,6 +366,7 @@ def load(model: str | os.PathLike[str] | None = None) -> Classifier:
     return Classifier(EmotionModel.load(model))
 
 
+@overload
 def predict(
     source: Source,
     *,
@@ -296,7 +374,31 @@ def predict(
     sample_format: str | None = None,
     profile: SpeakerProfile | None = None,
     track: int | None = None,
-) -> Prediction:
+    channels: Literal["mix"] = "mix",
+) -> Prediction: ...
+
+
+@overload
+def predict(
+    source: Source,
+    *,
+    sample_rate: int | None = None,
+    sample_format: str | None = None,
+    profile: SpeakerProfile | None = None,
+    track: int | None = None,
+    channels: Literal["separate"],
+) -> tuple[Prediction, ...]: ...
+
+
+def predict(
+    source: Source,
+    *,
+    sample_rate: int | None = None,
+    sample_format: str | None = None,
+    profile: SpeakerProfile | None = None,
+    track: int | None = None,
+    channels: Channels = "mix",
+) -> Prediction | tuple[Prediction, ...]:
     """Return the emotion that a recording expresses, from the shipped model.
 
     The model is loaded on the first call and kept.
@@ -308,6 +410,8 @@ def predict(
         'happy'
         >>> predict(payload, sample_rate=8_000, sample_format="mulaw").label
         'happy'
+        >>> predict("call.wav", channels="separate")
+        (Prediction(left: neutral 0.95, 0.00–28.00 s), Prediction(right: angry 0.99, 0.00–28.00 s))
 
     Args:
         source: A path, the bytes of a file, an open binary file, an array (n_samples,) or (n_samples, n_channels) of
@@ -316,6 +420,7 @@ def predict(
         sample_format: "s16le", "f32le", "mulaw" or "alaw" if `source` is the bytes of raw samples.
         profile: The speaker's profile; None for any speaker.
         track: Which audio track of a file, from 1; None for its default track.
+        channels: "separate" for a tuple with the answer of each channel, "mix" for one answer to their mean.
 
     Returns:
         One answer for the whole recording, or an abstention with its reason.
@@ -324,8 +429,13 @@ def predict(
         AudioError: The sound cannot be used; see `speech_emotion.errors`.
         ModelError: `profile` belongs to another model.
     """
-    return _shipped().predict(
-        source, sample_rate=sample_rate, sample_format=sample_format, profile=profile, track=track
+    return _shipped().predict(  # type: ignore[call-overload, no-any-return]  # it has an answer to either
+        source,
+        sample_rate=sample_rate,
+        sample_format=sample_format,
+        profile=profile,
+        track=track,
+        channels=channels,
     )
 
 

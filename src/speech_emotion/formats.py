@@ -1,6 +1,7 @@
 """Answers as text, JSON and CSV. In: what each source gave. Out: lines, one JSON document, or a table.
 
-An outcome is a source's name with its predictions, or with the error that stands in their place. Whatever a file is
+An outcome is a source's name with its predictions, or with the error that stands in their place; a timeline comes as
+one outcome per window, as soon as it is known. Whatever a file is
 called, its name cannot steer a terminal, break a table or be run as a formula by a spreadsheet.
 
 A new format is one function beside `write_csv`, and its line in `WRITERS`: `predict --format NAME` takes it from there.
@@ -36,7 +37,7 @@ class Outcome(NamedTuple):
     error: SpeechEmotionError | None = None
 
 
-def write_text(outcomes: Iterable[Outcome], out: TextIO, labels: Sequence[str]) -> None:  # noqa: ARG001
+def write_text(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:  # noqa: ARG001
     """Write a line per prediction or error, as soon as it is there."""
     for source, predictions, error in outcomes:
         name = printable(source)
@@ -46,27 +47,34 @@ def write_text(outcomes: Iterable[Outcome], out: TextIO, labels: Sequence[str]) 
             print(f"❌ {name}: {printable(str(error))} ({error.code})", file=out, flush=True)
 
 
-def write_json(outcomes: Iterable[Outcome], out: TextIO, labels: Sequence[str]) -> None:  # noqa: ARG001
+def write_json(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:  # noqa: ARG001
     """Write one array of rows. If writing stops early it is not valid JSON, so a part never passes for the whole."""
     out.write("[")
     for index, row in enumerate(_rows(outcomes, Prediction.to_dict)):
         out.write(",\n " if index else "\n ")
         out.write(json.dumps(row, ensure_ascii=False, allow_nan=False))
+        out.flush()
     out.write("\n]\n")
 
 
-def write_csv(outcomes: Iterable[Outcome], out: TextIO, labels: Sequence[str]) -> None:
-    """Write a row per prediction or error, under `columns`."""
-    write_table(_rows(outcomes, Prediction.to_row), columns(labels), out)
+def write_csv(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:
+    """Write a row per prediction or error, under `columns`. If writing stops early, the last row says so."""
+    try:
+        write_table(_rows(outcomes, Prediction.to_row), columns, out)
+    except BaseException:
+        row = {"error": "interrupted", "message": "stopped here; the rest of the table is missing"}
+        csv.DictWriter(out, columns, lineterminator="\n").writerow(row)
+        raise
 
 
 Writer = Callable[[Iterable[Outcome], TextIO, Sequence[str]], None]
 WRITERS: Final[dict[str, Writer]] = {"text": write_text, "json": write_json, "csv": write_csv}
 
 
-def columns(labels: Iterable[str]) -> list[str]:
+def columns(labels: Iterable[str], channels: str = "mix") -> list[str]:
     """The columns of a table of answers: source, those of `Prediction.to_row`, a label each, error, message."""
-    answer = Prediction({}, 0.0, 0.0, abstained="no_speech").to_row()
+    channel = "left" if channels == "separate" else None
+    answer = Prediction({}, 0.0, 0.0, abstained="no_speech", channel=channel).to_row()
     return ["source", *answer, *labels, "error", "message"]
 
 
@@ -76,6 +84,7 @@ def write_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], out: 
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _cell(value) for key, value in row.items()})
+        out.flush()
 
 
 def error_fields(error: SpeechEmotionError) -> dict[str, str]:

@@ -26,8 +26,9 @@ class Prediction:
         abstained: None, or why there is no label: "not_sure", "too_short" or "no_speech". Only with "not_sure" there
             are probabilities.
         warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated",
-            "unfinished", "other_tracks".
+            "channels_differ", "unfinished", "other_tracks".
         emotions: The emotion set: what it may be, the most probable first. Empty if nothing was scored.
+        channel: None for the mix of all channels; of separate ones "left" or "right", or "1", "2", "3" ….
     """
 
     probabilities: Mapping[str, float] = field(hash=False)
@@ -36,6 +37,7 @@ class Prediction:
     abstained: str | None = None
     warnings: tuple[str, ...] = ()
     emotions: tuple[str, ...] = ()
+    channel: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "probabilities", MappingProxyType(dict(self.probabilities)))
@@ -71,7 +73,8 @@ class Prediction:
             self._best if self.probabilities else f"no answer ({(self.abstained or '').replace('_', ' ')})"
         )
         warnings = f", {', '.join(self.warnings).replace('_', ' ')}" if self.warnings else ""
-        return f"{answer}, {self.start_seconds:.2f}–{self.end_seconds:.2f} s{warnings}"
+        channel = f"{self.channel}: " if self.channel else ""
+        return f"{channel}{answer}, {self.start_seconds:.2f}–{self.end_seconds:.2f} s{warnings}"
 
     @property
     def _best(self) -> str:
@@ -84,15 +87,17 @@ class Prediction:
     def __reduce__(self) -> tuple[Any, ...]:
         """Plain values, so that an answer travels between processes (a mapping proxy cannot)."""
         times = (self.start_seconds, self.end_seconds)
-        return Prediction, (dict(self.probabilities), *times, self.abstained, self.warnings, self.emotions)
+        rest = (self.abstained, self.warnings, self.emotions, self.channel)
+        return Prediction, (dict(self.probabilities), *times, *rest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, in types that JSON knows.
 
         Returns:
-            label, confidence, runner_up, emotions, abstained, start_seconds, end_seconds, warnings and probabilities.
+            label, confidence, runner_up, emotions, abstained, start_seconds, end_seconds, warnings and probabilities;
+            `channel` only if there is one.
         """
-        return {
+        return ({"channel": self.channel} if self.channel else {}) | {
             "label": self.label,
             "confidence": self.confidence,
             "runner_up": self.runner_up,
@@ -143,21 +148,50 @@ def pool(predictions: Iterable[Prediction], thresholds: Mapping[str, float] = NO
     If no window has any, the result abstains with the reason of the first one. The windows are read one by one and
     not kept, so that ten hours need no more memory than ten seconds.
     """
-    start_seconds, end_seconds = 0.0, 0.0
-    sums: dict[str, float] = {}
-    n_answers = 0
-    reason: str | None = None
-    warnings: dict[str, None] = {}  # a set that keeps its order
-    for index, prediction in enumerate(predictions):
-        start_seconds = min(start_seconds, prediction.start_seconds) if index else prediction.start_seconds
-        end_seconds = max(end_seconds, prediction.end_seconds)
-        warnings |= dict.fromkeys(prediction.warnings)
+    total = _Sum()
+    for prediction in predictions:
+        total.add(prediction)
+    return total.pooled(thresholds)
+
+
+def pool_channels(
+    predictions: Iterable[Prediction], thresholds: Mapping[str, float] = NO_THRESHOLDS
+) -> tuple[Prediction, ...]:
+    """Return what `pool` gives for the windows of each channel, in the order in which the channels come."""
+    totals: dict[str | None, _Sum] = {}
+    for prediction in predictions:
+        totals.setdefault(prediction.channel, _Sum()).add(prediction)
+    return tuple(total.pooled(thresholds) for total in totals.values())
+
+
+class _Sum:
+    """What `pool` knows of the predictions so far."""
+
+    def __init__(self) -> None:
+        self._start_seconds = self._end_seconds = 0.0
+        self._sums: dict[str, float] = {}
+        self._n_answers = 0
+        self._reason: str | None = None
+        self._warnings: dict[str, None] = {}  # a set that keeps its order
+        self._channels: set[str | None] = set()
+
+    def add(self, prediction: Prediction) -> None:
+        start = prediction.start_seconds
+        self._start_seconds = min(self._start_seconds, start) if self._channels else start
+        self._end_seconds = max(self._end_seconds, prediction.end_seconds)
+        self._warnings |= dict.fromkeys(prediction.warnings)
+        self._channels.add(prediction.channel)
         if not prediction.probabilities:
-            reason = reason or prediction.abstained
-            continue
-        n_answers += 1
+            self._reason = self._reason or prediction.abstained
+            return
+        self._n_answers += 1
         for label, probability in prediction.probabilities.items():
-            sums[label] = sums.get(label, 0.0) + probability
-    means = {label: total / n_answers for label, total in sums.items()}
-    abstained = None if means else reason or "too_short"
-    return decide(Prediction(means, start_seconds, end_seconds, abstained, tuple(warnings)), thresholds)
+            self._sums[label] = self._sums.get(label, 0.0) + probability
+
+    def pooled(self, thresholds: Mapping[str, float]) -> Prediction:
+        means = {label: total / self._n_answers for label, total in self._sums.items()}
+        abstained = None if means else self._reason or "too_short"
+        channel = next(iter(self._channels)) if len(self._channels) == 1 else None
+        times = self._start_seconds, self._end_seconds
+        prediction = Prediction(means, *times, abstained, tuple(self._warnings), channel=channel)
+        return decide(prediction, thresholds)

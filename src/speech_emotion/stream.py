@@ -1,18 +1,28 @@
 """Live sound. In: chunks of any size and rate. Out: a Prediction per window, as soon as the window is full.
 
 `WindowScorer` cuts samples into windows and scores each one that is loud enough. `WindowPredictor` turns scores into
-predictions, and is the only way to them: files take it through `Classifier`, live sound through `EmotionStream`. It
-scores one window at a time, because on one thread a batch is no faster. So a stream gives exactly the numbers of the
-same sound in a file, whatever the chunks.
+predictions, and is the only way to them: files take it through `Classifier`, live sound through `EmotionStream`, and
+separate channels have one each. It scores one window at a time, because on one thread a batch is no faster. So a stream
+gives exactly the numbers of the same sound in a file, whatever the chunks.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion.audio import FloatArray, Resampler, Source, decode_pcm, resolve
+from speech_emotion.audio import (
+    Channels,
+    FloatArray,
+    Source,
+    channel_names,
+    decode_pcm,
+    resampler_for,
+    resolve,
+)
 from speech_emotion.audio.speech import is_audible
 from speech_emotion.errors import InvalidWaveformError, SpeechEmotionError
 from speech_emotion.model import SPEECH, EmotionModel, Scores
@@ -106,6 +116,37 @@ class WindowPredictor:
         return decide(prediction, self._info.thresholds)
 
 
+class ChannelPredictor:
+    """A `WindowPredictor` for the mix (`n_channels` None), or for each channel: then predictions say which it is."""
+
+    def __init__(
+        self,
+        model: EmotionModel,
+        n_channels: int | None,
+        profile: SpeakerProfile | None = None,
+        hop_seconds: float | None = None,
+    ) -> None:
+        names = channel_names(n_channels) if n_channels else (None,)
+        self._predictors = {name: WindowPredictor(model, profile, hop_seconds) for name in names}
+
+    def push(self, samples: FloatArray) -> list[Prediction]:
+        """Take `samples`, (n_samples,) or (n_samples, n_channels), and return what they complete, in order of time."""
+        columns = samples.reshape(len(samples), len(self._predictors)).T
+        return self._in_order([p.push(c) for p, c in zip(self._predictors.values(), columns, strict=True)])
+
+    def finish(self) -> list[Prediction]:
+        """Return the predictions for what is left."""
+        return self._in_order([predictor.finish() for predictor in self._predictors.values()])
+
+    def _in_order(self, answers: list[list[Prediction]]) -> list[Prediction]:
+        """By time, then channel: all channels have the same windows."""
+        return [
+            replace(prediction, channel=name) if name else prediction
+            for row in zip(*answers, strict=True)
+            for name, prediction in zip(self._predictors, row, strict=True)
+        ]
+
+
 class EmotionStream:
     """Live sound in, predictions out. Made by `Classifier.stream`.
 
@@ -127,12 +168,13 @@ class EmotionStream:
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
         hop_seconds: float | None = None,
+        channels: Channels = "mix",
     ) -> None:
-        self._sample_rate, self._sample_format = sample_rate, sample_format
+        self._sample_rate, self._sample_format, self._channels = sample_rate, sample_format, channels
         if sample_format is not None:
             decode_pcm(b"", sample_format)  # refuses an unknown one now
-        self._resampler = Resampler(sample_rate)
-        self._predictor = WindowPredictor(model, profile, hop_seconds)
+        self._new_predictor = partial(ChannelPredictor, model, profile=profile, hop_seconds=hop_seconds)
+        self._open(n_channels=1)
         self._state: Literal["new", "open", "finished"] = "new"
 
     @property
@@ -164,7 +206,7 @@ class EmotionStream:
         self._require_unfinished()
         n_channels = samples.shape[1] if samples.ndim == 2 else 1
         if self._state == "new" and n_channels != self._resampler.n_channels:
-            self._resampler = Resampler(self._sample_rate, n_channels)
+            self._open(n_channels)
         block = self._resampler.push(samples)
         self._state = "open"  # a chunk that is refused settles nothing
         return self._predictor.push(block)
@@ -182,6 +224,10 @@ class EmotionStream:
         self._require_unfinished()
         self._state = "finished"
         return self._predictor.push(self._resampler.finish()) + self._predictor.finish()
+
+    def _open(self, n_channels: int) -> None:
+        self._resampler = resampler_for(self._sample_rate, n_channels, self._channels)
+        self._predictor = self._new_predictor(n_channels if self._channels == "separate" else None)
 
     def _require_unfinished(self) -> None:
         if self._state == "finished":

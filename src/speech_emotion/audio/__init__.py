@@ -5,11 +5,15 @@ from speech_emotion.audio.reader import (
     AUDIO_SUFFIXES,
     SAMPLE_RATE,
     AudioStream,
+    Channels,
     Limits,
     Resampler,
+    SeparateResampler,
     Waveform,
+    channel_names,
     load,
     open_audio,
+    resampler_for,
 )
 from speech_emotion.audio.sources import SAMPLE_FORMATS, Source, decode_pcm, resolve
 
@@ -18,13 +22,17 @@ __all__ = [
     "SAMPLE_FORMATS",
     "SAMPLE_RATE",
     "AudioStream",
+    "Channels",
     "FloatArray",
     "Limits",
     "Resampler",
+    "SeparateResampler",
     "Source",
     "Waveform",
+    "channel_names",
     "decode_pcm",
     "load",
     "open_audio",
+    "resampler_for",
     "resolve",
 ]

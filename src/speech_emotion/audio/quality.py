@@ -1,4 +1,4 @@
-"""What is wrong with the levels of a recording. In: its samples. Out: clipped, quiet, noisy, phase_cancelled."""
+"""What is wrong with the levels of a recording. In: its samples. Out: clipped, quiet, noisy and others."""
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,13 @@ NOISY_RANGE_DB = 20
 FRAME_SECONDS = 0.02
 MIN_FRAMES = 25
 AUDIBLE_DB = -60  # if even the loud frames are below this, there is no sound to judge
+# Channels differ where at least two of them lead in turn: louder than all others by LEAD_DB for LEAD_SHARE of the time
+# and LEAD_SECONDS. Pauses, ACTIVE_RANGE_DB below the loudest moments, do not count.
+LEAD_DB = 15
+LEAD_SHARE = 0.02
+LEAD_SECONDS = 0.5
+ACTIVE_RANGE_DB = 30
+TURN_SECONDS = 0.1  # the stretch in which levels are compared
 
 
 class Levels:
@@ -35,6 +42,7 @@ class Levels:
         self._power = self._mono_power = 0.0
         self._mono_highest, self._mono_lowest = -np.inf, np.inf
         self._n_frames, self._sum_of_means = 0, 0.0
+        self._leads = _Leads(round(TURN_SECONDS * sample_rate))
 
     def add(self, samples: FloatArray, mono: FloatArray) -> None:
         """Measure a block: `samples` (n_samples, n_channels), and their mean over channels `mono` (n_samples,)."""
@@ -46,6 +54,7 @@ class Levels:
         if n_channels > 1:
             self._mono_power += float(np.square(mono).sum())
             self._power += float(np.square(samples).sum()) / n_channels**2  # if nothing is in common
+            self._leads.add(samples)
         held = np.concatenate([self._rest, mono])
         n_whole = len(held) // self._n_frame * self._n_frame
         self._rest = held[n_whole:]
@@ -72,12 +81,13 @@ class Levels:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Those of "clipped", "quiet", "noisy" and "phase_cancelled" that hold so far."""
+        """Those of "clipped", "quiet", "noisy", "phase_cancelled" and "channels_differ" that hold so far."""
         found = {
             "clipped": self._is_clipped,
             "quiet": (self._mono_highest - self._mono_lowest) / 2 < QUIET_PEAK,
             "noisy": self._is_noisy,
             "phase_cancelled": self._mono_power < CANCELLED_POWER * self._power,
+            "channels_differ": self._leads.alternate,
         }
         return tuple(word for word, is_so in found.items() if is_so)
 
@@ -97,3 +107,36 @@ class Levels:
             int(np.searchsorted(n_frames, share * n_frames[-1])) - 160 for share in (0.1, 0.95)
         )
         return n_frames[-1] >= MIN_FRAMES and loud_db >= AUDIBLE_DB and loud_db - quiet_db < NOISY_RANGE_DB
+
+
+class _Leads:
+    """Which channel is the loudest by far, and how often: `alternate` says that several are, in turn."""
+
+    def __init__(self, n_stretch: int) -> None:
+        self._n_stretch = n_stretch
+        self._rest: FloatArray | None = None  # (n_samples, n_channels), fills no stretch yet
+        self._n_at = np.zeros(200, np.int64)  # stretches whose loudest channel has -160, -159, … 39 dB
+        self._n_led_at = np.zeros((0, 200), np.int64)  # the same of those that a channel leads
+
+    def add(self, samples: FloatArray) -> None:
+        n_channels = samples.shape[1]
+        if self._rest is None:
+            self._rest, self._n_led_at = samples[:0], np.zeros((n_channels, 200), np.int64)
+        held = np.concatenate([self._rest, samples])
+        n_whole = len(held) // self._n_stretch * self._n_stretch
+        self._rest = held[n_whole:]
+        stretches = held[:n_whole].reshape(-1, self._n_stretch, n_channels)
+        level_db = 10 * np.log10(stretches.var(axis=1) + 1e-16)  # (stretch, channel)
+        second_db, first_db = np.sort(level_db, axis=1)[:, -2:].T
+        bins = np.clip(first_db + 160, 0, 199).astype(int)
+        np.add.at(self._n_at, bins, 1)
+        is_led = first_db - second_db > LEAD_DB
+        np.add.at(self._n_led_at, (level_db.argmax(axis=1)[is_led], bins[is_led]), 1)
+
+    @property
+    def alternate(self) -> bool:
+        n_until = np.cumsum(self._n_at)
+        loud = int(np.searchsorted(n_until, 0.95 * n_until[-1]))
+        active = slice(max(loud - ACTIVE_RANGE_DB, AUDIBLE_DB + 160), None)
+        minimum = max(LEAD_SHARE * int(self._n_at[active].sum()), LEAD_SECONDS / TURN_SECONDS)
+        return int((self._n_led_at[:, active].sum(axis=1) >= minimum).sum()) > 1

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, NoReturn, Self
+from typing import BinaryIO, Literal, NoReturn, Self, get_args
 
 import numpy as np
 import soxr
@@ -24,8 +24,11 @@ from speech_emotion.errors import (
     AudioNotFoundError,
     AudioTooLargeError,
     AudioTooShortError,
+    ConfigError,
     InvalidWaveformError,
 )
+
+Channels = Literal["mix", "separate"]
 
 SAMPLE_RATE = 16_000
 AUDIO_SUFFIXES = frozenset(
@@ -79,7 +82,7 @@ class Waveform:
     Attributes:
         samples: (n_samples,) float32 at 16 kHz, mono, all finite. Full scale is 1.
         warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated",
-            "unfinished", "other_tracks".
+            "channels_differ", "unfinished", "other_tracks".
         source_rate: The sample rate of the source in Hz.
         n_channels: The number of channels of the source.
     """
@@ -129,6 +132,7 @@ def open_audio(
     sample_format: str | None = None,
     limits: Limits = LOCAL_LIMITS,
     track: int | None = None,
+    channels: Channels = "mix",
 ) -> "AudioStream":
     """Open a sound to read it block by block, in a `with` statement.
 
@@ -142,26 +146,31 @@ def open_audio(
         sample_format: The format of raw samples; see `Classifier`.
         limits: The largest sound to accept.
         track: Which audio track of a file to read, from 1; None for its default track.
+        channels: "mix" for their mean, "separate" to keep them apart.
 
     Returns:
-        An iterator over blocks (n_samples,) of mono float32 at 16 kHz.
+        An iterator over blocks of float32 at 16 kHz, (n_samples,) or, with "separate", (n_samples, n_channels).
 
     Raises:
         AudioError: The sound cannot be read or exceeds `limits`, now or while blocks are read.
-        ConfigError: There is no such `sample_format`.
+        ConfigError: There is no such `sample_format`, or no such way to take `channels`.
     """
     plain, rate = resolve(source, sample_rate, sample_format)
     with ExitStack() as resources:
         decoder = _decoder_of(plain, rate, track, resources)
-        resampler = Resampler(decoder.sample_rate, decoder.n_channels, limits=limits)
+        resampler = resampler_for(decoder.sample_rate, decoder.n_channels, channels, limits)
         return AudioStream(decoder, resampler, limits, resources.pop_all())
 
 
 class AudioStream:
-    """An iterator over blocks (n_samples,) of mono float32 at 16 kHz, made by `open_audio`. Close it after use."""
+    """An iterator over blocks of float32 at 16 kHz, made by `open_audio`. Close it after use."""
 
     def __init__(
-        self, decoder: Decoder, resampler: "Resampler", limits: Limits, resources: ExitStack
+        self,
+        decoder: Decoder,
+        resampler: "Resampler | SeparateResampler",
+        limits: Limits,
+        resources: ExitStack,
     ) -> None:
         self._decoder, self._resampler, self._limits, self._resources = decoder, resampler, limits, resources
         self._is_damaged = self._is_read = False
@@ -180,9 +189,17 @@ class AudioStream:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the recording so far; complete once all blocks are read."""
+        return self._with_file(self._resampler.warnings)
+
+    @property
+    def warnings_of(self) -> dict[str | None, tuple[str, ...]]:
+        """The same for each channel, by its name; the mix has the name None."""
+        return {name: self._with_file(words) for name, words in self._resampler.warnings_of.items()}
+
+    def _with_file(self, of_levels: tuple[str, ...]) -> tuple[str, ...]:
         of_file = self._decoder.warnings() if self._is_read else ()
         damage = ("truncated",) if self._is_damaged else ()
-        return tuple(dict.fromkeys((*self._resampler.warnings, *damage, *of_file)))  # each once
+        return tuple(dict.fromkeys((*of_levels, *damage, *of_file)))  # each once
 
     def __iter__(self) -> Iterator[FloatArray]:
         return self._blocks
@@ -259,6 +276,11 @@ class Resampler:
         """What is wrong with the levels so far; see quality.py."""
         return self._levels.warnings
 
+    @property
+    def warnings_of(self) -> dict[str | None, tuple[str, ...]]:
+        """The same by channel: None is the mix."""
+        return {None: self.warnings}
+
     def push(self, chunk: Chunk) -> FloatArray:
         """Mix and resample a chunk.
 
@@ -284,10 +306,7 @@ class Resampler:
 
     def _as_float(self, chunk: Chunk) -> FloatArray:
         """A copy as float32 with full scale at 1."""
-        if chunk.shape[1] != self.n_channels:
-            raise InvalidWaveformError(
-                f"a chunk must have {self.n_channels} channels, not {chunk.shape[1]}; open another stream"
-            )
+        _require_channels(chunk, self.n_channels)
         if chunk.dtype.kind == "i":
             return chunk.astype(np.float32, order="C") / np.float32(-float(np.iinfo(chunk.dtype).min))
         if len(chunk) and not max(chunk.max(), -chunk.min()) <= LARGEST_SAMPLE:  # not <=, because of NaN
@@ -300,6 +319,64 @@ class Resampler:
         raise InvalidWaveformError(
             f"samples must be finite, full scale is 1, but at {seconds:.3f} s there is {chunk[row, column]}; "
             "repair the recording, or divide by 32768 if these are 16-bit numbers"
+        )
+
+
+class SeparateResampler:
+    """A `Resampler` for each channel: gives (n, n_channels). Each channel has the samples of its own mono file."""
+
+    def __init__(self, sample_rate: int, n_channels: int, *, limits: Limits = LOCAL_LIMITS) -> None:
+        _check_channels(n_channels, limits)
+        self.sample_rate, self.n_channels = sample_rate, n_channels
+        self._mono = {name: Resampler(sample_rate, limits=limits) for name in channel_names(n_channels)}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the levels of any channel so far."""
+        return tuple(dict.fromkeys(word for words in self.warnings_of.values() for word in words))
+
+    @property
+    def warnings_of(self) -> dict[str | None, tuple[str, ...]]:
+        """The same for each channel, by its name."""
+        return {name: one.warnings for name, one in self._mono.items()}
+
+    def push(self, chunk: Chunk) -> FloatArray:
+        """Resample a chunk (n_samples, n_channels) as `Resampler.push` does."""
+        samples = _checked_array(chunk)
+        _require_channels(samples, self.n_channels)
+        columns = np.split(samples, self.n_channels, axis=1)
+        return np.stack([one.push(c) for one, c in zip(self._mono.values(), columns, strict=True)], axis=1)
+
+    def finish(self) -> FloatArray:
+        """Return the samples that `push` held back."""
+        return np.stack([one.finish() for one in self._mono.values()], axis=1)
+
+
+def resampler_for(
+    sample_rate: int, n_channels: int, channels: Channels, limits: Limits = LOCAL_LIMITS
+) -> Resampler | SeparateResampler:
+    """The resampler for a way to take `channels`.
+
+    Raises:
+        ConfigError: There is no such way.
+        AudioError: As of `Resampler`.
+    """
+    if channels not in get_args(Channels):
+        raise ConfigError(f"channels must be {' or '.join(get_args(Channels))}, not {channels!r:.40}")
+    kind = SeparateResampler if channels == "separate" else Resampler
+    return kind(sample_rate, n_channels, limits=limits)
+
+
+def channel_names(n_channels: int) -> tuple[str, ...]:
+    """What separate channels are called: mono; left and right; 1, 2, 3 …."""
+    few = {1: ("mono",), 2: ("left", "right")}
+    return few.get(n_channels) or tuple(str(number) for number in range(1, n_channels + 1))
+
+
+def _require_channels(chunk: Chunk, n_channels: int) -> None:
+    if chunk.shape[1] != n_channels:
+        raise InvalidWaveformError(
+            f"a chunk must have {n_channels} channels, not {chunk.shape[1]}; open another stream"
         )
 
 

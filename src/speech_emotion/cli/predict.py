@@ -1,11 +1,11 @@
 """The verbs `predict` and `info`: what the model answers, and what it is."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,15 +13,24 @@ from speech_emotion.cli.shared import JsonOption, ModelOption, complain, progres
 from speech_emotion.errors import SpeechEmotionError
 
 if TYPE_CHECKING:
+    from speech_emotion.audio import Channels, Source
+    from speech_emotion.classifier import Classifier
+    from speech_emotion.cli.sources import NamedSource
     from speech_emotion.formats import Outcome, Writer
     from speech_emotion.prediction import Prediction
+    from speech_emotion.profile import SpeakerProfile
 
 verbs = typer.Typer()
 
 
 @verbs.command()
 def predict(
-    sources: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE", help="Sound files, folders of them, quoted wildcards, or - for stdin."
+        ),
+    ] = None,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Print one answer per window instead of one per file.")
     ] = False,
@@ -44,6 +53,10 @@ def predict(
             min=1, metavar="N", help="Audio track to read, from 1; default: the file's default track."
         ),
     ] = None,
+    channels: Annotated[
+        Literal["mix", "separate"],
+        typer.Option(help="Score the mix of all channels, or each one: left and right of a call."),
+    ] = "mix",
     demo: Annotated[bool, typer.Option("--demo", help="Use the bundled synthetic voices.")] = False,
 ) -> None:
     """Tell which emotion each FILE expresses."""
@@ -51,6 +64,7 @@ def predict(
     if hop is not None and not timeline:
         raise typer.BadParameter("--hop is the time between the answers of --timeline; add --timeline")
     from speech_emotion.classifier import load
+    from speech_emotion.formats import columns
     from speech_emotion.profile import SpeakerProfile
 
     name, write = _writer([format_name, *["json"] * as_json, *["csv"] * as_csv])
@@ -59,12 +73,13 @@ def predict(
     voice = SpeakerProfile.load(profile) if profile else None
     if voice:
         voice.for_model(classifier.info)  # likewise
-    answer = partial(classifier.timeline, hop_seconds=hop) if timeline else classifier.predict
+    answer = partial(classifier.windows, hop_seconds=hop) if timeline else partial(_whole, classifier)
     failed: list[str] = []
     is_document = name != "text" and sys.stdout.isatty()  # a bar would break its lines
     with nullcontext() if len(sounds) == 1 or is_document else progress("predicting") as on_file:
-        outcomes = _outcomes(sounds, partial(answer, profile=voice, track=track), failed, on_file)
-        write(outcomes, sys.stdout, classifier.info.labels)
+        settings = {"profile": voice, "track": track, "channels": channels}
+        outcomes = _outcomes(sounds, partial(answer, **settings), failed, on_file)
+        write(outcomes, sys.stdout, columns(classifier.info.labels, channels))
     if failed:
         complain(f"{len(failed)} of {len(sounds)} failed: {', '.join(failed)}")
         raise typer.Exit(1)
@@ -82,34 +97,53 @@ def _writer(names: Sequence[str]) -> tuple[str, "Writer"]:
     return asked[0], WRITERS[asked[0]]
 
 
-def _sounds(sources: Sequence[str], demo: bool) -> list[tuple[str, str]]:
-    """The name and the path of every sound; where the bundled voices lie is of no interest."""
+def _sounds(arguments: Sequence[str], demo: bool) -> "list[NamedSource]":
+    """Every sound to answer on; where the bundled voices lie is of no interest."""
+    from speech_emotion.cli.sources import NamedSource, expand
+
     voices = sorted((Path(__file__).parents[1] / "assets").glob("demo-*.flac")) if demo else []
-    sounds = [*((source, source) for source in sources), *((path.name, str(path)) for path in voices)]
+    sounds = [*expand(arguments), *(NamedSource(path.name, str(path)) for path in voices)]
     if not sounds:
         raise typer.BadParameter("give at least one sound file, or --demo")
     return sounds
 
 
+def _whole(
+    classifier: "Classifier",
+    source: "Source",
+    *,
+    profile: "SpeakerProfile | None",
+    track: int | None,
+    channels: "Channels",
+) -> "Iterable[Prediction]":
+    """One answer, or one per channel."""
+    if channels == "separate":
+        return classifier.predict(source, profile=profile, track=track, channels="separate")
+    return [classifier.predict(source, profile=profile, track=track)]
+
+
 def _outcomes(
-    sounds: Sequence[tuple[str, str]],
-    answer: Callable[[str], "Prediction | list[Prediction]"],
+    sounds: "Sequence[NamedSource]",
+    answer: "Callable[[Source], Iterable[Prediction]]",
     failed: list[str],
     on_file: Callable[[int, int], None] | None,
 ) -> Iterator["Outcome"]:
-    """Answer on each sound in turn; those that cannot be read are also added to `failed`."""
+    """Answer on each sound in turn, as it is read; those that cannot be read are also added to `failed`."""
+    from speech_emotion.cli.sources import opened
     from speech_emotion.formats import Outcome
 
     on_file = on_file or (lambda *_: None)
     on_file(0, len(sounds))
-    for n_done, (name, path) in enumerate(sounds, start=1):
+    for n_done, (name, path, missing) in enumerate(sounds, start=1):
         try:
-            answers = answer(path)
+            if missing:
+                raise missing
+            with opened(path) as source:
+                for prediction in answer(source):
+                    yield Outcome(name, [prediction])
         except SpeechEmotionError as error:
             failed.append(f"{name} ({error.code})")
             yield Outcome(name, [], error)
-        else:
-            yield Outcome(name, answers if isinstance(answers, list) else [answers])
         on_file(n_done, len(sounds))
 
 

@@ -13,15 +13,15 @@ from collections.abc import AsyncGenerator, Callable, Collection, Generator, Ite
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from speech_emotion.audio import SAMPLE_RATE, Limits, open_audio
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import AudioDecodeError, AudioTooLargeError, ConfigError, SpeechEmotionError
 from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS
-from speech_emotion.prediction import Prediction
+from speech_emotion.prediction import Prediction, pool_channels
 from speech_emotion.server import origins as allowed
-from speech_emotion.server.scheduling import TURN_SECONDS, Cores, n_cores
+from speech_emotion.server.scheduling import MAX_SEPARATE_CHANNELS, TURN_SECONDS, Cores, n_cores
 from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ RETRY_SECONDS: Final = 5
 
 
 def predict(classifier: Classifier, windows: list[Prediction]) -> dict[str, Any]:
-    """One answer for the whole sound."""
-    return classifier.pool(windows).to_dict()
+    """One answer for the whole sound, or for each of its separate channels."""
+    answers = [answer.to_dict() for answer in pool_channels(windows, classifier.info.thresholds)]
+    return {"channels": answers} if windows[0].channel else answers[0]
 
 
 def timeline(_: Classifier, windows: list[Prediction]) -> dict[str, Any]:
@@ -120,8 +121,8 @@ class _Sounds:
         """The answer to the sound in the body, once there is a slot for it."""
         if not allowed.is_allowed(request, self._origins):
             raise _RefusedError(403, "origin", "pages of other hosts are not answered")
-        hop_seconds = _hop_seconds(request.query_params)
-        self._classifier.info.with_hop(hop_seconds, minimum=MIN_NETWORK_HOP_SECONDS)
+        settings = _Settings.read(request.query_params)
+        self._classifier.info.with_hop(settings.hop_seconds, minimum=MIN_NETWORK_HOP_SECONDS)
         if self._n_waiting >= self._limits.max_waiting:
             raise _RefusedError(503, "busy", f"too many sounds are waiting; try again in {RETRY_SECONDS} s")
         self._n_waiting += 1
@@ -129,7 +130,7 @@ class _Sounds:
             async with asyncio.timeout(self._limits.max_seconds):
                 body = await self._body(request)
                 async with self._slots:
-                    with closing(self._turns(answer, body, hop_seconds)) as turns:
+                    with closing(self._turns(answer, body, settings)) as turns:
                         return await self._take(turns, request)
         except TimeoutError as error:
             raise _RefusedError(
@@ -182,19 +183,24 @@ class _Sounds:
         return content
 
     def _turns(
-        self, answer: Answer, body: bytes, hop_seconds: float | None
+        self, answer: Answer, body: bytes, settings: "_Settings"
     ) -> Generator[bytes | None, None, None]:
         """Score `body`, TURN_SECONDS of it per turn. A turn gives None, the last one the answer as JSON."""
-        stream = self._classifier.stream(sample_rate=SAMPLE_RATE, hop_seconds=hop_seconds)
+        channels, limits = settings.channels, self._limits.audio
+        if channels == "separate":
+            limits = replace(limits, max_channels=min(limits.max_channels, MAX_SEPARATE_CHANNELS))
+        stream = self._classifier.stream(
+            sample_rate=SAMPLE_RATE, hop_seconds=settings.hop_seconds, channels=channels
+        )
         windows: list[Prediction] = []
         step = round(TURN_SECONDS * SAMPLE_RATE)
-        with open_audio(body, limits=self._limits.audio) as audio:
+        with open_audio(body, limits=limits, track=settings.track, channels=channels) as audio:
             for block in audio:
                 for start in range(0, len(block), step):
                     windows += stream.push(block[start : start + step])
                     yield None
             windows += stream.finish()
-            windows = [replace(window, warnings=audio.warnings) for window in windows]
+            windows = [replace(window, warnings=audio.warnings_of[window.channel]) for window in windows]
         info = self._classifier.info
         model = {"version": __version__, "model": info.name, "model_sha256": info.sha256}
         document = {**answer(self._classifier, windows), **model}
@@ -226,15 +232,32 @@ async def _file_in_form(headers: "Headers", chunks: AsyncGenerator[bytes, None],
     return content
 
 
-def _hop_seconds(query: Any) -> float | None:
-    if unknown := sorted(query.keys() - {"hop_seconds"}):
-        raise ConfigError(f"there is no setting {unknown[0][:40]!r}; the only one is hop_seconds")
-    try:
-        return float(query["hop_seconds"]) if "hop_seconds" in query else None
-    except ValueError as error:
-        raise ConfigError(
-            f"hop_seconds must be a number, such as 0.5, not {query['hop_seconds'][:40]!r}"
-        ) from error
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What the address sets."""
+
+    hop_seconds: float | None
+    track: int | None
+    channels: Literal["mix", "separate"]
+
+    @classmethod
+    def read(cls, query: Any) -> Self:
+        known = ("hop_seconds", "track", "channels")
+        if unknown := sorted(query.keys() - set(known)):
+            raise ConfigError(f"there is no setting {unknown[0][:40]!r}; known are {', '.join(known)}")
+        channels = query.get("channels", "mix")
+        if channels not in ("mix", "separate"):
+            raise ConfigError(f"channels must be mix or separate, not {channels[:40]!r}")
+        try:
+            hop_seconds = float(query["hop_seconds"]) if "hop_seconds" in query else None
+        except ValueError as error:
+            raise ConfigError(
+                f"hop_seconds must be a number, such as 0.5, not {query['hop_seconds'][:40]!r}"
+            ) from error
+        track = query.get("track", "")
+        if "track" in query and not (track.isascii() and track.isdecimal() and 0 < len(track) < 6):
+            raise ConfigError(f"track must be a whole number from 1, not {track[:40]!r}")
+        return cls(hop_seconds, int(track) if track else None, channels)
 
 
 def _status(error: SpeechEmotionError) -> int:

@@ -10,18 +10,18 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy.typing as npt
 
-from speech_emotion.audio import SAMPLE_FORMATS, decode_pcm
+from speech_emotion.audio import SAMPLE_FORMATS, channel_names, decode_pcm
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import ConfigError, InvalidWaveformError, SpeechEmotionError
 from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS, ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.profile import SpeakerProfile
 from speech_emotion.server import origins as allowed
-from speech_emotion.server.scheduling import TURN_SECONDS, Cores
+from speech_emotion.server.scheduling import MAX_SEPARATE_CHANNELS, TURN_SECONDS, Cores
 from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
@@ -129,12 +129,15 @@ class _Connection:
         settings = _Settings.read(await self._receive())
         info = self._classifier.info.with_hop(settings.hop_seconds, minimum=MIN_NETWORK_HOP_SECONDS)
         stream = self._classifier.stream(
-            sample_rate=settings.sample_rate, profile=settings.profile, hop_seconds=settings.hop_seconds
+            sample_rate=settings.sample_rate,
+            profile=settings.profile,
+            hop_seconds=settings.hop_seconds,
+            channels=settings.channels,
         )
         await self._send(_ready(info, settings))
         step = round(TURN_SECONDS * settings.sample_rate)
         while isinstance(message := await self._receive(), bytes):
-            samples = _samples(message, settings.sample_format)
+            samples = _samples(message, settings)
             self._check_length(len(samples) / settings.sample_rate)
             self._n_samples += len(samples)
             for start in range(0, len(samples), step):
@@ -208,6 +211,8 @@ class _Settings:
     sample_format: str
     hop_seconds: float | None
     profile: SpeakerProfile | None
+    channels: Literal["mix", "separate"]
+    n_channels: int
 
     @classmethod
     def read(cls, message: str | bytes) -> Self:
@@ -216,19 +221,26 @@ class _Settings:
             raise _RefusedError(
                 BAD_DATA, "protocol", f"the first message must be JSON text such as {EXAMPLE}"
             )
-        known = ("sample_rate", "format", "hop_seconds", "profile")
+        known = ("sample_rate", "format", "hop_seconds", "profile", "channels", "n_channels")
         for key in document.keys() - set(known):
             close = get_close_matches(key[:40], known, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
             raise ConfigError(f"there is no setting {key[:40]!a}; {advice}")
         if document.get("format") not in list(SAMPLE_FORMATS):
             raise ConfigError(f"format must be {' or '.join(SAMPLE_FORMATS)}; send for example {EXAMPLE}")
-        profile = document.get("profile")
+        profile, channels = document.get("profile"), document.get("channels", "mix")
+        if channels not in ("mix", "separate"):
+            raise ConfigError(f"channels must be mix or separate, not {channels!r:.40}")
+        n_channels = document.get("n_channels", 2 if channels == "separate" else 1)
+        if type(n_channels) is not int or not 1 <= n_channels <= MAX_SEPARATE_CHANNELS:
+            raise ConfigError(f"n_channels must be 1 to {MAX_SEPARATE_CHANNELS}, not {n_channels!r:.40}")
         return cls(
             document.get("sample_rate", 0),
             document["format"],
             document.get("hop_seconds"),
             None if profile is None else SpeakerProfile.from_dict(profile),
+            channels,
+            n_channels,
         )
 
 
@@ -242,6 +254,7 @@ def _read_json(message: str | bytes) -> dict[str, Any] | None:
 
 
 def _ready(info: ModelInfo, settings: _Settings) -> dict[str, Any]:
+    names = {"channels": channel_names(settings.n_channels)} if settings.channels == "separate" else {}
     return {
         "type": "ready",
         "version": __version__,
@@ -252,13 +265,20 @@ def _ready(info: ModelInfo, settings: _Settings) -> dict[str, Any]:
         "hop_seconds": info.hop_seconds,
         "min_seconds": info.min_seconds,
         "profile": settings.profile is not None,
+        **names,
     }
 
 
-def _samples(message: bytes, sample_format: str) -> npt.NDArray[Any]:
-    """The samples (n_samples,) of a binary message."""
+def _samples(message: bytes, settings: _Settings) -> npt.NDArray[Any]:
+    """The samples (n_samples, n_channels) of a binary message."""
     try:
-        return decode_pcm(message, sample_format)
+        samples = decode_pcm(message, settings.sample_format)
+        if len(samples) % settings.n_channels:
+            raise InvalidWaveformError(
+                f"{len(samples)} samples came, which are no whole number for each of {settings.n_channels} channels; "
+                "send all channels of a moment in one message"
+            )
+        return samples.reshape(-1, settings.n_channels)
     except InvalidWaveformError as error:  # half a sample
         raise _RefusedError(BAD_DATA, "protocol", str(error)) from error
 
