@@ -12,7 +12,7 @@ from speech_emotion.training.networks.build import assemble
 def join(job: Job, fitted: Sequence[Fitted]) -> Fitted:
     """Put the networks in the folders of `job.parts` together; `fitted` is what is known of each."""
     started = time.perf_counter()
-    pair = assemble(job.config)
+    pair = assemble(job.config, job.dataset.label_names)
     for part, network in zip(job.parts, pair.children(), strict=True):
         network.load_state_dict(final_weights(part.folder))
     initial_weights = [facts for one in fitted for facts in one.initial_weights]
