@@ -14,6 +14,7 @@ import fakes
 import numpy as np
 import pytest
 
+from speech_emotion import corpora
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation.answers import Group, Score
 from speech_emotion.evaluation.metrics import Bin
@@ -240,7 +241,8 @@ def test_the_committed_numbers_are_those_of_the_committed_answers(path: Path) ->
     written = read_result(path)
     evaluation = Evaluation(
         protocol=written.split,
-        corpus=written.corpus,
+        corpus=corpora.get(written.corpus),
+        labels=written.labels,
         model=written.model,
         parameters=written.parameters,
         size_bytes=written.size_bytes,

@@ -9,6 +9,7 @@ import pytest
 import standin
 from sounds import voice, wav
 
+from speech_emotion import corpora
 from speech_emotion.corpora.readers import savee
 from speech_emotion.degrade import CONDITIONS
 from speech_emotion.errors import ConfigError, SpeakerLeakError
@@ -65,7 +66,7 @@ def few_conditions() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def found(run: Path, corpus: Path, steps: list[tuple[int, int]]) -> Robustness:
     return measure(
-        make_plan([run], "savee", corpus, "savee4"),
+        make_plan([run], corpora.get("savee"), corpus, "savee4"),
         command="speech-emotion robustness run",
         workers=1,
         progress=lambda done, total: steps.append((done, total)),
@@ -84,7 +85,7 @@ def test_every_condition_is_measured_on_every_clip_and_seed(
 
 
 def test_clean_is_what_score_protocol_says(found: Robustness, run: Path, corpus: Path) -> None:
-    answers = score_protocol([run], "savee", corpus, "savee4").answers
+    answers = score_protocol([run], corpora.get("savee"), corpus, "savee4").answers
     terms = AnswerTable.of(answers)
     clean = found.conditions["clean"]
     assert (clean.uar, clean.difference) == (terms.uar, None)
@@ -103,7 +104,10 @@ def test_the_conditions_reach_the_model(found: Robustness) -> None:
 
 def test_processes_and_order_change_nothing(found: Robustness, run: Path, corpus: Path) -> None:
     seeds = [run / "seed-3", run / "seed-0"]
-    assert measure(make_plan(seeds, "savee", corpus, "savee4"), command=found.command, workers=2) == found
+    assert (
+        measure(make_plan(seeds, corpora.get("savee"), corpus, "savee4"), command=found.command, workers=2)
+        == found
+    )
 
 
 def answers(spoken: str, heard: str, *, speaker: str, seed: int = 0) -> list[Answer]:

@@ -36,10 +36,10 @@ def evaluate(
 
     require_writable(out)
     with progress("scoring") as on_clip:
-        evaluation = score_protocol(runs, corpus.name, corpus.folder, protocol, progress=on_clip)
+        evaluation = score_protocol(runs, corpus.corpus, corpus.folder, protocol, progress=on_clip)
     result = summarise(evaluation, command=command_line("evaluate", runs, corpus, protocol))
     written = result.write(out)
-    write_answers(evaluation.answers, written.with_suffix(".csv"))
+    write_answers(evaluation, written.with_suffix(".csv"))
     print_tables(page.terminal_table(result))
     typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
 
@@ -63,7 +63,7 @@ def robustness(
     options = ["--noise", str(noise)] if noise else []
     command = command_line("robustness", runs, corpus, protocol, *options)
     with progress("scoring") as on_clip:
-        plan = make_plan(runs, corpus.name, corpus.folder, protocol)
+        plan = make_plan(runs, corpus.corpus, corpus.folder, protocol)
         found = measure(plan, command=command, noise=noise, progress=on_clip)
     _print_written(robustness_table(found), found.write(out))
 
@@ -79,7 +79,7 @@ def enrolment(
     require_writable(out)
     command = command_line("enrolment", runs, corpus, protocol)
     with progress("scoring") as on_clip:
-        plan = make_plan(runs, corpus.name, corpus.folder, protocol)
+        plan = make_plan(runs, corpus.corpus, corpus.folder, protocol)
         found = measure(plan, command=command, progress=on_clip)
     _print_written(found.lines(), found.write(out))
 

@@ -38,9 +38,7 @@ CalibrationOption = Annotated[
         help="Run folder whose calibration and profile-head settings are reused. Only without --protocol.",
     ),
 ]
-OutOption = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Run folder; default: runs/RECIPE/PROTOCOL.")
-]
+OutOption = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Run folder; default: in runs.")]
 PreparedOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where prepared corpora are kept.")]
 DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto: the GPU if any.")]
 
@@ -72,14 +70,17 @@ def train(
     from speech_emotion.training.progress import EpochLines, choose_device
 
     config = TrainConfig.load(recipe)
-    if corpus.name != config.corpus:
+    if corpus.is_table:
+        config = config.for_corpus(corpus.corpus.name)
+    elif corpus.name != config.corpus:
         raise typer.BadParameter(f"{recipe} trains on {config.corpus}: --corpus {config.corpus}=FOLDER")
     config = config.with_init(init) if init else config
-    split = splits.protocol(protocol) if protocol else None
-    out = out or Path("runs") / recipe.stem / (protocol or "all-speakers")
+    split = splits.protocol_of(corpus.corpus, protocol) if protocol else None
+    run = f"{corpus.name}-{recipe.stem}" if corpus.is_table else recipe.stem
+    out = out or Path("runs") / run / (protocol or "all-speakers")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     device = choose_device(device)
-    dataset = prepare_corpus(corpus.name, corpus.folder, prepared / corpus.name)
+    dataset = prepare_corpus(corpus, prepared / corpus.name)
     with progress("embedding") as on_copy:
         models = runs.train(
             trainings,

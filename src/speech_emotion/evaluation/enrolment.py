@@ -123,10 +123,10 @@ def measure(plan: Plan, *, command: str, progress: Progress | None = None) -> En
                 so_far.enrolled |= {(one.seed, one.clip.path) for one in chosen}
             for one in own:
                 prediction = classifier.predict(sounds(one), sample_rate=SAMPLE_RATE, profile=profile)
-                so_far.answers.append(answer_of(one, prediction))
+                so_far.answers.append(answer_of(one, prediction, plan.facts.labels))
         if progress:
             progress(len(found[PLAIN].answers), len(plan.clips))
-    plain = AnswerTable.of(found[PLAIN].answers)
+    plain = AnswerTable.of(found[PLAIN].answers, plan.facts.labels)
     return Enrolled(
         **answers.identity(plan.facts),
         seeds=plain.seeds,
@@ -179,7 +179,7 @@ def _enrol(classifier: Classifier, sounds: Sequence[FloatArray]) -> SpeakerProfi
 
 
 def _outcome(way: Way, found: _Found, plain: AnswerTable) -> Outcome:
-    table = AnswerTable.of(found.answers)
+    table = AnswerTable.of(found.answers, plain.labels)
     other_clips = np.array(
         [[(seed, clip.file) not in found.enrolled for seed in table.seeds] for clip in table.clips]
     )

@@ -79,14 +79,14 @@ def measure(
         progress: Called with the clips done and the clips in all.
     """
     conditions = (*CONDITIONS, *(noise_conditions(noise) if noise else ()))
-    tasks = [_Task(plan.folder, of_clip, conditions) for of_clip in _by_clip(plan.clips)]
+    tasks = [_Task(plan.folder, of_clip, conditions, plan.facts.labels) for of_clip in _by_clip(plan.clips)]
     found: dict[str, list[Answer]] = {condition.name: [] for condition in conditions}
     for n_done, of_clip in enumerate(in_parallel(_answer, tasks, workers), start=1):
         for name, rows in of_clip.items():
             found[name] += rows
         if progress:
             progress(n_done, len(tasks))
-    tables = {name: AnswerTable.of(rows) for name, rows in found.items()}
+    tables = {name: AnswerTable.of(rows, plan.facts.labels) for name, rows in found.items()}
     clips = tables[CLEAN.name].clips
     return Robustness(
         **answers.identity(plan.facts),
@@ -131,6 +131,7 @@ class _Task:
     folder: Path
     held_out: tuple[HeldOutClip, ...]  # one clip, once per seed
     conditions: tuple[Condition, ...]
+    labels: tuple[str, ...]
 
 
 def _by_clip(clips: Sequence[HeldOutClip]) -> list[tuple[HeldOutClip, ...]]:
@@ -147,7 +148,7 @@ def _answer(task: _Task) -> dict[str, list[Answer]]:
     for condition in task.conditions:
         degraded = condition.apply(samples, clip.name)
         found[condition.name] = [
-            answer_of(one, _classifier(one.model).predict(degraded, sample_rate=SAMPLE_RATE))
+            answer_of(one, _classifier(one.model).predict(degraded, sample_rate=SAMPLE_RATE), task.labels)
             for one in task.held_out
         ]
     return found

@@ -9,6 +9,8 @@ speakers are scored once, at the end.
 The protocols CORPUS-unheard divide nothing: all of a corpus tests a model that learned no emotion from it. (The speech
 head learned from half of the speakers of nEMO, EmoSpeech-IN and EmotionTTS: docs/limits.md.)
 
+A corpus of one's own (corpora/own.py) is divided by one of the splits OWN, made from its speakers in ascending order.
+
 `random10` divides *clips*, with the same voices on both sides, as much of the literature does; its folds hold clip
 names. `luna5-peeked` and `random10-copies` exist in recorded results alone (`recorded`); benchmarks/honesty_ladder.py
 trains and scores them. All three are `leaky`, and their text says LEAKY and why.
@@ -26,7 +28,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion.corpora import Clip
+from speech_emotion.corpora import Clip, Corpus
+from speech_emotion.corpora.own import OwnCorpus
 from speech_emotion.errors import ConfigError, SpeakerLeakError
 
 
@@ -120,11 +123,27 @@ def protocol(name: str) -> Protocol:
     """The protocol of this name."""
     if name in _RECORDED:
         raise ConfigError(f"{name} is dishonest: benchmarks/honesty_ladder.py alone trains and scores it.")
+    if name in OWN:
+        raise ConfigError(
+            f"{name} divides recordings of your own. Give their table: --corpus NAME=TABLE.csv."
+        )
     if name not in _PROTOCOLS:
         close = get_close_matches(name, _PROTOCOLS, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Choose one of: {', '.join(_PROTOCOLS)}."
         raise ConfigError(f"There is no protocol {name!r}. {hint}")
     return _PROTOCOLS[name]()
+
+
+def protocol_of(corpus: Corpus, name: str) -> Protocol:
+    """The protocol of this name, if it divides `corpus`."""
+    if isinstance(corpus, OwnCorpus) and name in OWN:
+        return _own(corpus, name)
+    if (split := protocol(name)).corpus != corpus.name:
+        advice = f"Choose one of: {', '.join(OWN)}." if isinstance(corpus, OwnCorpus) else ""
+        raise ConfigError(
+            f"{name} divides {split.corpus}, not {corpus.name}. {advice or f'Use --corpus {split.corpus}=FOLDER.'}"
+        )
+    return split
 
 
 def recorded(name: str) -> Protocol:
@@ -137,6 +156,11 @@ def _ids(*numbers: int) -> tuple[str, ...]:
 
 
 ALL_SPEAKERS: Final = "everybody"  # of a corpus that is not divided; the word is part of published hashes
+OWN: Final = {
+    "speakers": 0,
+    "speakers5": 5,
+    "unheard": 1,
+}  # a split of one's own corpus → its folds; 0: one a speaker
 _RAVDESS: Final = _ids(*range(1, 25))
 _CREMA_D: Final = _ids(*range(1001, 1092))
 _LUNA5: Final = (
@@ -211,6 +235,22 @@ def _ravdess_speech() -> list[str]:
         for (emotion, strength), statement, repetition, actor in takes
         if (emotion, strength) != ("01", "02")
     ]
+
+
+def _own(corpus: OwnCorpus, name: str) -> Protocol:
+    """A split of OWN. With fewer than six people, a fold has one for validation: the others are needed."""
+    if name == "unheard":
+        return replace(_unheard(corpus.name), name=name)
+    sexes = {clip.speaker: clip.sex for clip in corpus.clips}
+    n_folds = OWN[name] or len(sexes)
+    if len(sexes) < max(n_folds, 3):
+        raise ConfigError(
+            f"{corpus.name} has {len(sexes)} speakers, and {name} needs {max(n_folds, 3)}: one to test, one to "
+            "validate, and others to learn from. Record more people, or leave --protocol out and have no score."
+        )
+    tests = [sorted(sexes)[fold::n_folds] for fold in range(n_folds)]
+    folds = _derived(tests, lambda speaker: sexes[speaker] if len(sexes) > 5 else "any")
+    return Protocol(name, corpus.name, folds)
 
 
 def _unheard(corpus: str) -> Protocol:

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
+from speech_emotion.files import FileTooLargeError, read_regular_file
+
+MAX_BYTES: Final = 1 << 20  # of a recipe
 
 
 def _in(interval: str, default: Any) -> Any:
@@ -152,6 +155,11 @@ class TrainConfig:
         """The same recipe with other initial weights."""
         return dataclasses.replace(self, init=init)
 
+    def for_corpus(self, name: str) -> Self:
+        """The same recipe for another corpus, for which it was not chosen among others."""
+        second = self.second.for_corpus(name) if self.second else None
+        return dataclasses.replace(self, corpus=name, recipes_tried=1, second=second)
+
     def with_seed(self, seed: int) -> Self:
         """The same recipe with another seed, for both networks of a pair."""
         if seed < 0:
@@ -168,12 +176,12 @@ class TrainConfig:
 
 def _read_recipe(path: Path) -> dict[str, Any]:
     try:
-        return {"name": path.stem} | tomllib.loads(path.read_text(encoding="utf-8"))
+        return {"name": path.stem} | tomllib.loads(read_regular_file(path, MAX_BYTES).decode())
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}). Give a recipe such as recipes/ravdess-cnn.toml."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (FileTooLargeError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}.") from error
 
 

@@ -171,6 +171,8 @@ def _facts(training: Training, job: Job, fitted: Fitted) -> dict[str, Any]:
     return {
         "corpora": [job.dataset.corpus],
         "corpus_hash": job.dataset.corpus_hash,
+        "licence": job.dataset.licence,
+        "citation": job.dataset.citation,
         "protocol": protocol.describe(fold) if protocol and fold else None,
         "split_hash": protocol.split_hash if protocol else None,
         "seed": job.config.fit.seed,

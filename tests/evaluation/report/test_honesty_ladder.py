@@ -8,6 +8,7 @@ import fakes
 import pytest
 
 import speech_emotion
+from speech_emotion import corpora
 from speech_emotion.errors import ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.answers import Score
@@ -147,7 +148,7 @@ def test_some_folds_of_a_leaky_protocol_can_be_scored(scored_paths: list[Path], 
     run, corpus = fakes.make_run(tmp_path / "run", random10), random10_corpus(tmp_path / "corpus")
     for index in (0, 1, *range(4, 10)):
         (run / f"fold-{index}" / "model.onnx").unlink()
-    scored = score_protocol([run], "ravdess", corpus, "random10")
+    scored = score_protocol([run], corpora.get("ravdess"), corpus, "random10")
     assert {answer.fold for answer in scored.answers} == {2, 3}
     assert {Path(a.file).stem for a in scored.answers} == random10.folds[2].test | random10.folds[3].test
     again = summarise(scored, command="").write(tmp_path / "results")

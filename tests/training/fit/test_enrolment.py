@@ -96,7 +96,8 @@ def voices_of(n_clips: int = 80, n_features: int = 3) -> WindowFeatures:
     features += 20.0 * speakers[clip, None]
     features[:, 1] += labels[clip]
     names = np.array(["left", "right"])[speakers]
-    return WindowFeatures(features.astype(np.float32), clip, np.full(n_clips, 5.0, np.float32), labels, names)
+    seconds = np.full(n_clips, 5.0, np.float32)
+    return WindowFeatures(features.astype(np.float32), clip, seconds, labels, names, labels < 2)
 
 
 def test_profiles_are_of_half_a_minute_of_one_speaker_and_at_odd_draws_of_neutral_speech() -> None:

@@ -23,7 +23,7 @@ def page(results: Sequence[Result]) -> str:
     lines = ["# Confidence", "", _EXPLANATION, ""]
     honest = [result for result in results if not result.leaky]
     for name, group in groupby(honest, lambda result: result.corpus):
-        lines += [f"## {corpora.get(name).title}", "", *_of_corpus(list(group))]
+        lines += [f"## {corpora.title(name)}", "", *_of_corpus(list(group))]
     return "\n".join(lines)
 
 

@@ -27,7 +27,6 @@ from speech_emotion.evaluation.report.tables import FIGURES, details, figure, he
 from speech_emotion.evaluation.result import Result, read_results
 from speech_emotion.evaluation.robustness import read_robustness
 from speech_emotion.files import write_atomically
-from speech_emotion.labels import EMOTIONS
 
 MOST_SPEAKERS: Final = 30  # in a table
 _TITLES: Final = {
@@ -123,8 +122,8 @@ def _among_spoken(result: Result) -> str:
         return ""
     n = len(result.per_class)
     return (
-        f" This corpus has {n} of the {len(EMOTIONS)} emotions, and the others are wrong answers here; the likeliest "
-        f"of its own {n}, sure or not, gives UAR **{result.uar_among_spoken}** (chance {100 / n:.1f})."
+        f" This corpus has {n} of the {len(result.labels)} emotions, and the others are wrong answers here; the "
+        f"likeliest of its own {n}, sure or not, gives UAR **{result.uar_among_spoken}** (chance {100 / n:.1f})."
     )
 
 

@@ -20,7 +20,6 @@ from speech_emotion.evaluation.result import Result
 from speech_emotion.evaluation.robustness import Robustness
 from speech_emotion.extras import require
 from speech_emotion.files import write_atomically
-from speech_emotion.labels import EMOTIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +82,7 @@ def _style() -> AbstractContextManager[None]:
 
 def confusion_figure(result: Result) -> "Figure":
     """Rows are what was spoken: each cell its share of the row in percent, and the count of answers."""
-    counts, spoken, answered = _shown_cells(np.array(result.confusion))
+    counts, spoken, answered = _shown_cells(np.array(result.confusion), result.labels)
     shares = counts / counts.sum(axis=1, keepdims=True)
     figure, (axes,) = _figure(8.6, 7.6)
     _headline(axes, result, "What was answered when an emotion was spoken")
@@ -216,10 +215,10 @@ def _percent(count: int, share: float) -> str:
     return f"{share * 100:.0f} %" if share >= 0.005 else "<1 %"
 
 
-def _shown_cells(confusion: IntArray) -> tuple[IntArray, list[str], list[str]]:
+def _shown_cells(confusion: IntArray, labels: tuple[str, ...]) -> tuple[IntArray, list[str], list[str]]:
     """The rows that were spoken; the columns of those, of what else was answered, and of abstentions if any."""
     rows = np.flatnonzero(confusion.sum(axis=1))
     columns = np.flatnonzero(confusion.sum(axis=0) + np.append(confusion.sum(axis=1), 0))
-    names = (*EMOTIONS, "no answer")
+    names = (*labels, "no answer")
     spoken, answered = ([names[index] for index in indices] for indices in (rows, columns))
     return confusion[np.ix_(rows, columns)], spoken, answered

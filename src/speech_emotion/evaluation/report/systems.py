@@ -67,7 +67,7 @@ def _of_corpus(name: str, results: Sequence[Result]) -> list[str]:
     with_published = name == "ravdess"
     honest = [result for result in results if not result.leaky]
     leaky = [result for result in results if result.leaky]
-    lines = [f"## {corpora.get(name).title}", "", *_table(honest, SYSTEMS if with_published else ())]
+    lines = [f"## {corpora.title(name)}", "", *_table(honest, SYSTEMS if with_published else ())]
     if with_published:
         lines += [*_sources(SYSTEMS), _NORMALISED, ""]
     lines += _paired(honest)

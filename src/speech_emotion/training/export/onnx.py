@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.errors import ParityError
 from speech_emotion.files import write_atomically
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import (
     FORMAT_VERSION,
     METADATA_KEY,
@@ -136,7 +135,7 @@ def export(
     metadata = {
         "name": config.name,
         "format_version": FORMAT_VERSION,
-        "labels": list(EMOTIONS),
+        "labels": list(network.labels),
         "sample_rate": SAMPLE_RATE,
         "window_seconds": window.seconds,
         "hop_seconds": window.hop_seconds,

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from speech_emotion import corpora
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.result import Result, read_result
 from speech_emotion.files import DamagedFileError, read_sealed_json, write_atomically, writing
@@ -58,9 +57,8 @@ def export_run(
 
 
 def _joined(separator: str, run: Mapping[str, Any], fact: str) -> str:
-    """A fact about every corpus and about all initial weights; each once."""
-    texts = [getattr(corpora.get(name), fact) for name in run["corpora"]]
-    known = separator.join(dict.fromkeys(texts))
+    """A fact about the corpus and about all initial weights; each once."""
+    known = run[fact]
     others = [
         text for facts in run["initial_weights"] for text in (facts[fact] or "").split(separator) if text
     ]

@@ -22,7 +22,6 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.files import DamagedFileError
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.profile import shrunk
 from speech_emotion.training.config import WindowConfig
 from speech_emotion.training.data.frames import windows_of
@@ -38,7 +37,7 @@ MIN_SECONDS: Final = 10.0  # of speech in a profile
 PRIOR_WINDOWS: Final = 10.0
 ENROLLED_SECONDS: Final = (20.0, 60.0)  # of speech in the profiles of the fit
 N_DRAWS: Final = 4  # profiles per speaker
-NEUTRAL: Final = tuple(EMOTIONS.index(label) for label in ("neutral", "calm"))
+NEUTRAL: Final = ("neutral", "calm")
 PENALTIES: Final = (100.0, 10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 
 FloatArray = npt.NDArray[np.float32]
@@ -107,20 +106,21 @@ def read(folder: Path) -> EnrolledHead | None:
 
 @dataclass(frozen=True, eq=False)
 class WindowFeatures:
-    """The features of the windows of some clips. clip: of each window, the index into seconds, labels and speakers."""
+    """The features of the windows of some clips. clip: of each window, the index into what is per clip."""
 
     features: FloatArray  # (n_windows, n_features)
     clip: IntArray  # (n_windows,)
     seconds: FloatArray  # (n_clips,)
     labels: IntArray  # (n_clips,)
     speakers: npt.NDArray[np.str_]  # (n_clips,)
+    is_neutral: npt.NDArray[np.bool_]  # (n_clips,), whether the clip's label is one of NEUTRAL
 
     def of(self, clips: IntArray) -> "WindowFeatures":
         """Those of some clips, renumbered."""
         place = np.full(len(self.labels), -1)
         place[clips] = np.arange(len(clips))
         is_kept = place[self.clip] >= 0
-        facts = (self.seconds[clips], self.labels[clips], self.speakers[clips])
+        facts = (self.seconds[clips], self.labels[clips], self.speakers[clips], self.is_neutral[clips])
         return WindowFeatures(self.features[is_kept], place[self.clip][is_kept], *facts)
 
 
@@ -136,7 +136,8 @@ def window_features(network: Network, window: WindowConfig, dataset: PreparedDat
             clip.append(index)
     seconds = np.array([dataset.seconds(index) for index in range(len(dataset))], np.float32)
     labels, speakers = np.asarray(dataset.labels), np.asarray(dataset.speakers)
-    return WindowFeatures(np.stack(features), np.array(clip), seconds, labels, speakers)
+    is_neutral = np.isin(np.array(dataset.label_names)[labels], NEUTRAL)
+    return WindowFeatures(np.stack(features), np.array(clip), seconds, labels, speakers, is_neutral)
 
 
 def population(data: WindowFeatures) -> Pair:
@@ -157,7 +158,7 @@ def profiles(
     """
     for speaker in np.unique(data.speakers):
         own = np.flatnonzero(data.speakers == speaker)  # clips
-        neutral = own[np.isin(data.labels[own], NEUTRAL)]
+        neutral = own[data.is_neutral[own]]
         windows = np.flatnonzero(np.isin(data.clip, own))
         for draw in draws:
             rng = np.random.default_rng([seed, draw, *speaker.encode()])

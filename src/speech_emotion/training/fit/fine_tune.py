@@ -20,7 +20,7 @@ from speech_emotion.training.weights import initialise
 def fine_tune(job: Job, frames: FrameCache) -> Fitted:
     """Train to the end, from the folder's checkpoint if there is one."""
     config, n_epochs = job.config, job.config.fit.epochs
-    network = build(config)
+    network = build(config, job.dataset.label_names)
     facts = initialise(network, config.init)
     trainer = Trainer(network, config, frames, torch.from_numpy(job.sides.train), torch.device(job.device))
     validation = ValidationSet(job)

@@ -111,5 +111,6 @@ class Job:
         """Write the log, then the checkpoint: a kill between the two repeats the last epoch."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / LOG, "".join(json.dumps(row) + "\n" for row in log).encode())
-        state = {"fingerprint": self.fingerprint, "recipe": self.config.to_dict(), "log": log}
+        recipe, labels = self.config.to_dict(), list(self.dataset.label_names)
+        state = {"fingerprint": self.fingerprint, "recipe": recipe, "labels": labels, "log": log}
         checkpoint.save(self.folder, tensors, state)

@@ -16,7 +16,6 @@ from torch import Generator, Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FitConfig, TrainConfig
 from speech_emotion.training.data import augment
 from speech_emotion.training.data.frames import FrameCache, batches
@@ -49,7 +48,7 @@ class Trainer:
         """Of one batch of clips (n,): a scalar."""
         log_mel = self.frames.windows(clips, self.n_frames, generator).to(self.device)
         labels = self.frames.labels[clips].to(self.device)
-        targets = smooth(labels, len(EMOTIONS), self.config.fit.label_smoothing)
+        targets = smooth(labels, len(self.network.labels), self.config.fit.label_smoothing)
         log_mel = augment.augmented(log_mel, self.config.augment, generator)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.network.classify(log_mel)

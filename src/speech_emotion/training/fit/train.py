@@ -36,7 +36,7 @@ def materials(
 def _material(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> Material:
     if not config.probe.copies:
         return FrameCache(config, dataset)
-    encoder = build(config)
+    encoder = build(config, dataset.label_names)
     initialise(encoder, config.init)
     return AugmentedEmbeddings.of(config, encoder, dataset, on_copy)
 
@@ -53,7 +53,7 @@ def fit(job: Job, learned_from: Sequence[Material]) -> Fitted:
 
 def _joined(job: Job, fitted: Sequence[Fitted]) -> Fitted:
     started = time.perf_counter()
-    pair = assemble(job.config)
+    pair = assemble(job.config, job.dataset.label_names)
     for part, network in zip(job.parts, pair.children(), strict=True):
         network.load_state_dict(final_weights(part.folder))
     initial_weights = tuple(facts for one in fitted for facts in one.initial_weights)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.base import EmotionNetwork
 
@@ -100,8 +101,10 @@ class Transformer(EmotionNetwork):
 
     width = 384  # of whisper-tiny
 
-    def __init__(self, network: NetworkConfig, frontend: FrontendConfig) -> None:
-        super().__init__(network, frontend)
+    def __init__(
+        self, network: NetworkConfig, frontend: FrontendConfig, labels: tuple[str, ...] = EMOTIONS
+    ) -> None:
+        super().__init__(network, frontend, labels)
         self.n_levels = 2 * self.width * network.layers
         self.encoder = SpeechEncoder(frontend.n_mels, self.width, network.layers)
         self.add_head(2 * self.n_levels, network.dropout)

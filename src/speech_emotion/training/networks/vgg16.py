@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from speech_emotion.errors import ConfigError, ModelFormatError
+from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.base import AttentiveStatistics, EmotionNetwork, normalise
 
@@ -54,13 +55,15 @@ class Vgg16(EmotionNetwork):
     Needs 32 mel bands (else ConfigError) and 8 frames, 0.17 s as the defaults have it.
     """
 
-    def __init__(self, network: NetworkConfig, frontend: FrontendConfig) -> None:
+    def __init__(
+        self, network: NetworkConfig, frontend: FrontendConfig, labels: tuple[str, ...] = EMOTIONS
+    ) -> None:
         n_bands, n_channels = frontend.n_mels >> N_HALVINGS, BLOCKS[-1][0]
         if not n_bands:
             raise ConfigError(
                 f"VGG16 needs at least 32 mel bands, not {frontend.n_mels}. Raise frontend.n_mels."
             )
-        super().__init__(network, frontend)
+        super().__init__(network, frontend, labels)
         self.scale = nn.BatchNorm2d(3, affine=False)
         self.vgg = convolutions()
         self.bands = nn.Conv2d(n_channels, n_channels, (n_bands, 1), groups=n_channels, bias=False)
