@@ -103,3 +103,10 @@ def test_a_leaky_protocol_says_so(scored_paths: list[Path], tmp_path: Path) -> N
     assert ended.exit_code == 0, ended.output
     assert "random10 (LEAKY: same speakers in train and test)" in ended.stdout
     assert json.loads((tmp_path / "r" / "ravdess-random10-fake-cnn.json").read_text())["leaky"] is True
+
+
+def test_a_report_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(cli.app, ["report", str(tmp_path / "nosuch")])
+    assert isinstance(ended.exception, ConfigError)
+    assert "speech-emotion evaluate" in str(ended.exception)
+    assert not (tmp_path / "nosuch").exists()
