@@ -34,7 +34,7 @@ def normalise(log_mel: Tensor) -> Tensor:
 class EncoderLayer(nn.Module):
     """Self-attention and a feed-forward network, each after a normalisation and beside a shortcut."""
 
-    def __init__(self, width: int, n_heads: int) -> None:
+    def __init__(self, width: int, n_heads: int = N_HEADS) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.attention_norm = nn.LayerNorm(width)
