@@ -74,8 +74,8 @@ def _inputs(state: Session) -> None:
         files = st.file_uploader(
             "Audio or video files, as many as you like",
             accept_multiple_files=True,
-            help="WAV, FLAC, Ogg, Opus, MP3, AIFF, AU, CAF, M4A, AAC, MP4, WebM, AMR, AVI, WMA. The format is detected from "
-            "the content, not from the name.",
+            help="WAV, FLAC, Ogg, Opus, MP3, AIFF, AU, CAF, M4A, AAC, MP4, WebM, AMR, AVI, WMA. The format is "
+            "detected from the content, not from the name.",
             key="files",
         )
         st.caption("Up to 200 MB each. For larger files: `speech-emotion predict --timeline FILE`")

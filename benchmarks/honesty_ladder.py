@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     result = summarise(evaluation, command=shlex.join(["python", "benchmarks/honesty_ladder.py", *words]))
     written = result.write(given.results)
-    write_answers(evaluation.answers, written.with_suffix(".csv"))
+    write_answers(evaluation, written.with_suffix(".csv"))
     print(f"{result.model}, {split}: UAR {result.uar} ({result.support})\nWritten: {written}")
 
 
@@ -175,16 +175,18 @@ def keep_best_epoch(job: Job, frames: Material) -> None:
 
 def score(split: Protocol, folder: Path, models: Mapping[Fold, Path], seed: int) -> Evaluation:
     """Answer each fold's test clips with its exported model, through the public API."""
-    clips = corpora.get(split.corpus).scan(folder)
+    corpus = corpora.get(split.corpus)
+    clips = corpus.scan(folder)
     answers: list[Answer] = []
     for fold, path in models.items():
         classifier = speech_emotion.load(path)
         for index in split.indices(clips, fold.test):
             held_out = HeldOutClip(clips[index], path, fold.index, seed)
-            answers.append(answer_of(held_out, classifier.predict(folder / held_out.clip.path)))
+            prediction = classifier.predict(folder / held_out.clip.path)
+            answers.append(answer_of(held_out, prediction, corpus.label_names))
     info = classifier.info
     facts = (info.n_parameters, info.size_bytes, info.commit, info.recipe.get("recipes_tried"))
-    return Evaluation(split, split.corpus, info.name, *facts, tuple(answers))
+    return Evaluation(split, corpus, corpus.label_names, info.name, *facts, tuple(answers))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from speech_emotion.windows import Framer
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
-from speech_examples import is_learned, named, paths  # noqa: E402  a script's neighbour is no package
+from speech_examples import is_learned, named, paths  # noqa: E402  a script's neighbour is not a package
 
 MAX_RECORDINGS = 300
 SHOUTED = re.compile(r"03-01-0[56]-02")  # RAVDESS: angry and fearful, strong

@@ -20,8 +20,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Fake models behind `speech_emotion.load`; the clips they have heard."""
+def scored_paths(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Fake models behind `speech_emotion.load`; the clips they have scored."""
     clips: list[Path] = []
     monkeypatch.setattr(speech_emotion, "load", lambda path: fakes.FakeClassifier(Path(path), clips))
     return clips

@@ -1,6 +1,7 @@
-"""The picture of docs/architecture.md as a test: who may import whom, and how large a function may be."""
+"""The picture of docs/architecture.md as a test: the allowed imports, and how large functions may be."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ INSIDE = {
         "containers",
         "structure",
         "parts",
-        "quality",
         "decoders",
+        "quality",
         "sources",
         "reader",
         "speech",
@@ -60,8 +61,9 @@ INSIDE = {
 }
 RUNTIME_LIBRARIES = {"numpy", "onnxruntime", "soundfile", "soxr", "av"}
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
-MOST_LINES = 50
-MOST_PARAMETERS = 6
+MAX_LINES = 50
+MAX_PARAMETERS = 6
+MAX_LINES_OF_A_PREDICTION = 4_600  # of the modules that `predict` imports
 
 
 def imported(source: str) -> set[str]:
@@ -236,6 +238,23 @@ def test_the_command_line_imports_what_is_heavy_inside_its_verbs(module: Module)
     assert ours <= {f"{NAME}.{light}" for light in ("cli", "errors", "labels", "text", "version")}
 
 
+def test_a_prediction_imports_a_small_part() -> None:
+    code = """
+import sys
+from speech_emotion import cli
+sys.argv = ["speech-emotion", "predict", "--demo"]
+try:
+    cli.main()
+finally:
+    print(*(module.__file__ for name, module in sys.modules.items() if name.startswith("speech_emotion")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    paths = [Path(path) for path in done.stdout.splitlines()[-1].split()]
+    assert not {"training", "evaluation", "corpora"} & {path.parent.name for path in paths}
+    n_lines = sum(len(path.read_text().splitlines()) for path in paths)
+    assert 2_000 < n_lines <= MAX_LINES_OF_A_PREDICTION
+
+
 def test_imports_are_absolute() -> None:
     for module in MODULES.values():
         assert "a relative import" not in module.imports, module.name
@@ -245,7 +264,7 @@ def test_no_function_is_long() -> None:
     long = {
         where: n_lines
         for where, node in functions()
-        if (n_lines := (node.end_lineno or node.lineno) - node.lineno + 1) > MOST_LINES
+        if (n_lines := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_LINES
     }
     assert not long
 
@@ -257,7 +276,7 @@ def test_no_function_has_many_parameters() -> None:
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         n_parameters = len([one for one in arguments if one.arg not in ("self", "cls")])
         is_verb = any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
-        if n_parameters > MOST_PARAMETERS and not is_verb and "/classifier.py" not in where:
+        if n_parameters > MAX_PARAMETERS and not is_verb and "/classifier.py" not in where:
             many[where] = n_parameters
     assert not many
 

@@ -41,7 +41,7 @@ def test_one_answer_for_a_recording(classifier: Classifier) -> None:
     assert (prediction.abstained, prediction.warnings) == (None, ())
 
 
-def test_it_answers_what_it_heard(classifier: Classifier) -> None:
+def test_it_answers_what_the_model_gave(classifier: Classifier) -> None:
     high = classifier.predict(sounds.voice(4, f0=260), sample_rate=16_000)
     low = classifier.predict(sounds.voice(4, f0=90), sample_rate=16_000)
     assert max(abs(high.probabilities[label] - low.probabilities[label]) for label in EMOTIONS) > 0.01

@@ -127,10 +127,10 @@ def test_a_folder_without_noise_is_refused(tmp_path: Path) -> None:
 
 def test_the_telephone_has_its_band() -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE).astype(np.float32)
-    heard = spoiled("telephone", noise)
-    assert share(heard, 0, 240) < -30
-    assert share(heard, 3_460, 8_000) < -30
-    passed = [decibel(np.var(band(heard, *edges)) / np.var(band(noise, *edges))) for edges in BANDS]
+    degraded = spoiled("telephone", noise)
+    assert share(degraded, 0, 240) < -30
+    assert share(degraded, 3_460, 8_000) < -30
+    passed = [decibel(np.var(band(degraded, *edges)) / np.var(band(noise, *edges))) for edges in BANDS]
     assert passed == pytest.approx([0, 0, 0], abs=0.3)
 
 
@@ -162,9 +162,9 @@ def test_codecs_have_their_bit_rate(name: str, kbps: int, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(soundfile, "read", weighed)
     five_seconds = voice(5.0)
-    heard = spoiled(name, five_seconds)
+    degraded = spoiled(name, five_seconds)
     assert written[0] * 8 / 5_000 == pytest.approx(kbps, rel=0.15)
-    assert 0.9 < np.corrcoef(heard, five_seconds)[0, 1] < 0.99999
+    assert 0.9 < np.corrcoef(degraded, five_seconds)[0, 1] < 0.99999
 
 
 def test_a_decoder_that_gives_more_or_less_is_brought_to_length() -> None:
@@ -177,17 +177,17 @@ def test_the_room_decays_by_60_db_in_half_a_second() -> None:
     left = np.cumsum(np.square(response[::-1]))[::-1]  # Schroeder 1965: the energy still to come
     assert left[1] / left[0] == pytest.approx(0.5)  # direct and reverberant sound have the same energy
     decay = 10 * np.log10(left / left[0])
-    heard = (decay < -5) & (decay > -35)
-    slope = np.polyfit(np.flatnonzero(heard) / RATE, decay[heard], 1)[0]
+    audible = (decay < -5) & (decay > -35)
+    slope = np.polyfit(np.flatnonzero(audible) / RATE, decay[audible], 1)[0]
     assert -60 / slope == pytest.approx(0.5, rel=0.05)
 
 
 def test_the_room_rings_into_the_pauses_and_is_as_loud() -> None:
-    heard = spoiled("reverb")
-    assert voice_power(heard) == pytest.approx(voice_power(VOICE), rel=0.01)
+    degraded = spoiled("reverb")
+    assert voice_power(degraded) == pytest.approx(voice_power(VOICE), rel=0.01)
     after = slice(3 * RATE + 800, None)
     assert np.abs(VOICE[after]).max() == 0
-    assert np.abs(heard[after]).max() > 1e-3
+    assert np.abs(degraded[after]).max() > 1e-3
 
 
 def test_gain_is_12_db_and_clips() -> None:

@@ -54,7 +54,7 @@ def test_scores_equal_the_same_sums_in_numpy(model: EmotionModel) -> None:
     np.testing.assert_array_equal(scores.speech, [1, 1])
 
 
-def test_how_probably_somebody_speaks(tmp_path: Path) -> None:
+def test_the_probability_of_speech(tmp_path: Path) -> None:
     """Beside a voice's features or without them."""
     samples = np.random.default_rng(1).normal(0, 1, (3, 8_000)) * np.array([[0.5], [0.05], [0.0005]])
     for enrolment in (None, standin.ENROLMENT):

@@ -137,7 +137,7 @@ def test_too_little_is_one_abstention(classifier: Classifier) -> None:
     assert answer.end_seconds == pytest.approx(0.2, abs=1e-4)
 
 
-def test_warnings_tell_what_was_heard_so_far(classifier: Classifier) -> None:
+def test_warnings_are_about_what_was_pushed_so_far(classifier: Classifier) -> None:
     stream = classifier.stream(sample_rate=RATE)
     stream.push(np.clip(VOICE * 20, -1, 1))
     assert stream.warnings == ("clipped",)

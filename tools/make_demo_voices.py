@@ -5,7 +5,7 @@
 In: espeak-ng (apt-get install espeak-ng) on the path. Out: FOLDER/demo-*.flac, 16 kHz mono, the same samples each
 time with the same version of espeak-ng. The voices are synthetic and dedicated to the public domain (CC0 1.0).
 
-They show that the line works, not how good the model is: the model never heard a synthetic voice, and calls most
+They show that the line works, not how good the model is: the model was not trained on a synthetic voice, and calls most
 of them angry. These settings are the ones of some 400 that gave three clear and different answers.
 """
 

@@ -99,17 +99,17 @@ def recordings(folder: Path) -> list[Recording]:
 
 def of_speech(name: str, folder: Path, pool: list[Recording], describe: Describe) -> list[Example]:
     """A third as they are, a third through some channel, a third in noise."""
-    chance, examples = generator(name), []
+    rng, examples = generator(name), []
     learned = [path for path in paths(folder) if is_learned(path, folder)]
-    for index in np.resize(chance.permutation(len(learned)), N_PER_SPEECH // N_PER_RECORDING):
+    for index in np.resize(rng.permutation(len(learned)), N_PER_SPEECH // N_PER_RECORDING):
         path = learned[index]
         recording = load(path).samples
         for way in range(N_PER_RECORDING):
-            samples, noise = cut_loud(recording, chance), ""
+            samples, noise = cut_loud(recording, rng), ""
             if way > 0:
-                samples = degrade(samples, chance)
+                samples = degrade(samples, rng)
             if way > 1:
-                samples, noise = in_noise(samples, pool, chance)
+                samples, noise = in_noise(samples, pool, rng)
             if (found := describe(samples.astype(np.float32))) is not None:
                 speaker = speaker_of(path, folder)
                 examples.append(Example(found, True, name, "speech", name, noise, speaker))
@@ -117,11 +117,11 @@ def of_speech(name: str, folder: Path, pool: list[Recording], describe: Describe
 
 
 def of_other(name: str, found: list[Recording], describe: Describe) -> list[Example]:
-    chance, examples = generator(name), []
+    rng, examples = generator(name), []
     for index in range(N_PER_OTHER):
         kind, samples = found[index % len(found)]
-        samples = cut(samples, chance)
-        samples = degrade(samples, chance) if chance.random() < 0.6 else samples
+        samples = cut(samples, rng)
+        samples = degrade(samples, rng) if rng.random() < 0.6 else samples
         if (statistics := describe(samples.astype(np.float32))) is not None:
             examples.append(Example(statistics, False, name, "other", kind, "", ""))
     return examples
@@ -129,52 +129,52 @@ def of_other(name: str, found: list[Recording], describe: Describe) -> list[Exam
 
 def of_kind(kind: str, describe: Describe) -> list[Example]:
     """Made sounds of a kind, mostly through some channel, some with a sound of another kind behind them."""
-    chance, examples = generator(kind), []
+    rng, examples = generator(kind), []
     for _ in range(N_PER_KIND):
-        n = n_samples(chance)
-        samples = (voice if kind == VOICE else KINDS[kind])(n, chance)
-        if chance.random() < 0.25:
-            second = KINDS[list(KINDS)[chance.integers(len(KINDS))]](n, chance)
-            below_db = chance.uniform(10, 20) if kind == VOICE else chance.uniform(-5, 20)
+        n = n_samples(rng)
+        samples = (voice if kind == VOICE else KINDS[kind])(n, rng)
+        if rng.random() < 0.25:
+            second = KINDS[list(KINDS)[rng.integers(len(KINDS))]](n, rng)
+            below_db = rng.uniform(10, 20) if kind == VOICE else rng.uniform(-5, 20)
             samples = unit(samples) + unit(second) * 10 ** (-below_db / 20)
-        samples = degrade(samples, chance) if chance.random() < 0.7 else samples
+        samples = degrade(samples, rng) if rng.random() < 0.7 else samples
         if (found := describe(samples.astype(np.float32))) is not None:
             examples.append(Example(found, kind == VOICE, kind, "made", kind, "", ""))
     return examples
 
 
-def in_noise(samples: Array, pool: list[Recording], chance: np.random.Generator) -> tuple[Array, str]:
-    if chance.random() < 0.5:
-        kind, noise = pool[chance.integers(len(pool))]
-        noise = cut(np.tile(noise, 1 + len(samples) // len(noise)), chance, len(samples))
+def in_noise(samples: Array, pool: list[Recording], rng: np.random.Generator) -> tuple[Array, str]:
+    if rng.random() < 0.5:
+        kind, noise = pool[rng.integers(len(pool))]
+        noise = cut(np.tile(noise, 1 + len(samples) // len(noise)), rng, len(samples))
     else:
         kind = ["steady", "steady", "modulated", "hum", "engine", "wind", "ensemble", "clicks"][
-            chance.integers(8)
+            rng.integers(8)
         ]
-        noise = KINDS[kind](len(samples), chance)
-    snr_db = chance.uniform(MIN_SNR_DB, MAX_SNR_DB)
+        noise = KINDS[kind](len(samples), rng)
+    snr_db = rng.uniform(MIN_SNR_DB, MAX_SNR_DB)
     level = np.sqrt(voice_power(samples)) * 10 ** (-snr_db / 20)
     return samples + noise / (np.sqrt(np.square(noise).mean()) + 1e-9) * level, kind
 
 
-def n_samples(chance: np.random.Generator) -> int:
+def n_samples(rng: np.random.Generator) -> int:
     """Mostly 3 s, else 4 s or from half a second on."""
-    drawn = chance.random()
-    seconds = 3.0 if drawn < 0.5 else 4.0 if drawn < 0.6 else chance.uniform(0.5, 4)
+    drawn = rng.random()
+    seconds = 3.0 if drawn < 0.5 else 4.0 if drawn < 0.6 else rng.uniform(0.5, 4)
     return int(seconds * SAMPLE_RATE)
 
 
-def cut(samples: Array, chance: np.random.Generator, n: int | None = None) -> Array:
-    n = n or n_samples(chance)
-    start = chance.integers(len(samples) - n + 1) if len(samples) > n else 0
+def cut(samples: Array, rng: np.random.Generator, n: int | None = None) -> Array:
+    n = n or n_samples(rng)
+    start = rng.integers(len(samples) - n + 1) if len(samples) > n else 0
     return samples[start : start + n]
 
 
-def cut_loud(samples: Array, chance: np.random.Generator) -> Array:
-    """A piece in which somebody speaks: not more than 10 dB softer than the whole."""
-    n = n_samples(chance)
+def cut_loud(samples: Array, rng: np.random.Generator) -> Array:
+    """A piece in which a person speaks: not more than 10 dB softer than the whole."""
+    n = n_samples(rng)
     for _ in range(10):
-        piece = cut(samples, chance, n)
+        piece = cut(samples, rng, n)
         if loudest(piece) > loudest(samples) / 10:
             break
     return piece
@@ -202,7 +202,7 @@ def left_out(
     other: dict[str, Path],
     rejected: Callable[[list[Example], str, Path], dict[str, Any]],
 ) -> dict[str, dict[str, Any]]:
-    """Percent of windows of 3 s of each kind that `rejected` finds, by what never heard that kind."""
+    """Percent of windows of 3 s of each kind that `rejected` finds, by a head that was not trained on that kind."""
     kinds = [(name, kind) for name, folder in other.items() for kind in kinds_of(folder)]
     with ProcessPoolExecutor() as workers:
         jobs = [workers.submit(rejected, examples, kind, other[name]) for name, kind in kinds]

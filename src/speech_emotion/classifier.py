@@ -34,7 +34,7 @@ class Classifier:
       (n_samples,) or (n_channels, n_samples); a pair of an array and its rate in either order, as from Gradio,
       soundfile, librosa or torchaudio; or what Hugging Face datasets hold of a sound.
     - `sample_rate` is the rate of an array in Hz. A file has its own, and takes none.
-    - `sample_format` says that `source` is no file but the bytes of raw samples of one channel: "s16le", "f32le",
+    - `sample_format` says that `source` is not a file but the bytes of raw samples of one channel: "s16le", "f32le",
       "mulaw" or "alaw". They need a `sample_rate` as well.
     - `profile`, made by `enrol`, makes the answers relative to the usual voice of one speaker.
     - `channels` is "mix", which scores the mean of all channels, or "separate", which scores each one, as for a call
@@ -93,6 +93,9 @@ class Classifier:
             track: Which audio track of a file, from 1; None for its default track.
             channels: "separate" for a tuple with the answer of each channel.
 
+        Returns:
+            A prediction from 0 s to the end of the recording, with all warnings about it.
+
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
             ModelError: `profile` belongs to another model.
@@ -125,6 +128,9 @@ class Classifier:
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
             track: Which audio track of a file, from 1; None for its default track.
             channels: "separate" for the windows of every channel, by time and then by channel.
+
+        Returns:
+            At least one prediction: that of a recording too short for a window abstains with "too_short".
 
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
@@ -172,7 +178,14 @@ class Classifier:
             yield from (replace(answer, warnings=audio.warnings_of[answer.channel]) for answer in held)
 
     def pool(self, windows: Iterable[Prediction]) -> Prediction:
-        """Return one answer for the `windows` of a recording, from a timeline or a stream: what `predict` gives."""
+        """Return one answer for the windows of a recording: what `predict` gives for it.
+
+        Args:
+            windows: The predictions of a timeline or a stream, in order.
+
+        Returns:
+            The mean of the predictions that have probabilities, or an abstention with the reason of the first window.
+        """
         return pool(windows, self.info.thresholds)
 
     def stream(
@@ -193,6 +206,9 @@ class Classifier:
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
             channels: "separate" for an answer per window of every channel.
 
+        Returns:
+            A stream of its own state; the classifier can serve several at once.
+
         Raises:
             AudioError: `sample_rate` cannot be used.
             ModelError: `profile` belongs to another model.
@@ -212,6 +228,9 @@ class Classifier:
             *sources: Recordings of the same speaker.
             sample_rate: The rate of arrays or of raw samples in Hz.
             sample_format: The format of raw samples.
+
+        Returns:
+            A profile for this model only. It warns of a short enrolment and of what is wrong with the recordings.
 
         Raises:
             AudioTooShortError: There is less speech than `info.enrolment.min_seconds`.
@@ -336,9 +355,12 @@ def load(model: str | os.PathLike[str] | None = None) -> Classifier:
     Args:
         model: The path of an .onnx made by `speech-emotion export`; None for the shipped model.
 
+    Returns:
+        A classifier, ready to be used.
+
     Raises:
         ModelNotFoundError: There is no such file.
-        ModelFormatError: The file is no model of this package, or has another format version.
+        ModelFormatError: The file is not a model of this package, or has another format version.
         ModelIntegrityError: The file is damaged.
     """
     return Classifier(EmotionModel.load(model))
@@ -399,6 +421,9 @@ def predict(
         profile: The speaker's profile; None for any speaker.
         track: Which audio track of a file, from 1; None for its default track.
         channels: "separate" for a tuple with the answer of each channel, "mix" for one answer to their mean.
+
+    Returns:
+        One answer for the whole recording, or an abstention with its reason.
 
     Raises:
         AudioError: The sound cannot be used; see `speech_emotion.errors`.

@@ -52,9 +52,6 @@ class Condition:
         return np.asarray(self.degrade(samples, rng), np.float32)
 
 
-# --- noise --------------------------------------------------------------------------------------------------
-
-
 def voice_power(samples: Samples) -> float:
     """Mean power of the voice, not its pauses: of the frames of 25 ms less than 30 dB below the loudest."""
     frames = np.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
@@ -107,9 +104,6 @@ def noise_conditions(folder: str | os.PathLike[str]) -> tuple[Condition, ...]:
         )
         for snr in SNRS_DB
     )
-
-
-# --- lines, codecs, rooms, levels ---------------------------------------------------------------------------
 
 
 def telephone(samples: FloatArray, _: np.random.Generator) -> FloatArray:

@@ -44,7 +44,7 @@ class AudioNotFoundError(AudioError):
 
 
 class AudioDecodeError(AudioError):
-    """The content is no sound, is damaged, or has no audio track."""
+    """The content is not sound, is damaged, or has no audio track."""
 
     code = "audio_decode"
 
@@ -80,7 +80,7 @@ class ModelNotFoundError(ModelError):
 
 
 class ModelFormatError(ModelError):
-    """The file is no model of this package, or has another format version."""
+    """The file is not a model of this package, or has another format version."""
 
     code = "model_format"
 

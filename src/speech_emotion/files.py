@@ -2,7 +2,7 @@
 
 Everything this package writes goes through `write_atomically`: after a crash or on a full disk, the old file is
 still there or the new one is complete. What it reads back later is sealed as well, so that a flipped bit is an
-error and never another number. A seal detects damage; it is no signature.
+error and never another number. A seal detects damage; it is not a signature.
 
     sealed JSON     one object with a member "sha256", the digest of all the others
     sealed folder   any files, and `manifest.json`: a sealed JSON with the size and sha256 of each of them
@@ -110,7 +110,7 @@ class FileTooLargeError(ValueError):
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a file that somebody else may have made. Never waits, and never reads more than `max_bytes`.
+    """The bytes of a file that another program may have made. Never waits, and never reads more than `max_bytes`.
 
     Raises:
         OSError: There is no such file, it may not be read, or it is a folder, a pipe or a device.
@@ -157,13 +157,13 @@ def read_sealed_json(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: The file cannot be read; FileNotFoundError if there is none.
-        DamagedFileError: It is no sealed JSON, or a bit of it changed.
+        DamagedFileError: It is not sealed JSON, or a bit of it changed.
     """
     return unseal_json(path.read_bytes())
 
 
 def seal_json(body: Mapping[str, Any], *, indent: int | None = None) -> str:
-    """`body` as JSON text with its seal, for a place that is no file of its own."""
+    """`body` as JSON text with its seal, for a place that is not a file of its own."""
     return json.dumps({**body, SEAL: digest(body)}, indent=indent, ensure_ascii=False)
 
 
@@ -172,9 +172,9 @@ def unseal_json(text: str | bytes) -> dict[str, Any]:
     try:
         body = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DamagedFileError(f"it is no JSON: {error}") from error
+        raise DamagedFileError(f"it is not JSON: {error}") from error
     if not isinstance(body, dict) or SEAL not in body:
-        raise DamagedFileError(f"it is no JSON object with a {SEAL}")
+        raise DamagedFileError(f"it is not a JSON object with a {SEAL}")
     if body.pop(SEAL) != digest(body):
         raise DamagedFileError("it is damaged: it does not match its own checksum")
     return body

@@ -78,7 +78,7 @@ class EmotionModel:
 
         Raises:
             ModelNotFoundError: The file cannot be read.
-            ModelFormatError: It is no model of this package, or has another format version.
+            ModelFormatError: It is not a model of this package, or has another format version.
             ModelIntegrityError: Its bytes are not the ones that were exported.
         """
         data = _read(SHIPPED if path is None else Path(path))
@@ -139,7 +139,7 @@ def verify(data: bytes) -> None:
     """Check that `data` is a sealed model in one file, every bit of it as it was sealed.
 
     Raises:
-        ModelFormatError: It is no sealed model, or keeps weights in another file.
+        ModelFormatError: It is not a sealed model, or keeps weights in another file.
         ModelIntegrityError: It is damaged.
     """
     if seal(data) != data:
@@ -163,7 +163,7 @@ def _seal_span(data: bytes) -> tuple[int, int]:
             "Make an .onnx of it with: speech-emotion export"
         )
     raise ModelFormatError(
-        "this is no model file of speech-emotion, or it was cut. Use an .onnx made by: speech-emotion export"
+        "this is not a speech-emotion model, or it is truncated. Use an .onnx made by: speech-emotion export"
     )
 
 
@@ -183,7 +183,7 @@ def _read(path: Path) -> bytes:
         return read_regular_file(path, MAX_BYTES)
     except FileTooLargeError as error:
         raise ModelFormatError(
-            f"{str(path)!r} is no model: {error}. Use an .onnx made by: speech-emotion export"
+            f"{str(path)!r} is not a model: {error}. Use an .onnx made by: speech-emotion export"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if path.parent == SHIPPED.parent:

@@ -46,9 +46,9 @@ class Enrolment:
 
     Attributes:
         n_features: Columns of `voice`.
-        min_seconds: How much speech a profile needs.
+        min_seconds: How much speech a profile needs, in seconds.
         prior_windows: The weight of the training speakers in a profile, as a number of windows, at most.
-        gain: UAR with a profile minus UAR without, on validation speakers; None if not measured.
+        gain: UAR with a profile minus UAR without, on validation speakers, as a share of 1; None if not measured.
     """
 
     n_features: int
@@ -66,9 +66,9 @@ class ModelInfo:
         format_version: The version of this metadata.
         labels: The emotions, in the order of the model's outputs.
         sample_rate: The rate of its input in Hz.
-        window_seconds: The length of a window.
-        hop_seconds: The time between the starts of two windows.
-        min_seconds: The shortest recording that is scored.
+        window_seconds: The length of a window in seconds.
+        hop_seconds: The time between the starts of two windows in seconds.
+        min_seconds: The shortest recording that is scored, in seconds.
         temperature: What the logits are divided by.
         n_parameters: The number of the network's parameters.
         recipe: The settings of its training.
@@ -81,7 +81,7 @@ class ModelInfo:
         citation: What to cite.
         thresholds: "not_sure", "set" and "speech"; each may be missing.
         enrolment: How it uses speaker profiles; None if it takes none.
-        size_bytes: The size of the file, as measured.
+        size_bytes: The size of the file in bytes, as measured.
         sha256: The digest of the file, as measured.
     """
 
@@ -130,7 +130,7 @@ class ModelInfo:
             minimum: The smallest hop that is allowed. The largest is the window: beyond it, sound would be skipped.
 
         Raises:
-            ConfigError: `hop_seconds` is no number in that range.
+            ConfigError: `hop_seconds` is not a number in that range.
         """
         if hop_seconds is None:
             return self
@@ -196,7 +196,7 @@ def _read_enrolment(facts: dict[str, Any]) -> Enrolment:
         positive = (enrolment.n_features, enrolment.min_seconds, enrolment.prior_windows)
         gain = 0.0 if enrolment.gain is None else enrolment.gain
         is_sound = all(value > 0 for value in positive) and all(map(math.isfinite, (*positive, gain)))
-    except TypeError:  # other names, or values that are no numbers
+    except TypeError:  # other names, or values that are not numbers
         is_sound = False
     if not is_sound:
         names = ", ".join(Enrolment.__dataclass_fields__)

@@ -21,8 +21,8 @@ class Prediction:
 
     Attributes:
         probabilities: Label → probability, in the model's order, summing to 1. Empty if nothing was scored.
-        start_seconds: Where the stretch starts in the recording.
-        end_seconds: Where it ends.
+        start_seconds: Where the stretch starts, in seconds from the beginning of the recording.
+        end_seconds: Where it ends, in the same.
         abstained: None, or why there is no label: "not_sure", "too_short" or "no_speech". Only with "not_sure" there
             are probabilities.
         warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated",
@@ -60,7 +60,7 @@ class Prediction:
 
     @property
     def seconds(self) -> float:
-        """The duration of the stretch."""
+        """The duration of the stretch in seconds."""
         return self.end_seconds - self.start_seconds
 
     @property
@@ -91,7 +91,12 @@ class Prediction:
         return Prediction, (dict(self.probabilities), *times, *rest)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, in types that JSON knows; `channel` only if there is one."""
+        """Return everything, in types that JSON knows.
+
+        Returns:
+            label, confidence, runner_up, emotions, abstained, start_seconds, end_seconds, warnings and probabilities;
+            `channel` only if there is one.
+        """
         return ({"channel": self.channel} if self.channel else {}) | {
             "label": self.label,
             "confidence": self.confidence,
@@ -107,7 +112,9 @@ class Prediction:
     def to_row(self) -> dict[str, str | float | None]:
         """Return the same as one table row: a cell per value, the probabilities last, each under its label.
 
-        An answer without probabilities has no cells for them: pandas fills in NaN.
+        Returns:
+            The keys of `to_dict`, but one per emotion instead of "probabilities"; sets and warnings are text, separated
+            by spaces. An answer without probabilities has no cells for them: pandas fills in NaN.
 
         Examples:
             >>> pandas.DataFrame([prediction.to_row() for prediction in classifier.timeline("hello.wav")])

@@ -64,10 +64,10 @@ class SpeakerProfile:
 
     Attributes:
         model_sha256: The digest of the model that made it. No other model takes it.
-        seconds: How much speech it was made from.
+        seconds: How much speech it was made from, in seconds.
         n_windows: The number of windows in that speech.
-        mean: (n_features,), of the model's output `voice`.
-        deviation: (n_features,), of the same.
+        mean: (n_features,), of the model's output `voice` over the windows. 0 is the mean of the training speakers.
+        deviation: (n_features,), of the same. 1 is the deviation within one training speaker.
         created_by: The program and its version.
         warnings: "short_enrolment" if more speech would help, and what is wrong with the recordings.
     """
@@ -85,6 +85,9 @@ class SpeakerProfile:
 
     def for_model(self, info: ModelInfo) -> FloatArray:
         """Return the profile as an input of the model that made it.
+
+        Args:
+            info: What that model says about itself: `classifier.info`.
 
         Returns:
             (2, n_features) float32: mean and deviation.
@@ -112,7 +115,11 @@ class SpeakerProfile:
         return np.array([mean, deviation], np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, in types that JSON knows: what `save` writes."""
+        """Return everything, in types that JSON knows: what `save` writes.
+
+        Returns:
+            "format_version" and the attributes, tuples as lists.
+        """
         plain = {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
@@ -120,32 +127,41 @@ class SpeakerProfile:
 
     @classmethod
     def from_dict(cls, document: Any) -> "SpeakerProfile":
-        """Return the profile that `to_dict` returned, or that was read from its JSON.
+        """Return the profile that a document describes.
+
+        Args:
+            document: What `to_dict` returned, or what was read from its JSON.
 
         Raises:
-            ModelError: `document` is no profile.
+            ModelError: `document` is not a profile.
         """
         try:
             return _parse(document)
         except (_MalformedError, RecursionError) as error:
-            raise ModelError(f"this is no speaker profile: {error}. {NEXT_STEP}") from error
+            raise ModelError(f"this is not a speaker profile: {error}. {NEXT_STEP}") from error
 
     @classmethod
     def from_json(cls, data: bytes) -> "SpeakerProfile":
-        """Return the profile in `data`, the content of a file that `save` wrote.
+        """Return the profile in the content of a file.
+
+        Args:
+            data: The bytes that `save` wrote.
 
         Raises:
-            ModelError: `data` is no profile.
+            ModelError: `data` is not a profile.
         """
         try:
             if len(data) > MAX_BYTES:
                 raise _MalformedError(f"it is larger than {MAX_BYTES} bytes")
             return _parse(json.loads(data.decode("utf-8")))
         except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or _MalformedError
-            raise ModelError(f"this is no speaker profile: {error}. {NEXT_STEP}") from error
+            raise ModelError(f"this is not a speaker profile: {error}. {NEXT_STEP}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON. The file is there whole or not at all.
+
+        Args:
+            path: The file to write; an existing one is replaced.
 
         Raises:
             ModelError: `path` cannot be written.
@@ -161,10 +177,13 @@ class SpeakerProfile:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SpeakerProfile":
-        """Return the profile that `save` wrote.
+        """Return the profile in a file.
+
+        Args:
+            path: The file that `save` wrote.
 
         Raises:
-            ModelError: The file cannot be read, or is no profile.
+            ModelError: The file cannot be read, or is not a profile.
         """
         try:
             data = read_regular_file(Path(path), MAX_BYTES)
@@ -190,12 +209,12 @@ def _is_plausible(mean: npt.NDArray[np.float64], deviation: npt.NDArray[np.float
 
 
 class _MalformedError(ValueError):
-    """Why a document is no profile."""
+    """Why a document is not a profile."""
 
 
 def _parse(document: Any) -> SpeakerProfile:
     if not isinstance(document, dict):
-        raise _MalformedError("it is no JSON object")
+        raise _MalformedError("it is not a JSON object")
     document = dict(document)
     if (version := document.pop("format_version", None)) != FORMAT_VERSION:
         raise _MalformedError(f"it has format version {_short(version)}, this package reads {FORMAT_VERSION}")

@@ -190,6 +190,9 @@ class EmotionStream:
                 or a pair, as `Classifier` says. All chunks of a stream have the same number of channels. With a
                 `sample_format`, the bytes of whole samples of one channel.
 
+        Returns:
+            The predictions, in order; their times count from the first sample of the stream.
+
         Raises:
             InvalidWaveformError: The chunk is not as above. It is skipped, and the stream goes on.
             SpeechEmotionError: The stream is finished.
@@ -211,7 +214,9 @@ class EmotionStream:
     def finish(self) -> list[Prediction]:
         """End the stream and return the prediction for what is left.
 
-        If the whole stream was too short for a window, the only prediction abstains with "too_short".
+        Returns:
+            The remaining predictions, often one. If the whole stream was too short for a window, the only prediction
+            abstains with "too_short".
 
         Raises:
             SpeechEmotionError: The stream is finished already.

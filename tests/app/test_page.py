@@ -413,9 +413,9 @@ def test_a_profile_is_made_used_switched_off_saved_and_forgotten(standin_model: 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"no json", "no speaker profile"),
-        (b"{}", "no speaker profile"),
-        (b"[" * 100_000, "no speaker profile"),
+        (b"no json", "not a speaker profile"),
+        (b"{}", "not a speaker profile"),
+        (b"[" * 100_000, "not a speaker profile"),
         (None, "another model"),
     ],
 )

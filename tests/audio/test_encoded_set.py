@@ -13,7 +13,7 @@ from speech_emotion.errors import AudioError
 @pytest.mark.slow
 @pytest.mark.skipif(not encoded_set.HAS_FFMPEG, reason="ffmpeg makes the files")
 @pytest.mark.parametrize(("rate", "n_channels"), [(16_000, 1), (44_100, 2)])
-def test_every_file_is_heard_to_its_end_or_says_that_it_is_cut(
+def test_every_file_is_read_to_its_end_or_says_that_it_is_cut(
     rate: int, n_channels: int, tmp_path: Path
 ) -> None:
     paths = encoded_set.everything(tmp_path, (rate,), (n_channels,))

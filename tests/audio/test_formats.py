@@ -34,7 +34,8 @@ WRITTEN = {  # (container, encodings) → suffix, options of ffmpeg for each enc
         "wav",
         ["-c:a g722", "-ar 8000 -c:a g723_1 -b:a 6300", "-ar 8000 -c:a g726 -b:a 32k"],
     ),
-    ("RF64", "16 bits"): ("wav", ["-rf64 always"]),
+    ("RF64, Wave64", "16 bits"): ("wav", ["-rf64 always", "-f w64"]),
+    ("NIST SPHERE", "16 bits"): ("sph", []),
     ("AIFF", "16, 24 bits, float"): ("aiff", FLOATS),
     ("AU", "16 bits, µ-law"): ("au", ["-c:a pcm_s16be", "-c:a pcm_mulaw"]),
     ("CAF", "16 bits, float, A-law"): ("caf", ["-c:a pcm_s16le", "-c:a pcm_f32be", "-c:a pcm_alaw"]),
@@ -82,6 +83,10 @@ def written(folder: Path, suffix: str, options: list[str]) -> list[Path]:
     if suffix == "amr":
         path = folder / "voice.amr"
         path.write_bytes(media.encoded(voice(SECONDS, 8_000), 8_000, "amr"))
+        return [path]
+    if suffix == "sph":
+        path = folder / "voice.sph"
+        soundfile.write(path, voice(SECONDS, 16_000), 16_000, format="NIST", subtype="PCM_16")
         return [path]
     settings = [Setting(str(index), suffix, option) for index, option in enumerate(options)]
     return encoded_set.encode(source, settings)

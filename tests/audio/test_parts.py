@@ -3,8 +3,11 @@
 import io
 import re
 import struct
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import encoded_set
 import media
 import numpy as np
 import pytest
@@ -157,6 +160,13 @@ class TestUnfinished:
         assert waveform.seconds == pytest.approx(SECONDS, abs=0.01)
         assert similarity(waveform.samples, FIRST) > 0.99
 
+    def test_an_rf64_keeps_its_length_in_its_first_chunk(self) -> None:
+        data = bytearray(written(FIRST, "RF64"))
+        struct.pack_into("<QQQ", data, 20, 0, 0, 0)
+        waveform = load(bytes(data))
+        assert waveform.warnings == ("unfinished",)
+        assert waveform.seconds == pytest.approx(SECONDS, abs=0.01)
+
     def test_chunks_behind_the_sound_are_no_sound(self) -> None:
         data = written(FIRST, "WAV")
         for name in (b"LIST", b"abcd"):
@@ -192,6 +202,19 @@ class TestTracks:
             AudioDecodeError, match=f"no audio track {track}; the first is 1 and the last is 2"
         ):
             load(media.two_tracks(FIRST, SECOND, default=1), track=track)
+
+    @pytest.mark.skipif(not encoded_set.HAS_FFMPEG, reason="ffmpeg writes the file")
+    def test_the_first_of_two_tracks_of_an_ogg_is_the_default(self, tmp_path: Path) -> None:
+        for name, samples in (("first", FIRST), ("second", SECOND)):
+            soundfile.write(tmp_path / f"{name}.wav", samples, RATE)
+        two = tmp_path / "two.ogg"
+        inputs = ["-i", tmp_path / "first.wav", "-i", tmp_path / "second.wav", "-map", "0:a", "-map", "1:a"]
+        subprocess.run(["ffmpeg", "-v", "error", *inputs, "-c:a", "libvorbis", two], check=True)
+        assert load(two).warnings == ("other_tracks",)
+        assert similarity(load(two).samples, FIRST) > 0.9
+        assert similarity(load(two, track=2).samples, SECOND) > 0.9
+        with pytest.raises(AudioDecodeError, match="the first is 1 and the last is 2"):
+            load(two, track=3)
 
     def test_a_recording_without_tracks_has_one(self) -> None:
         data = written(FIRST, "WAV")

@@ -89,14 +89,14 @@ def test_a_tensor_has_its_channels_first() -> None:
 def test_a_tensor_that_is_no_array_yet() -> None:
     learning = torch.from_numpy(VOICE).requires_grad_()
     for tensor in (learning, torch.from_numpy(VOICE).bfloat16(), torch.zeros(9, device="meta")):
-        with pytest.raises(InvalidWaveformError, match=r"Tensor is no array.*detach\(\)\.cpu\(\)"):
+        with pytest.raises(InvalidWaveformError, match=r"Tensor is not an array.*detach\(\)\.cpu\(\)"):
             samples(tensor, sample_rate=RATE)
     fixed = learning.detach().cpu().float().numpy()
     np.testing.assert_array_equal(samples(fixed, sample_rate=RATE), samples(VOICE, sample_rate=RATE))
 
 
 def test_what_another_library_cannot_give() -> None:
-    with pytest.raises(InvalidWaveformError, match="this list is no array"):
+    with pytest.raises(InvalidWaveformError, match="this list is not an array"):
         samples({"array": [[0.0], [0.0, 1.0]], "sampling_rate": RATE})
 
     def fail() -> None:

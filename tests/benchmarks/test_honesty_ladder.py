@@ -1,4 +1,4 @@
-"""The dishonest rungs, trained for real on a miniature corpus: who is on which side, and what is selected on whom."""
+"""The dishonest rungs, trained for real on a miniature corpus: the two sides, and the speakers of each choice."""
 
 import importlib.util
 import json
@@ -68,10 +68,10 @@ def test_the_sides_are_those_of_the_recorded_results(name: str) -> None:
 
 
 def test_luna5_peeked_validates_on_the_test_speakers() -> None:
-    split, everybody = splits.recorded(PEEKED), clips(range(1, 25), ["calm"])
-    sides = honesty_ladder.sides_of(split, split.folds[0], everybody)
-    assert [everybody[k].speaker for k in sides.validation] == ["02", "05", "14", "15", "16"]
-    learned_from = {everybody[k].speaker for k in sides.train}
+    split, all_speakers = splits.recorded(PEEKED), clips(range(1, 25), ["calm"])
+    sides = honesty_ladder.sides_of(split, split.folds[0], all_speakers)
+    assert [all_speakers[k].speaker for k in sides.validation] == ["02", "05", "14", "15", "16"]
+    learned_from = {all_speakers[k].speaker for k in sides.train}
     assert learned_from == split.folds[0].train
     assert not learned_from & split.folds[0].test
 

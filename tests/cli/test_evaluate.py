@@ -21,7 +21,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(heard: list[Path], tmp_path: Path) -> Path:
+def run(scored_paths: list[Path], tmp_path: Path) -> Path:
     return fakes.make_run(tmp_path / "run", protocol("luna5"))
 
 
@@ -41,8 +41,8 @@ def test_result_and_answers_are_written(run: Path, corpus: Path, tmp_path: Path)
     assert str(result.uar) in ended.stdout
 
 
-def test_a_model_that_heard_the_test_speakers_is_refused(
-    heard: list[Path],
+def test_a_model_trained_on_the_test_speakers_is_refused(
+    scored_paths: list[Path],
     corpus: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -75,11 +75,11 @@ def test_wrong_usage_ends_with_2(options: list[str], complaint: str, tmp_path: P
     assert complaint in ended.stderr
 
 
-def test_where_nothing_can_be_written_nothing_is_heard(
+def test_where_nothing_can_be_written_nothing_is_scored(
     run: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(score, "score_protocol", lambda *_, **__: pytest.fail("heard"))
+    monkeypatch.setattr(score, "score_protocol", lambda *_, **__: pytest.fail("scored"))
     ended = evaluate(
         run, "--corpus", f"ravdess={corpus}", "--protocol", "luna5", "--out", tmp_path / "file" / "x" / "y"
     )
@@ -92,7 +92,7 @@ def test_a_protocol_of_another_corpus_is_refused(tmp_path: Path) -> None:
     assert isinstance(ended.exception, ConfigError)
 
 
-def test_a_leaky_protocol_says_so(heard: list[Path], tmp_path: Path) -> None:
+def test_a_leaky_protocol_says_so(scored_paths: list[Path], tmp_path: Path) -> None:
     random10 = protocol("random10")
     folder = tmp_path / "corpus"
     folder.mkdir()
@@ -103,3 +103,10 @@ def test_a_leaky_protocol_says_so(heard: list[Path], tmp_path: Path) -> None:
     assert ended.exit_code == 0, ended.output
     assert "random10 (LEAKY: same speakers in train and test)" in ended.stdout
     assert json.loads((tmp_path / "r" / "ravdess-random10-fake-cnn.json").read_text())["leaky"] is True
+
+
+def test_a_report_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(cli.app, ["report", str(tmp_path / "nosuch")])
+    assert isinstance(ended.exception, ConfigError)
+    assert "speech-emotion evaluate" in str(ended.exception)
+    assert not (tmp_path / "nosuch").exists()

@@ -145,3 +145,12 @@ def test_help_is_quick_and_names_the_verbs() -> None:
         verbs = [line.split()[0] for line in done.stdout.decode().splitlines() if line.startswith("  ")]
         assert verbs[verbs.index("predict") :] == VERBS
     assert min(seconds) < 1.0  # of the processor; benchmarks/latency.py measures it
+
+
+def test_a_verb_that_does_not_exist_is_corrected() -> None:
+    done = run("robustnes")
+    assert (done.returncode, b"Did you mean 'robustness'?" in done.stderr) == (2, True)
+
+
+def test_help_names_arguments_without_their_types() -> None:
+    assert b"<" not in run("corpora", "prepare", "--help").stdout

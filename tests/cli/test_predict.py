@@ -24,13 +24,13 @@ from speech_emotion.prediction import Prediction
 
 def test_a_line_a_file_for_people(shell: Shell, classifier: Classifier) -> None:
     code, out, err = shell("predict", "voice.wav", "silent.wav")
-    heard = classifier.predict("voice.wav")
+    answer = classifier.predict("voice.wav")
     first, second = out.splitlines()
     assert first.startswith(("😐", "😌", "😄", "😢", "😠", "😨", "🤢", "😲"))
-    assert first.count("█") == round(10 * (heard.confidence or 0))
+    assert first.count("█") == round(10 * (answer.confidence or 0))
     assert first.count("█") + first.count("░") == 10
-    assert str(heard) in first
-    assert f"then {heard.runner_up} " in first
+    assert str(answer) in first
+    assert f"then {answer.runner_up} " in first
     assert first.endswith("  voice.wav")
     assert second.startswith("🔇 ░░░░░░░░░░  no answer (no speech), 0.00–2.00 s, quiet")
     assert (code, err) == (0, "")
@@ -92,7 +92,7 @@ def test_json_rows_are_the_prediction(shell: Shell, classifier: Classifier) -> N
 def test_csv_has_the_same_columns_for_every_row(shell: Shell, classifier: Classifier) -> None:
     code, out, _ = shell("predict", "--csv", "voice.wav", "silent.wav", "text.wav")
     rows = list(csv.DictReader(io.StringIO(out)))
-    answer = [
+    columns = [
         "source",
         "label",
         "confidence",
@@ -103,10 +103,10 @@ def test_csv_has_the_same_columns_for_every_row(shell: Shell, classifier: Classi
         "end_seconds",
         "warnings",
     ]
-    assert list(rows[0]) == [*answer, *EMOTIONS, "error", "message"]
-    heard = classifier.predict("voice.wav")
-    assert float(rows[0]["confidence"]) == heard.confidence
-    assert {label: float(rows[0][label]) for label in EMOTIONS} == heard.probabilities
+    assert list(rows[0]) == [*columns, *EMOTIONS, "error", "message"]
+    answer = classifier.predict("voice.wav")
+    assert float(rows[0]["confidence"]) == answer.confidence
+    assert {label: float(rows[0][label]) for label in EMOTIONS} == answer.probabilities
     assert (rows[1]["abstained"], rows[1]["warnings"], rows[1]["happy"]) == ("no_speech", "quiet", "")
     assert (rows[2]["error"], rows[2]["label"]) == ("audio_decode", "")
     assert code == 1

@@ -5,16 +5,17 @@ from pathlib import Path
 import fakes
 import pytest
 
+from speech_emotion import corpora
 from speech_emotion.evaluation.result import Result, summarise
 from speech_emotion.evaluation.score import Evaluation, score_protocol
 from speech_emotion.evaluation.splits import protocol
 
 
 @pytest.fixture
-def evaluation(heard: list[Path], tmp_path: Path) -> Evaluation:
+def evaluation(scored_paths: list[Path], tmp_path: Path) -> Evaluation:
     """One seed of the fallible fake under luna5."""
     run = fakes.make_run(tmp_path / "run", protocol("luna5"))
-    return score_protocol([run], "ravdess", fakes.make_corpus(tmp_path / "corpus"), "luna5")
+    return score_protocol([run], corpora.get("ravdess"), fakes.make_corpus(tmp_path / "corpus"), "luna5")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import standin
 from sounds import voice, wav
 
+from speech_emotion import corpora
 from speech_emotion.classifier import Classifier
 from speech_emotion.corpora.readers import savee
 from speech_emotion.errors import ModelError
@@ -60,7 +61,7 @@ def steps() -> list[tuple[int, int]]:
 
 @pytest.fixture(scope="module")
 def found(run: Path, corpus: Path, steps: list[tuple[int, int]]) -> Enrolled:
-    plan = make_plan([run], "savee", corpus, "savee4")
+    plan = make_plan([run], corpora.get("savee"), corpus, "savee4")
     return measure(plan, command="speech-emotion enrolment run", progress=lambda *n: steps.append(n))
 
 
@@ -79,7 +80,7 @@ def test_every_way_is_measured_on_every_clip_and_seed(found: Enrolled, steps: li
 def test_plain_is_what_score_protocol_says(found: Enrolled, run: Path, corpus: Path) -> None:
     from speech_emotion.evaluation.result import summarise
 
-    result = summarise(score_protocol([run], "savee", corpus, "savee4"), command="x")
+    result = summarise(score_protocol([run], corpora.get("savee"), corpus, "savee4"), command="x")
     plain = found.ways["plain"]
     assert (plain.uar, plain.accuracy, plain.ece, plain.difference) == (
         result.uar,
@@ -105,7 +106,7 @@ def test_a_profile_changes_answers(found: Enrolled) -> None:
 
 
 def test_who_enrols_with_what(run: Path, corpus: Path) -> None:
-    clips = make_plan([run], "savee", corpus, "savee4").clips
+    clips = make_plan([run], corpora.get("savee"), corpus, "savee4").clips
     own = [one for one in clips if one.clip.speaker == "DC" and one.seed == 0]
 
     def chosen(way: enrolment.Way, seconds: float) -> list[HeldOutClip]:
@@ -119,7 +120,7 @@ def test_who_enrols_with_what(run: Path, corpus: Path) -> None:
     assert [one.clip.label for one in chosen(neutral, 9)] == ["neutral"]
 
 
-def test_the_place_is_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_place_is_all_other_speakers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One model of other corpora is tested on both women of TESS: the place of each is the other."""
     folder = tmp_path / "tess"
     folder.mkdir()
@@ -138,7 +139,7 @@ def test_the_place_is_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return enrol(self, *sounds, sample_rate=sample_rate)
 
     monkeypatch.setattr(Classifier, "enrol", counted)
-    found = measure(make_plan([model], "tess", folder, "tess-unheard"), command="x")
+    found = measure(make_plan([model], corpora.get("tess"), folder, "tess-unheard"), command="x")
     plain, place = found.ways["plain"], found.ways["place"]
     assert n_sounds == [6, 6, 3, 3, 3, 6]  # a minute, 20 s and the place, of OAF and of YAF; none is neutral
     assert list(found.ways) == ["plain", "60s", "20s", "place"]
@@ -152,17 +153,17 @@ def test_the_place_is_everybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert rows[-1].endswith(f" | {place.uar_among_spoken} |")
 
 
-def test_a_way_by_which_nobody_could_enrol_is_left_out(corpus: Path, tmp_path: Path) -> None:
+def test_a_way_without_any_profile_is_left_out(corpus: Path, tmp_path: Path) -> None:
     """Three clips of 1.1 s are less than the ten seconds that a profile needs."""
     run = make_run(tmp_path / "run", enrolment=standin.ENROLMENT)
-    found = measure(make_plan([run], "savee", corpus, "savee4"), command="x")
+    found = measure(make_plan([run], corpora.get("savee"), corpus, "savee4"), command="x")
     assert list(found.ways) == ["plain"]
 
 
 def test_models_without_enrolment_are_refused(corpus: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     with pytest.raises(ModelError, match="exported without enrolment"):
-        measure(make_plan([run], "savee", corpus, "savee4"), command="x")
+        measure(make_plan([run], corpora.get("savee"), corpus, "savee4"), command="x")
 
 
 def test_it_is_written_apart_and_says_what_it_used(found: Enrolled, tmp_path: Path) -> None:

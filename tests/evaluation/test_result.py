@@ -1,6 +1,6 @@
 """A result of a fake model: every number computed by hand. See fakes.FakeClassifier for what it gets wrong.
 
-24 actors, one clip an emotion: 192 clips. The twelve women's sad is heard as neutral, with confidence 0.9; actor 01's
+24 actors, one clip an emotion: 192 clips. The twelve women's sad is taken for neutral, with confidence 0.9; actor 01's
 calm is an abstention; the other 179 answers are right, with confidence 0.9.
 """
 
@@ -14,6 +14,7 @@ import fakes
 import numpy as np
 import pytest
 
+from speech_emotion import corpora
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation.answers import Group, Score
 from speech_emotion.evaluation.metrics import Bin
@@ -193,7 +194,7 @@ def test_intervals_draw_speakers(result: Result) -> None:
     assert result.uar.ci95 == pytest.approx(np.percentile(uar, [2.5, 97.5]), abs=2e-3)
 
 
-def test_several_seeds_give_mean_and_standard_deviation(heard: list[Path], tmp_path: Path) -> None:
+def test_several_seeds_give_mean_and_standard_deviation(scored_paths: list[Path], tmp_path: Path) -> None:
     corpus, luna5 = fakes.make_corpus(tmp_path / "corpus"), protocol("luna5")
     fakes.make_run(tmp_path / "run" / "seed-0", luna5, seed=0)
     fakes.make_run(tmp_path / "run" / "seed-1", luna5, seed=1, perfect=True)
@@ -240,7 +241,8 @@ def test_the_committed_numbers_are_those_of_the_committed_answers(path: Path) ->
     written = read_result(path)
     evaluation = Evaluation(
         protocol=written.split,
-        corpus=written.corpus,
+        corpus=corpora.get(written.corpus),
+        labels=written.labels,
         model=written.model,
         parameters=written.parameters,
         size_bytes=written.size_bytes,
@@ -307,6 +309,6 @@ def test_what_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
         read_result(tmp_path / "nowhere.json")
 
 
-def test_a_score_is_printed_with_its_company() -> None:
+def test_a_score_is_printed_with_its_support() -> None:
     assert str(Score(0.6234, None, None)) == "62.3"
     assert str(Score(0.6234, 0.008, (0.5812, 0.664))) == "62.3 ± 0.8 [58.1, 66.4]"

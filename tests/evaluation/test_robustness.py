@@ -9,6 +9,7 @@ import pytest
 import standin
 from sounds import voice, wav
 
+from speech_emotion import corpora
 from speech_emotion.corpora.readers import savee
 from speech_emotion.degrade import CONDITIONS
 from speech_emotion.errors import ConfigError, SpeakerLeakError
@@ -65,7 +66,7 @@ def few_conditions() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def found(run: Path, corpus: Path, steps: list[tuple[int, int]]) -> Robustness:
     return measure(
-        make_plan([run], "savee", corpus, "savee4"),
+        make_plan([run], corpora.get("savee"), corpus, "savee4"),
         command="speech-emotion robustness run",
         workers=1,
         progress=lambda done, total: steps.append((done, total)),
@@ -84,7 +85,7 @@ def test_every_condition_is_measured_on_every_clip_and_seed(
 
 
 def test_clean_is_what_score_protocol_says(found: Robustness, run: Path, corpus: Path) -> None:
-    answers = score_protocol([run], "savee", corpus, "savee4").answers
+    answers = score_protocol([run], corpora.get("savee"), corpus, "savee4").answers
     terms = AnswerTable.of(answers)
     clean = found.conditions["clean"]
     assert (clean.uar, clean.difference) == (terms.uar, None)
@@ -94,7 +95,7 @@ def test_clean_is_what_score_protocol_says(found: Robustness, run: Path, corpus:
     assert clean.uar.sd == 0  # the stand-ins of both seeds are one
 
 
-def test_the_conditions_are_heard(found: Robustness) -> None:
+def test_the_conditions_reach_the_model(found: Robustness) -> None:
     noisy, clean = found.conditions["pink-0db"], found.conditions["clean"]
     assert noisy.uar != clean.uar or noisy.abstained != clean.abstained
     assert noisy.difference is not None
@@ -103,7 +104,10 @@ def test_the_conditions_are_heard(found: Robustness) -> None:
 
 def test_processes_and_order_change_nothing(found: Robustness, run: Path, corpus: Path) -> None:
     seeds = [run / "seed-3", run / "seed-0"]
-    assert measure(make_plan(seeds, "savee", corpus, "savee4"), command=found.command, workers=2) == found
+    assert (
+        measure(make_plan(seeds, corpora.get("savee"), corpus, "savee4"), command=found.command, workers=2)
+        == found
+    )
 
 
 def answers(spoken: str, heard: str, *, speaker: str, seed: int = 0) -> list[Answer]:
@@ -154,7 +158,7 @@ def test_a_condition_in_which_nothing_is_answered_has_a_score_of_0() -> None:
     assert (table.uar, table.uar_answered) == (Score(0.0, None, (0.0, 0.0)), None)
 
 
-def test_models_that_heard_the_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
+def test_models_trained_on_the_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(standin.model_bytes(corpora=["savee"]))
     with pytest.raises(SpeakerLeakError):
         make_plan([tmp_path / "model.onnx"], "savee", corpus, "savee4")

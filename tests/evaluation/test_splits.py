@@ -1,4 +1,4 @@
-"""The named splits: published test speakers, nobody on two sides, derived choices that never move."""
+"""The named splits: published test speakers, no speaker on two sides, derived choices that never move."""
 
 import numpy as np
 import pytest
@@ -80,13 +80,13 @@ def test_every_fold_divides_the_whole_corpus(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", splits.names())
-def test_nobody_is_tested_twice(name: str) -> None:
+def test_no_speaker_is_tested_twice(name: str) -> None:
     tested = [member for fold in protocol(name).folds for member in fold.test]
     assert len(tested) == len(set(tested))
 
 
 @pytest.mark.parametrize("name", ["luna5", "emobox6", "loso24", "savee4", "random10"])
-def test_everybody_is_tested_once(name: str) -> None:
+def test_every_speaker_is_tested_once(name: str) -> None:
     folds = protocol(name).folds
     tested = {member for fold in folds for member in fold.test}
     assert tested == set().union(*(fold.test | fold.validation | fold.train for fold in folds))
@@ -178,8 +178,8 @@ def test_all_of_an_unheard_corpus_is_tested(name: str) -> None:
     (fold,) = protocol(name).folds
     clips = [clip("a", "one"), clip("b", "two")]
     np.testing.assert_array_equal(protocol(name).indices(clips, fold.test), [0, 1])
-    for nobody in (fold.train, fold.validation):
-        assert protocol(name).indices(clips, nobody).size == 0
+    for empty in (fold.train, fold.validation):
+        assert protocol(name).indices(clips, empty).size == 0
     assert f"{protocol(name).corpus}-unheard" == name
 
 

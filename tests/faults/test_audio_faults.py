@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -121,6 +122,15 @@ class TestCutFiles:
         data = media.encoded(voice(SECONDS, rate), rate, "mp3", options={"write_xing": "0"})
         assert load(data).warnings == ()
         assert load(data[: len(data) // 2]).seconds < SECONDS * 0.6
+
+    @pytest.mark.parametrize("name", ["vorbis", "opus"])
+    def test_a_damaged_page_of_an_ogg_never_ends_it_silently(self, name: str) -> None:
+        data, seconds = RECORDINGS[name], WHOLE[name].seconds
+        pages = [match.start() for match in re.finditer(b"OggS", data)]
+        for page in pages[3:]:
+            for at in (page, page + 4, page + 22, page + 24, page + 26, page + 27, page + 60):
+                waveform = load(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
+                assert waveform.seconds > seconds - 0.1 or "truncated" in waveform.warnings, at
 
     def test_what_follows_the_sound_may_be_anything(self) -> None:
         for rest in (b"LIST\xff\xff\0\0INFO", b"\0", b"TAG" + bytes(125)):

@@ -59,7 +59,7 @@ def test_warnings_come_along_and_silence_is_no_error(server: Served) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        (b"hello, this is no sound at all", 415, "audio_decode"),
+        (b"hello, this is not a sound at all", 415, "audio_decode"),
         (b"", 415, "audio_decode"),
         (sounds.wav(np.zeros(0, np.float32)), 422, "audio_too_short"),
         (sounds.wav(np.full(9_000, np.nan, np.float32), subtype="FLOAT"), 422, "invalid_waveform"),
@@ -229,7 +229,7 @@ def test_a_form_without_a_boundary_is_refused(server: Served) -> None:
 
 
 def test_what_is_no_sound_in_a_form_is_refused_like_the_body(server: Served) -> None:
-    for content in (b"hello, this is no sound at all", b""):
+    for content in (b"hello, this is not a sound at all", b""):
         assert (
             server.post("/predict", form((FILE, content)), AS_FORM)[:2]
             == server.post("/predict", content)[:2]

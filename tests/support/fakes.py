@@ -54,23 +54,23 @@ def make_model(path: Path, *, seed: int = 0, perfect: bool = False, **metadata: 
 
 
 class FakeClassifier:
-    """Right with probability 0.9, except: women's sad is heard as neutral, and actor 01's calm abstains."""
+    """Right with probability 0.9, except: women's sad is taken for neutral, and actor 01's calm abstains."""
 
-    def __init__(self, path: Path, heard: list[Path]) -> None:
+    def __init__(self, path: Path, scored_paths: list[Path]) -> None:
         content = json.loads(path.read_text())
         self.info = SimpleNamespace(**content["info"])
         self.perfect = content["perfect"]
-        self.heard = heard
+        self.scored_paths = scored_paths
 
     def predict(self, source: Path) -> Prediction:
-        self.heard.append(source)
+        self.scored_paths.append(source)
         spoken = ravdess.parse(source.name)
         if self.perfect:
             return certain(spoken.emotion, 1.0)
         if (spoken.actor, spoken.emotion) == ("01", "calm"):
             return Prediction({}, 0.0, 3.0, abstained="no_speech")
-        misheard = spoken.sex == "female" and spoken.emotion == "sad"
-        return certain("neutral" if misheard else spoken.emotion, 0.9)
+        is_confused = spoken.sex == "female" and spoken.emotion == "sad"
+        return certain("neutral" if is_confused else spoken.emotion, 0.9)
 
 
 def certain(label: str, confidence: float) -> Prediction:
@@ -88,8 +88,8 @@ def with_sets(
 
 
 def a_set(answer: Answer) -> tuple[str, ...]:
-    """What was answered; for a woman's sad, heard as neutral, sad too, unless she is actor 02."""
+    """What was answered; for a woman's sad, taken for neutral, sad too, unless she is actor 02."""
     if not answer.answer:
         return ()
-    misheard = answer.answer != answer.label and answer.speaker != "02"
-    return (answer.answer, answer.label) if misheard else (answer.answer,)
+    is_confused = answer.answer != answer.label and answer.speaker != "02"
+    return (answer.answer, answer.label) if is_confused else (answer.answer,)

@@ -85,18 +85,21 @@ def dataset(
     corpus: str = "ravdess",
 ) -> PreparedDataset:
     """What `prepare` would give, in memory."""
-    heard = [np.rint(w * 32768).astype(np.int16) for w in waveforms or [sound(clip) for clip in of]]
+    samples = [np.rint(w * 32768).astype(np.int16) for w in waveforms or [sound(clip) for clip in of]]
     return PreparedDataset(
         folder=Path("prepared"),
         corpus=corpus,
         corpus_hash="0" * 64,
         key="1" * 64,
+        licence="CC BY-NC-SA 4.0",
+        citation="somebody (2018)",
+        label_names=EMOTIONS,
         clips=list(of),
         labels=np.array([EMOTIONS.index(clip.label) for clip in of], np.int64),
         speakers=np.array([clip.speaker for clip in of]),
-        offsets=np.cumsum([0, *map(len, heard)]).astype(np.int64),
+        offsets=np.cumsum([0, *map(len, samples)]).astype(np.int64),
         scales=np.full(len(of), 1 / 32768, np.float32),
-        waveforms=np.concatenate(heard),
+        waveforms=np.concatenate(samples),
     )
 
 
@@ -122,7 +125,7 @@ def lively_network() -> Cnn:
 
 
 PROVENANCE = Provenance(
-    corpora=("ravdess",), licence="CC BY-NC-SA 4.0", citation="somebody (2018)", commit="abc123"
+    corpora=("ravdess",), licence="CC BY-NC-SA 4.0", citation="Author (2018)", commit="abc123"
 )
 TEMPERATURE = 1.3
 CALIBRATION = Calibration(TEMPERATURE)

@@ -5,7 +5,6 @@ A container names the readers that decode it: soundfile, a demuxer of PyAV, or b
 
 from dataclasses import dataclass
 
-from speech_emotion.audio import mp3
 from speech_emotion.audio.slices import FileSlice, read_at
 from speech_emotion.errors import AudioDecodeError
 
@@ -33,6 +32,7 @@ AIFF, CAF, AU = Container("AIFF", "aiff", True), Container("CAF", "caf", True), 
 FLAC, OGG, MP3 = Container("FLAC", "flac", True), Container("Ogg", "ogg", True), Container("MP3", "mp3", True)
 AVI, MP4, AAC = Container("AVI", "avi"), Container("MP4, M4A or MOV", "mov"), Container("AAC", "aac")
 MATROSKA, WMA = Container("Matroska or WebM", "matroska"), Container("WMA", "asf")
+WAVE64, NIST = Container("Wave64", "w64", True), Container("NIST SPHERE", "nistsphere", True)
 AMR, FLV = Container("AMR", "amr"), Container("FLV", "flv")
 
 _MAGIC_NUMBERS = {
@@ -45,6 +45,8 @@ _MAGIC_NUMBERS = {
     b"#!AMR\n": AMR,
     b"#!AMR-WB\n": AMR,
     b"FLV\x01": FLV,
+    b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb": WAVE64,
+    b"NIST_1A\n": NIST,
     b"wvpk": Container("WavPack", "wv"),
     b".RMF": Container("RealMedia", "rm"),
     b"\x0b\x77": Container("AC-3", "ac3"),
@@ -119,7 +121,7 @@ def sniff(file: FileSlice) -> tuple[Container, int]:
     """Return the container of `file`, and where it begins: tags and zeros may stand before it.
 
     Raises:
-        AudioDecodeError: It is no sound; the message says what it looks like instead.
+        AudioDecodeError: It is not sound; the message says what it looks like instead.
     """
     head = read_at(file, 0, HEAD_BYTES)
     if not head and not file.error:
@@ -127,6 +129,8 @@ def sniff(file: FileSlice) -> tuple[Container, int]:
     start = _end_of_id3_tags(file)
     found = recognise(read_at(file, start, HEAD_BYTES))
     if found is None and not _is_stranger(head):
+        from speech_emotion.audio import mp3
+
         run = mp3.next_run(file, start, start + SEARCHED_BYTES)
         found, start = (MP3, run.start) if run else (None, start)
     if found is None:
@@ -193,6 +197,10 @@ def _recognise_mpeg_frame(head: bytes) -> Container | None:
     """MP3 and AAC have no magic number: a frame begins with eleven ones and fields with illegal values."""
     if len(head) >= 4 and head[0] == 0xFF and head[1] >= 0xF0 and not head[1] & 6:
         return AAC
+    if head[:1] != b"\xff":
+        return None
+    from speech_emotion.audio import mp3
+
     return MP3 if mp3.is_frame(head) else None
 
 

@@ -17,7 +17,7 @@ import soundfile
 from speech_emotion.audio.containers import OGG, Container, encoding, sniff
 from speech_emotion.audio.parts import Part, parts
 from speech_emotion.audio.slices import FileSlice, SeekableFile
-from speech_emotion.audio.structure import is_cut_short
+from speech_emotion.audio.structure import is_cut_short, n_ogg_tracks, ogg_seconds
 from speech_emotion.errors import AudioDecodeError
 from speech_emotion.extras import require
 
@@ -27,6 +27,8 @@ BLOCK_SAMPLES = 16_384  # 0.3 s at 48 kHz, and 2 MiB with 32 channels
 SEAM_SECONDS = (
     0.06  # how much libsndfile may miss where Ogg streams were joined: half of the longest Opus packet
 )
+OGG_TOLERANCE = 0.1  # seconds
+MAX_PARTS = 5_000  # 1 s; what is behind them is worth no more
 UNKNOWN_LENGTH = 2**48  # libsndfile answers 2**63 - 1 where a header does not say
 
 
@@ -74,7 +76,7 @@ def open_decoder(file: SeekableFile, track: int | None = None) -> Decoder:
         track: Which of the audio tracks beside each other, from 1; None is the default track.
 
     Raises:
-        AudioDecodeError: The content is no sound, is damaged, or has no such audio track.
+        AudioDecodeError: The content is not sound, is damaged, or has no such audio track.
         MissingExtraError: Its container or its encoding needs the extra "media".
     """
     try:
@@ -102,7 +104,9 @@ class JoinedDecoder:
     def chunks(self) -> Iterator[Chunk]:
         """Blocks until the end."""
         yield from self._decoder.chunks()
-        for part in self._recordings:
+        for n_before, part in enumerate(self._recordings, start=1):
+            if n_before == MAX_PARTS:
+                raise _damaged(part.container, f"more than {MAX_PARTS:,} recordings")
             self._warnings += self._decoder.warnings()
             self._decoder.close()
             self._decoder = _open_part(part, self._track)
@@ -130,10 +134,13 @@ def _open_part(part: Part, track: int | None) -> Decoder:
         if codec is None or part.file.error:
             raise
         return MediaDecoder(part, track, needed_for=f"Reading {codec} in {name} files")
-    if track not in (None, 1):
-        decoder.close()
+    if track in (None, 1):
+        decoder.has_other_tracks = track is None and decoder.n_tracks > 1
+        return decoder
+    decoder.close()
+    if decoder.n_tracks == 1:
         raise _no_such_track(track, 1)
-    return decoder
+    return MediaDecoder(part, track, needed_for=f"Reading another track of {name} files")
 
 
 class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -157,8 +164,11 @@ class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
 class SoundFileDecoder:
     """WAV, RF64, FLAC, Ogg, Opus, MP3, AIFF, AU and CAF, through libsndfile."""
 
+    has_other_tracks = False
+
     def __init__(self, part: Part) -> None:
         self._part, self._n_samples, self._n_seams, self._is_damaged = part, 0, 0, False
+        self.n_tracks = n_ogg_tracks(part.file) if part.container is OGG else 1
         part.file.seek(0)
         with self._reporting_damage(), _ctrl_c_afterwards():
             self._sound = _ForwardSoundFile(part.file)
@@ -188,8 +198,12 @@ class SoundFileDecoder:
         part = self._part
         n_found = self._n_samples + round(self._n_seams * SEAM_SECONDS * self.sample_rate)
         is_short = n_found < self._n_wanted < UNKNOWN_LENGTH or self._is_damaged or part.is_cut
+        if part.container is OGG:
+            is_short |= self._n_samples / self.sample_rate + OGG_TOLERANCE < ogg_seconds(part.file)
         return _named(
-            truncated=is_short or is_cut_short(part.file, part.container), unfinished=part.is_unfinished
+            truncated=is_short or is_cut_short(part.file, part.container),
+            unfinished=part.is_unfinished,
+            other_tracks=self.has_other_tracks,
         )
 
     def close(self) -> None:
@@ -241,13 +255,23 @@ class MediaDecoder:
 
     def _decoded(self, stream: Any) -> Iterator[Any]:
         """The frames of a track. Packets that are damaged are left out."""
-        for packet in self._media.demux(stream):
+        for packet in self._packets(stream):
             try:
                 frames = packet.decode()
             except (self._av.error.InvalidDataError, self._av.error.PatchWelcomeError):
                 self._is_damaged = True
             else:
                 yield from frames
+
+    def _packets(self, stream: Any) -> Iterator[Any]:
+        """PyAV stumbles over the first packet of another track that begins midway; it can read on behind it."""
+        is_at_end = False
+        while not is_at_end:
+            try:
+                yield from self._media.demux(stream)
+                is_at_end = True
+            except IndexError:
+                continue
 
     def chunks(self) -> Iterator[Chunk]:
         """Blocks until the end."""

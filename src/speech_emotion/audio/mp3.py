@@ -1,16 +1,18 @@
 """The frames of an MPEG audio stream (MP3, MP2). In: a file. Out: where runs of frames begin and end.
 
 libsndfile estimates the length of an MP3 from its first frame or believes its header, stops there, and gives up at a
-kilobyte that is no frame. The frames themselves say where the next one begins.
+kilobyte that is not a frame. The frames themselves say where the next one begins.
 """
 
 import re
 import struct
+from itertools import islice
 from typing import NamedTuple
 
 from speech_emotion.audio.slices import BLOCK_BYTES, FileSlice, SeekableFile, matches, read_at
 
 FRAMES_TO_TRUST = 3  # one header may be chance
+MAX_CANDIDATES = 100_000  # 0.3 s; random bytes have as many in 200 MB
 TOLERATED_FRAMES = 4  # which a decoder may drop where a stream begins or ends in the middle of a frame
 
 _FRAME = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")
@@ -76,7 +78,7 @@ def is_frame(head: bytes) -> bool:
 
 def next_run(file: FileSlice, start: int, end: int) -> Run | None:
     """The first run of frames that begins between `start` and `end`; one must have three, or fill the rest."""
-    for at in matches(file, _FRAME, start, end):
+    for at in islice(matches(file, _FRAME, start, end), MAX_CANDIDATES):
         if _is_run(file, at, only=at == start):
             return _run(file, at)
     return None
@@ -131,7 +133,7 @@ def _is_run(file: FileSlice, at: int, *, only: bool) -> bool:
 
 
 def _run(file: FileSlice, start: int) -> Run:
-    """The run that begins at `start`. It ends before what is no frame, one of another kind, or a Xing header."""
+    """The run that begins at `start`. It ends before what is not a frame, one of another kind, or a Xing header."""
     first = read_at(file, start, 64).ljust(64, b"\0")
     wanted_second, wanted_rate, is_mono = _kind(first)
     tag_at = _tag_offset(first)

@@ -8,8 +8,9 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from speech_emotion.audio import containers, mp3
+from speech_emotion.audio import containers
 from speech_emotion.audio.containers import Container, encoding, recognise
 from speech_emotion.audio.slices import FileSlice, matches, number_at, read_at
 from speech_emotion.audio.structure import (
@@ -20,6 +21,9 @@ from speech_emotion.audio.structure import (
     Chunk,
     chunks,
 )
+
+if TYPE_CHECKING:
+    from speech_emotion.audio.mp3 import Run  # a large table, made on import
 
 UNEXPLAINED_BYTES = 4096  # behind the sound, more than this is sound too, unless it is a chunk
 USUAL_CHUNKS = (
@@ -73,6 +77,8 @@ def parts(file: FileSlice, container: Container) -> Iterator[Part]:
         return _chunked_parts(file, container)
     if container is containers.AU:
         return iter([_au_part(file)])
+    if container is containers.RF64:
+        return iter([_rf64_part(file)])
     return iter([Part(container, file)])
 
 
@@ -107,6 +113,8 @@ def _ogg_starts(file: FileSlice) -> Iterator[int]:
 
 def _mp3_parts(file: FileSlice) -> Iterator[Part]:
     """A part for each run of frames. What is between them, such as tags, is left out."""
+    from speech_emotion.audio import mp3
+
     run = mp3.next_run(file, 0, file.n_bytes)
     if run is None:  # a single frame, or free format, whose frames do not tell their size
         yield Part(containers.MP3, file.endless())
@@ -117,7 +125,9 @@ def _mp3_parts(file: FileSlice) -> Iterator[Part]:
         run = None if run.is_cut else mp3.next_run(file, run.end, file.n_bytes)
 
 
-def _mp3_part(file: FileSlice, run: mp3.Run) -> Part:
+def _mp3_part(file: FileSlice, run: "Run") -> Part:
+    from speech_emotion.audio import mp3
+
     part, is_cut = file.slice(run.start, run.end), run.is_cut
     tag = mp3.length_tag(part, 0)
     n_frames = run.n_frames - (tag is not None)  # the tag stands in a frame of its own
@@ -197,3 +207,12 @@ def _au_part(file: FileSlice) -> Part:
     if n_bytes < UNKNOWN_SIZE and start + n_bytes + UNEXPLAINED_BYTES < file.n_bytes:
         return Part(containers.AU, file.patched({8: b"\xff" * 4}), is_unfinished=True)
     return Part(containers.AU, file)
+
+
+def _rf64_part(file: FileSlice) -> Part:
+    """Its 64-bit sizes, of the whole and of the sound, stand in the first chunk."""
+    sound = read_at(file, 0, UNEXPLAINED_BYTES).find(b"data") + 8
+    if number_at(file, 28, "<Q") or sound < 8 or file.n_bytes < sound + UNEXPLAINED_BYTES:
+        return Part(containers.RF64, file)
+    sizes = {20: struct.pack("<Q", file.n_bytes - 8), 28: struct.pack("<Q", file.n_bytes - sound)}
+    return Part(containers.RF64, file.patched(sizes), is_unfinished=True)

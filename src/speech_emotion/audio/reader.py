@@ -58,9 +58,9 @@ class Limits:
     """The largest sound that is accepted, whatever its header says.
 
     Attributes:
-        max_seconds: Longest duration.
-        max_decoded_bytes: Largest size of all channels as float32, before they are mixed.
-        max_channels: Most channels.
+        max_seconds: Longest duration in seconds.
+        max_decoded_bytes: Largest size in bytes of all channels as float32, before they are mixed.
+        max_channels: Largest number of channels.
         min_rate: Lowest sample rate in Hz.
         max_rate: Highest sample rate in Hz.
     """
@@ -94,7 +94,7 @@ class Waveform:
 
     @property
     def seconds(self) -> float:
-        """The duration."""
+        """The duration in seconds."""
         return len(self.samples) / SAMPLE_RATE
 
 
@@ -257,7 +257,7 @@ class Resampler:
     """Chunks at any rate → mono float32 at 16 kHz. How the chunks are cut changes no bit of the result.
 
     Raises:
-        InvalidWaveformError: `sample_rate` is no positive whole number.
+        InvalidWaveformError: `sample_rate` is not a positive whole number.
         AudioTooLargeError: The rate or the number of channels exceeds `limits`.
     """
 

@@ -61,7 +61,7 @@ def decode_pcm(data: Any, sample_format: str) -> npt.NDArray[Any]:
     """Return raw samples of one channel as an array (n_samples,) of int16 or float32.
 
     Raises:
-        InvalidWaveformError: `data` is not bytes, or no whole number of samples.
+        InvalidWaveformError: `data` is not bytes, or not a whole number of samples.
         ConfigError: `sample_format` is none of `SAMPLE_FORMATS`.
     """
     if sample_format not in list(SAMPLE_FORMATS):
@@ -77,7 +77,7 @@ def decode_pcm(data: Any, sample_format: str) -> npt.NDArray[Any]:
     dtype = SAMPLE_FORMATS[sample_format]
     if len(data) % dtype.itemsize:
         raise InvalidWaveformError(
-            f"a sample of {sample_format} has {dtype.itemsize} bytes and {len(data)} came, which is no whole number "
+            f"a sample of {sample_format} has {dtype.itemsize} bytes and {len(data)} came, which is not a whole number "
             "of samples; pass whole samples of one channel"
         )
     samples: npt.NDArray[Any] = np.frombuffer(data, dtype)
@@ -122,8 +122,8 @@ def _array(value: Any) -> npt.NDArray[Any]:
         samples = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # on another device, or with a gradient
         raise InvalidWaveformError(
-            f"this {type(value).__name__} is no array in memory ({error}); pass a NumPy array of float32, of a tensor "
-            "tensor.detach().cpu().float().numpy()"
+            f"this {type(value).__name__} is not an array in memory ({error}); pass a NumPy array of float32, "
+            "of a tensor tensor.detach().cpu().float().numpy()"
         ) from error
     is_tensor = any(kind.__module__.partition(".")[0] == "torch" for kind in type(value).__mro__)
     if not is_tensor or samples.ndim != 2:

@@ -1,5 +1,6 @@
 """The inside of containers. In: a file and its container. Out: its chunks, and whether it is whole."""
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,7 +12,13 @@ from speech_emotion.audio.slices import FileSlice, SeekableFile, number_at, read
 TAIL_BYTES = 65_536  # an Ogg page has at most 65 307 bytes, an AAC frame 8 191
 UNKNOWN_SIZE = 0x7FFF_0000  # writers to a pipe leave 0x7FFFxxxx or 0xFFFFFFFF where the size should be
 MAX_CHUNKS = 20_000  # 0.1 s; a file of empty chunks is not worth more
+LONGEST_PAGE_SECONDS = 5  # of Ogg: 255 packets of 20 ms
 SOUND_CHUNKS = (b"data", b"SSND")
+
+_OGG_FIRST_PAGE = re.compile(
+    rb"OggS\x00[\x02\x03\x06\x07].{20}\x01.(?:\x01vorbis|OpusHead|Speex   |\x7fFLAC)", re.DOTALL
+)
+_OGG_PAGE = re.compile(rb"OggS..(.{8})(.{4})", re.DOTALL)
 
 CHUNK_LAYOUTS = {  # where the first chunk begins, and the form of its size
     containers.WAV: (12, "<I"),
@@ -124,6 +131,33 @@ def _ends_with_last_ogg_page(tail: bytes) -> bool:
     is_last = len(page) > 26 and page[5] & 4
     n_segments = page[26] if is_last else 0
     return bool(is_last) and len(page) >= 27 + n_segments + sum(page[27 : 27 + n_segments])
+
+
+def n_ogg_tracks(file: FileSlice) -> int:
+    """How many streams of sound begin at the start of an Ogg file, beside each other."""
+    return len(_OGG_FIRST_PAGE.findall(read_at(file, 0, TAIL_BYTES)))
+
+
+def ogg_seconds(file: FileSlice) -> float:
+    """How long an Ogg stream of Vorbis or Opus is by the positions in its pages; 0 for others.
+
+    Positions begin at 0, except in a radio stream. libsndfile's own length ends before a damaged page.
+    """
+    head = read_at(file, 0, TAIL_BYTES)
+    ticks_per_second = 48_000 if head[28:36] == b"OpusHead" else int.from_bytes(head[40:44], "little")
+    if (head[28:36] != b"OpusHead" and head[28:35] != b"\x01vorbis") or not ticks_per_second:
+        return 0.0
+    tail = read_at(file, max(0, file.n_bytes - TAIL_BYTES), TAIL_BYTES)
+    first, last = _ogg_positions(head, head[14:18])[:1], _ogg_positions(tail, head[14:18])[-1:]
+    start = first[0] if first and first[0] > LONGEST_PAGE_SECONDS * ticks_per_second else 0
+    return max(0, last[0] - start) / ticks_per_second if last else 0.0
+
+
+def _ogg_positions(pages: bytes, serial: bytes) -> list[int]:
+    """The position at the end of each page of one stream, where it has one: the headers have 0, and -1 means none."""
+    found = _OGG_PAGE.finditer(pages)
+    numbers = [int.from_bytes(page[1], "little", signed=True) for page in found if page[2] == serial]
+    return [number for number in numbers if number > 0]
 
 
 def _ends_with_aac_frame(tail: bytes) -> bool:

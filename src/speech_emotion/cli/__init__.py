@@ -1,19 +1,20 @@
 """The command line. In: arguments. Out: text, JSON or CSV on stdout, complaints on stderr, an exit code.
 
 Exit codes: 0 success, 1 some inputs failed or a split leaks, 2 wrong usage, 130 interrupted.
-Verbs import what is heavy inside themselves, so that `--help` stays quick.
+A verb's module is imported when the verb is called, and verbs import what is heavy inside themselves: so a prediction
+loads nothing of training, and `--help` stays quick.
 """
 
 import io
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
-from speech_emotion.cli import audit, corpora, enrol, evaluate, export, predict, train
 from speech_emotion.cli.shared import complain
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.version import __version__
@@ -21,15 +22,54 @@ from speech_emotion.version import __version__
 _USE = ("predict", "enrol", "info")
 
 
-class _Verbs(TyperGroup):
-    """Help with the verbs in two groups."""
+_MODULES = {  # verb → the module of this folder that holds it
+    "predict": "predict",
+    "enrol": "enrol",
+    "info": "predict",
+    "corpora": "corpora",
+    "train": "train",
+    "evaluate": "evaluate",
+    "robustness": "evaluate",
+    "enrolment": "evaluate",
+    "report": "evaluate",
+    "audit": "audit",
+    "export": "export",
+}
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
-        width = formatter.width - 6 - max(map(len, self.commands))
-        research = [name for name in self.commands if name not in _USE]
+
+class _Verbs(TyperGroup):
+    """The verbs, each imported when it is asked for. Help shows them in two groups."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return list(_MODULES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        wanted = [cmd_name] if cmd_name in _MODULES else list(_MODULES)  # all of them, to suggest one
+        for name in wanted:
+            if name not in self.commands:
+                module = typer.Typer(rich_markup_mode=None)
+                module.add_typer(import_module(f"{__name__}.{_MODULES[name]}").verbs)
+                group = typer.main.get_group(module)
+                _hide_types(group)
+                self.commands.update(group.commands)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        helps = {name: self.get_command(ctx, name) for name in _MODULES}
+        width = formatter.width - 6 - max(map(len, helps))
+        research = [name for name in helps if name not in _USE]
         for heading, names in {"Use it": _USE, "Research": research}.items():
             with formatter.section(heading):
-                formatter.write_dl([(name, self.commands[name].get_short_help_str(width)) for name in names])
+                formatter.write_dl([(name, helps[name].get_short_help_str(width)) for name in names])
+
+
+def _hide_types(command: Any) -> None:
+    """Leave the types of arguments out of the help: typer would print `FILE <list[str]>`."""
+    for parameter in command.params:
+        if isinstance(parameter, TyperArgument):
+            setattr(parameter, "display_type_rich", lambda ctx: None)  # noqa: ARG005, B010
+    for verb in getattr(command, "commands", {}).values():
+        _hide_types(verb)
 
 
 app = typer.Typer(
@@ -39,8 +79,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (predict, enrol, corpora, train, evaluate, audit, export):
-    app.add_typer(module.verbs)
 
 
 def main() -> None:

@@ -19,7 +19,9 @@ def audit(
     ],
     audio_root: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Compare the recordings too: TABLE's paths begin here."),
+        typer.Option(
+            metavar="FOLDER", help="Folder that TABLE's paths are relative to; compares the recordings too."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the findings as JSON.")] = None,
 ) -> None:

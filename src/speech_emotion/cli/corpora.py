@@ -5,15 +5,18 @@ from typing import Annotated
 
 import typer
 
-from speech_emotion.cli.shared import JsonOption, prepare_corpus, print_tables, progress
+from speech_emotion.cli.shared import CorpusFolder, JsonOption, prepare_corpus, print_tables, progress
 
 verbs = typer.Typer()
 corpora_verbs = typer.Typer(no_args_is_help=True)
 verbs.add_typer(corpora_verbs, name="corpora", help="List, check, download and prepare corpora.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A corpus of `corpora list`.")]
-FolderArgument = Annotated[
-    Path, typer.Argument(metavar="FOLDER", help="Its recordings, in any layout and audio format.")
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A corpus of `corpora list`, or any name for a table.")
+]
+PathArgument = Annotated[
+    Path,
+    typer.Argument(metavar="PATH", help="The folder of its recordings, or a table of your own (CSV)."),
 ]
 
 
@@ -35,24 +38,25 @@ def list_corpora(as_json: JsonOption = False) -> None:
 @corpora_verbs.command()
 def check(
     name: NameArgument,
-    folder: FolderArgument,
+    path: PathArgument,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Exit 0 even if clips are missing or damaged.")
     ] = False,
-    picture: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it, as PNG or SVG.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a chart of the counts, as PNG or SVG.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare FOLDER with what was published."""
+    """Compare PATH with what was published, or with its own table."""
     import json
 
-    from speech_emotion import corpora
     from speech_emotion.corpora import validate, validate_report
 
     if picture:
         validate_report.require_picture()
-    corpus = corpora.get(name)
+    given = CorpusFolder(name, path)
     with progress("checking") as on_clip:
-        found = validate.check(corpus, folder, progress=on_clip)
+        found = validate.check(given.corpus, given.folder, progress=on_clip)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
     else:
@@ -85,20 +89,22 @@ def download(
 @corpora_verbs.command()
 def prepare(
     name: NameArgument,
-    folder: FolderArgument,
+    path: PathArgument,
     out: Annotated[
         Path | None, typer.Argument(metavar="OUT", help="The folder to create; default: prepared/NAME.")
     ] = None,
     features: Annotated[bool, typer.Option("--features", help="Also write the feature matrices.")] = False,
-    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Default: one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes; default: one per core.")
+    ] = None,
 ) -> None:
-    """Decode FOLDER into memory-mapped .npy files. Resumes an interrupted run."""
+    """Decode PATH into memory-mapped .npy files. Resumes an interrupted run."""
     from speech_emotion.extras import require
 
     if features:
         require("torch", extra="train", needed_for="Computing features")
     out = out or Path("prepared") / name
-    dataset = prepare_corpus(name, folder, out, workers=workers)
+    dataset = prepare_corpus(CorpusFolder(name, path), out, workers=workers)
     minutes = sum(map(dataset.seconds, range(len(dataset)))) / 60
     n_speakers = len(set(dataset.speakers.tolist()))
     speakers = "1 speaker" if n_speakers == 1 else f"{n_speakers} speakers"

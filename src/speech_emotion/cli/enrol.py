@@ -13,7 +13,10 @@ verbs = typer.Typer()
 @verbs.command()
 def enrol(
     sources: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="In all 30 to 60 s of one person's ordinary speech.")
+        list[str],
+        typer.Argument(
+            metavar="FILE", help="Recordings of one person's ordinary speech, 30 to 60 s in total."
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The profile to write, as JSON.")],
     model: ModelOption = None,

@@ -14,6 +14,7 @@ from speech_emotion.cli.shared import (
     progress,
     require_writable,
 )
+from speech_emotion.errors import ConfigError
 
 verbs = typer.Typer()
 
@@ -28,17 +29,17 @@ OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of r
 def evaluate(
     runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: OutOption = Path("results")
 ) -> None:
-    """Score models on speakers that they did not learn from."""
+    """Score models on speakers they were not trained on. Writes OUT/CORPUS-PROTOCOL-MODEL.json and .csv."""
     from speech_emotion.evaluation.report import page
     from speech_emotion.evaluation.result import summarise
     from speech_emotion.evaluation.score import score_protocol, write_answers
 
     require_writable(out)
     with progress("scoring") as on_clip:
-        evaluation = score_protocol(runs, corpus.name, corpus.folder, protocol, progress=on_clip)
+        evaluation = score_protocol(runs, corpus.corpus, corpus.folder, protocol, progress=on_clip)
     result = summarise(evaluation, command=command_line("evaluate", runs, corpus, protocol))
     written = result.write(out)
-    write_answers(evaluation.answers, written.with_suffix(".csv"))
+    write_answers(evaluation, written.with_suffix(".csv"))
     print_tables(page.terminal_table(result))
     typer.echo(f"Written: {written} and {written.with_suffix('.csv').name}", err=True)
 
@@ -53,7 +54,7 @@ def robustness(
     ] = None,
     out: OutOption = Path("results"),
 ) -> None:
-    """Score models in noise, over the telephone, in a room …. Writes OUT/robustness."""
+    """Score models in degraded sound (noise, telephone, codecs, room). Writes OUT/robustness."""
     from speech_emotion.evaluation.report.robustness import robustness_table
     from speech_emotion.evaluation.robustness import measure
     from speech_emotion.evaluation.score import make_plan
@@ -62,7 +63,7 @@ def robustness(
     options = ["--noise", str(noise)] if noise else []
     command = command_line("robustness", runs, corpus, protocol, *options)
     with progress("scoring") as on_clip:
-        plan = make_plan(runs, corpus.name, corpus.folder, protocol)
+        plan = make_plan(runs, corpus.corpus, corpus.folder, protocol)
         found = measure(plan, command=command, noise=noise, progress=on_clip)
     _print_written(robustness_table(found), found.write(out))
 
@@ -78,7 +79,7 @@ def enrolment(
     require_writable(out)
     command = command_line("enrolment", runs, corpus, protocol)
     with progress("scoring") as on_clip:
-        plan = make_plan(runs, corpus.name, corpus.folder, protocol)
+        plan = make_plan(runs, corpus.corpus, corpus.folder, protocol)
         found = measure(plan, command=command, progress=on_clip)
     _print_written(found.lines(), found.write(out))
 
@@ -88,6 +89,10 @@ def report(results: ResultsArgument = Path("results")) -> None:
     """Write the pages and pictures of the results in FOLDER."""
     from speech_emotion.evaluation.report.page import write_report
 
+    if not results.is_dir():
+        raise ConfigError(
+            f"{results}: there is no such folder. Write results into it with: speech-emotion evaluate"
+        )
     require_writable(results)
     for path in write_report(results):
         typer.echo(str(path))

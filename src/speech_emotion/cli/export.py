@@ -11,11 +11,16 @@ verbs = typer.Typer()
 @verbs.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of one finished training.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The .onnx; the others go beside it.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="The .onnx to write; its checksum and model card go beside it."),
+    ],
     calibration: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Run folder whose temperature and thresholds are used.")
     ] = None,
-    result: Annotated[Path | None, typer.Option(metavar="FILE", help="Result for the model card.")] = None,
+    result: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Result file to quote in the model card.")
+    ] = None,
 ) -> None:
     """Write the .onnx of a training, its sha256 and its model card."""
     from speech_emotion.extras import require

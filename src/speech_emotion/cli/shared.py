@@ -7,34 +7,60 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speech_emotion.errors import ConfigError
+from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.text import printable
 
 if TYPE_CHECKING:
+    from speech_emotion.corpora import Corpus
     from speech_emotion.corpora.prepare import PreparedDataset
 
 
 @dataclass(frozen=True)
 class CorpusFolder:
-    """The value of `--corpus`: the name of a corpus and its folder."""
+    """The value of `--corpus`: a published corpus and its folder, or a name and the table of one's own."""
 
     name: str
-    folder: Path
+    path: Path
 
     def __str__(self) -> str:
-        return f"{self.name}={self.folder}"
+        return f"{self.name}={self.path}"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the recordings are one's own."""
+        return self.path.suffix.lower() in (".csv", ".tsv") or self.path.is_file()
+
+    @cached_property
+    def corpus(self) -> "Corpus":
+        """Its facts and its reader."""
+        from speech_emotion import corpora
+        from speech_emotion.corpora.own import read_table
+
+        if self.is_table and self.name in corpora.names():
+            raise CorpusError(
+                f"{self.name} is a published corpus. Give its folder, or call the table otherwise."
+            )
+        return read_table(self.name, self.path) if self.is_table else corpora.get(self.name)
+
+    @property
+    def folder(self) -> Path:
+        """Where the paths of its clips begin."""
+        return self.path.parent if self.is_table else self.path
 
 
 def _corpus_folder(text: str) -> CorpusFolder:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise typer.BadParameter(f"takes NAME=FOLDER, such as ravdess=downloads/ravdess; got {text!r}")
-    return CorpusFolder(name, Path(folder))
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise typer.BadParameter(
+            f"takes NAME=FOLDER, such as ravdess=downloads/ravdess, or NAME=TABLE.csv; got {text!r}"
+        )
+    return CorpusFolder(name, Path(path))
 
 
 def known_protocol(name: str | None) -> str | None:
@@ -42,7 +68,7 @@ def known_protocol(name: str | None) -> str | None:
     from speech_emotion.evaluation import splits
 
     try:
-        return name and splits.protocol(name).name
+        return name if not name or name in splits.OWN else splits.protocol(name).name
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -53,10 +79,19 @@ ModelOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 CorpusOption = Annotated[
     CorpusFolder,
-    typer.Option(metavar="NAME=FOLDER", parser=_corpus_folder, help="A corpus and the folder it is in."),
+    typer.Option(
+        metavar="NAME=PATH",
+        parser=_corpus_folder,
+        help="A corpus and the folder it is in, or a name and a table of your own recordings (CSV).",
+    ),
 ]
 ProtocolOption = Annotated[
-    str, typer.Option(metavar="NAME", callback=known_protocol, help="A named split, such as luna5.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        callback=known_protocol,
+        help="A named split, such as luna5; docs/training.md lists them.",
+    ),
 ]
 
 
@@ -116,15 +151,14 @@ def command_line(verb: str, runs: Sequence[Path], corpus: CorpusFolder, protocol
     return shlex.join([*words, *options])
 
 
-def prepare_corpus(name: str, folder: Path, out: Path, *, workers: int | None = None) -> "PreparedDataset":
-    """Prepare the corpus, and say on stderr how many published clips are missing."""
-    from speech_emotion import corpora
+def prepare_corpus(given: CorpusFolder, out: Path, *, workers: int | None = None) -> "PreparedDataset":
+    """Prepare the corpus, and say on stderr how many of its clips are missing."""
     from speech_emotion.corpora.prepare import prepare
 
-    corpus = corpora.get(name)
+    corpus = given.corpus
     with progress("preparing") as on_clip:
-        dataset = prepare(corpus, folder, out, workers=workers, progress=on_clip)
+        dataset = prepare(corpus, given.folder, out, workers=workers, progress=on_clip)
     if (n_missing := corpus.n_clips - len(dataset)) > 0:
-        advice = shlex.join(["speech-emotion", "corpora", "check", name, str(folder)])
-        complain(f"{n_missing} of {corpus.n_clips} published clips are missing; see: {advice}")
+        advice = shlex.join(["speech-emotion", "corpora", "check", given.name, str(given.path)])
+        complain(f"{n_missing} of {corpus.n_clips} {corpus.reference} clips are missing; see: {advice}")
     return dataset

@@ -9,7 +9,9 @@ from speech_emotion.cli.shared import CorpusOption, known_protocol, prepare_corp
 
 verbs = typer.Typer()
 
-RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="Such as recipes/ravdess-cnn.toml.")]
+RecipeArgument = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="Recipe file, such as recipes/ravdess-cnn.toml.")
+]
 FoldsOfOption = Annotated[
     str | None,
     typer.Option(
@@ -19,9 +21,15 @@ FoldsOfOption = Annotated[
     ),
 ]
 FoldOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Only this fold. Repeatable.")]
-SeedOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Default: the recipe's. Repeatable.")]
+SeedOption = Annotated[
+    list[int] | None, typer.Option(metavar="N", help="Random seed; default: the recipe's. Repeatable.")
+]
 InitOption = Annotated[
-    str | None, typer.Option(metavar="WEIGHTS", help="pretrained, fresh, or a file; default: the recipe's.")
+    str | None,
+    typer.Option(
+        metavar="WEIGHTS",
+        help="pretrained, fresh, imagenet (VGG16 only), or a file; default: the recipe's.",
+    ),
 ]
 CalibrationOption = Annotated[
     Path | None,
@@ -30,9 +38,7 @@ CalibrationOption = Annotated[
         help="Run folder whose calibration and profile-head settings are reused. Only without --protocol.",
     ),
 ]
-OutOption = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Run folder; default: runs/RECIPE/PROTOCOL.")
-]
+OutOption = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Run folder; default: in runs.")]
 PreparedOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where prepared corpora are kept.")]
 DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto: the GPU if any.")]
 
@@ -64,14 +70,17 @@ def train(
     from speech_emotion.training.progress import EpochLines, choose_device
 
     config = TrainConfig.load(recipe)
-    if corpus.name != config.corpus:
+    if corpus.is_table:
+        config = config.for_corpus(corpus.corpus.name)
+    elif corpus.name != config.corpus:
         raise typer.BadParameter(f"{recipe} trains on {config.corpus}: --corpus {config.corpus}=FOLDER")
     config = config.with_init(init) if init else config
-    split = splits.protocol(protocol) if protocol else None
-    out = out or Path("runs") / recipe.stem / (protocol or "everybody")
+    split = splits.protocol_of(corpus.corpus, protocol) if protocol else None
+    run = f"{corpus.name}-{recipe.stem}" if corpus.is_table else recipe.stem
+    out = out or Path("runs") / run / (protocol or "all-speakers")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     device = choose_device(device)
-    dataset = prepare_corpus(corpus.name, corpus.folder, prepared / corpus.name)
+    dataset = prepare_corpus(corpus, prepared / corpus.name)
     with progress("embedding") as on_copy:
         models = runs.train(
             trainings,

@@ -34,5 +34,13 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Corpus:
     """The corpus called `name`; CorpusError if there is none."""
     if name not in _BY_NAME:
-        raise CorpusError(f"There is no corpus {name!r}. Choose one of: {', '.join(_BY_NAME)}.")
+        raise CorpusError(
+            f"There is no corpus {name!r}. Choose one of: {', '.join(_BY_NAME)}; "
+            "or give a table of your own recordings instead of a folder (docs/corpora.md)."
+        )
     return _BY_NAME[name]
+
+
+def title(name: str) -> str:
+    """The title of a published corpus; of another one its name."""
+    return _BY_NAME[name].title if name in _BY_NAME else name

@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from speech_emotion.audio import AUDIO_SUFFIXES
 from speech_emotion.errors import CorpusError
-from speech_emotion.labels import EMOTIONS
+from speech_emotion.labels import EMOTIONS, in_order
 
 Sex = Literal["female", "male", "unknown"]
+LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+FETCH_POINTER: Final = "a git-LFS pointer, not the recording. Fetch it with: git lfs pull"
+LOSSLESS: Final = (".wav", ".flac")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Clip:
     """One recording: its file, the emotion it expresses, and its speaker."""
 
     path: str  # relative to the corpus folder, with forward slashes
-    label: str  # one of EMOTIONS
+    label: str
     speaker: str
     sex: Sex
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -73,7 +76,7 @@ def _no_table(_folder: Path) -> Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Corpus:
-    """One published corpus: its facts, and how its files are read.
+    """One corpus: its facts, and how its files are read.
 
     A reader gives `parse`, which reads the name of a file, or `table`, which reads the corpus's own table in its
     folder. It also gives what was published: `names`, if the clips are known one by one, else `counts`.
@@ -87,6 +90,8 @@ class Corpus:
     homepage: str
     how_to_get: str
     example: str  # a path as published, for messages
+    reference: str = "published"  # what its clips are compared with, in a word
+    label_names: tuple[str, ...] = EMOTIONS  # what a model of it answers, in the order of its outputs
     parse: Parser | None = None  # a path relative to the folder → its clip; CorpusError if it is none
     table: Callable[[Path], Table] = _no_table  # the folder → its clips by the name of their file
     names: frozenset[str] = frozenset()
@@ -113,11 +118,11 @@ class Corpus:
 
     @property
     def labels(self) -> Counter[str]:
-        """Published clips of each label, in the order of EMOTIONS."""
+        """Published clips of each label, in the order of `labels.in_order`."""
         counts = Counter[str]()
         for (_, label), n in self.counts.items():
             counts[label] += n
-        return Counter({label: counts[label] for label in EMOTIONS if counts[label]})
+        return Counter({label: counts[label] for label in in_order(counts)})
 
     def to_dict(self) -> dict[str, Any]:
         """The facts, JSON-safe."""
@@ -155,10 +160,12 @@ class Corpus:
                 continue
             if isinstance(found, Skipped):
                 skipped[str(path)] = found.reason
-            elif self.name_of(found) in clips:
-                skipped[str(path)] = "second copy"
-            else:
-                clips[self.name_of(found)] = found
+                continue
+            first = clips.setdefault(self.name_of(found), found)
+            if first is not found:
+                kept, other = sorted((first, found), key=lambda clip: _rank(root / clip.path))
+                clips[self.name_of(found)] = kept
+                skipped[other.path] = "second copy"
         if not clips:
             raise CorpusError(self._nothing_here(root, skipped, unknown))
         ordered = sorted(clips.values(), key=lambda clip: (clip.speaker, self.name_of(clip)))
@@ -191,6 +198,17 @@ class Corpus:
 def unexpected_name(path: PurePosixPath, expected: str) -> CorpusError:
     """The error for a file whose name is not the published one."""
     return CorpusError(f"{str(path)!r}: expected {expected}. Restore the published name.")
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether git LFS has left its pointer to the recording in the file, instead of the recording."""
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
+
+
+def _rank(path: Path) -> tuple[bool, bool]:
+    """Of two copies the one of lower rank is used; of equal ones the first."""
+    return is_pointer(path), path.suffix.lower() not in LOSSLESS
 
 
 def _look_up(table: Table, path: PurePosixPath) -> Clip | Skipped:

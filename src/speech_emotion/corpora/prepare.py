@@ -3,7 +3,7 @@
     waveforms.npy   (n_samples,)   int16     all clips, end to end
     offsets.npy     (n_clips + 1,) int64     clip i is waveforms[offsets[i] : offsets[i + 1]]
     scales.npy      (n_clips,)     float32   the size of one int16 step
-    labels.npy      (n_clips,)     int64     index into EMOTIONS
+    labels.npy      (n_clips,)     int64     index into the manifest's label_names
     speakers.npy    (n_clips,)     str
     clips.csv                                path, label, speaker, sex, seconds, warnings, attributes
     manifest.json                            its sources; size and sha256 of every file (see files.py)
@@ -25,13 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from speech_emotion import audio, files
-from speech_emotion.corpora.manifest import Clip, Corpus, Sex
+from speech_emotion.corpora.manifest import FETCH_POINTER, Clip, Corpus, Sex, is_pointer
 from speech_emotion.corpora.parallel import Progress, in_parallel, in_threads
 from speech_emotion.errors import AudioDecodeError, AudioError, CorpusError
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.text import guard, unguard
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 SETTINGS: Final = {"sample_rate": audio.SAMPLE_RATE, "sample_type": "int16"}
 CLIPS_PER_SHARD: Final = 32
 
@@ -49,7 +48,10 @@ class PreparedDataset:
     corpus_hash: str
     key: str  # changes with the sources, their labels and SETTINGS
     clips: list[Clip]
-    labels: npt.NDArray[np.int64]  # index into EMOTIONS
+    licence: str
+    citation: str
+    label_names: tuple[str, ...]  # in the order of a model's outputs
+    labels: npt.NDArray[np.int64]  # index into label_names
     speakers: npt.NDArray[np.str_]
     offsets: npt.NDArray[np.int64]
     scales: npt.NDArray[np.float32]
@@ -72,8 +74,9 @@ class PreparedDataset:
             clips = _read_clips(folder / "clips.csv")
         except (OSError, ValueError, KeyError) as error:
             raise CorpusError(f"{folder} is damaged ({error}). Prepare it again.") from error
-        facts = {name: manifest[name] for name in ("corpus", "corpus_hash", "key")}
-        return cls(folder=folder, clips=clips, **facts, **arrays)
+        facts = {name: manifest[name] for name in ("corpus", "corpus_hash", "key", "licence", "citation")}
+        label_names = tuple(manifest["label_names"])
+        return cls(folder=folder, clips=clips, label_names=label_names, **facts, **arrays)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -113,13 +116,15 @@ def prepare(
     clips = corpus.scan(folder)
     sources = _hash_sources(folder, clips)
     corpus_hash = files.digest([(path, *sources[path]) for path in sorted(sources)])
-    contents = [SCHEMA, SETTINGS, corpus.name, corpus_hash, [_row(clip) for clip in clips]]
+    label_names = list(corpus.label_names)
+    contents = [SCHEMA, SETTINGS, corpus.name, corpus_hash, label_names, [_row(clip) for clip in clips]]
     facts = {
         "schema": SCHEMA,
         "corpus": corpus.name,
         "licence": corpus.licence,
         "citation": corpus.citation,
         "settings": SETTINGS,
+        "label_names": label_names,
         "corpus_hash": corpus_hash,
         "key": files.digest(contents),
     }
@@ -233,6 +238,8 @@ def _decode_shard(samples: Path, folder: Path, clips: list[Clip]) -> _Shard:
     with partial.open("wb") as file:
         for clip in clips:
             try:
+                if is_pointer(folder / clip.path):
+                    raise AudioDecodeError(FETCH_POINTER)
                 waveform = audio.load(folder / clip.path)
                 if "truncated" in waveform.warnings:
                     raise AudioDecodeError(f"it is cut short after {waveform.seconds:.2f} s")
@@ -273,7 +280,8 @@ def _assemble(out: Path, clips: list[Clip], shards: list[_Shard], facts: Mapping
     whole = files.empty_folder(working / "whole")
     np.save(whole / "offsets.npy", np.cumsum([0, *lengths], dtype=np.int64))
     np.save(whole / "scales.npy", np.array(scales, np.float32))
-    np.save(whole / "labels.npy", np.array([EMOTIONS.index(clip.label) for clip in clips], np.int64))
+    numbers = [facts["label_names"].index(clip.label) for clip in clips]
+    np.save(whole / "labels.npy", np.array(numbers, np.int64))
     np.save(whole / "speakers.npy", np.array([clip.speaker for clip in clips], np.str_))
     _write_clips(whole / "clips.csv", clips, lengths, warnings)
     parts = [working / f"{shard.name}.i16" for shard in shards]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from speech_emotion import audio
-from speech_emotion.corpora.manifest import Clip, Corpus, Survey
+from speech_emotion.corpora.manifest import FETCH_POINTER, Clip, Corpus, Survey, is_pointer
 from speech_emotion.corpora.parallel import Progress, in_threads
 from speech_emotion.errors import AudioError, CorpusError
-from speech_emotion.labels import EMOTIONS
+from speech_emotion.labels import in_order
 
 UNSPECIFIED: Final = "unspecified"
 Paths = tuple[str, ...]
@@ -70,9 +70,8 @@ class CorpusReport:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of this corpus, in the order of EMOTIONS."""
-        here = {clip.label for clip in self.clips} | self.corpus.labels.keys()
-        return tuple(label for label in EMOTIONS if label in here)
+        """The labels of this corpus, in the order of `labels.in_order`."""
+        return in_order({clip.label for clip in self.clips} | self.corpus.labels.keys())
 
     def counts(self, by: Callable[[Clip], str]) -> Mapping[str, Counter[str]]:
         """Clips of each label, for every value of `by`: `report.counts(lambda clip: clip.sex)`."""
@@ -102,7 +101,7 @@ class CorpusReport:
         problems = self.contradictions if allow_missing else (*self.gaps, *self.contradictions)
         if problems:
             raise CorpusError(
-                f"{self.folder} is not {self.corpus.title} as published: {'; '.join(problems)}. "
+                f"{self.folder} is not {self.corpus.title} as {self.corpus.reference}: {'; '.join(problems)}. "
                 f"{self.corpus.how_to_get.rstrip('.')}"
                 + (". Or go on with --allow-missing" if self.gaps else "")
             )
@@ -164,11 +163,13 @@ def intensity(clip: Clip) -> str:
 def _decode(folder: Path, path: str) -> Sound:
     digest, n_samples = hashlib.sha256(), 0
     try:
+        if is_pointer(folder / path):
+            return Sound(0.0, "", (), FETCH_POINTER)
         with audio.open_audio(folder / path) as stream:
             for block in stream:
                 digest.update(block.tobytes())
                 n_samples += len(block)
-    except AudioError as error:
+    except (AudioError, OSError) as error:
         return Sound(0.0, "", (), str(error))
     return Sound(n_samples / audio.SAMPLE_RATE, digest.hexdigest(), stream.warnings)
 

@@ -64,7 +64,7 @@ def _table(**options: Any) -> "Table":
 
 def _emotion_table(report: CorpusReport) -> "Table":
     here, published = Counter(clip.label for clip in report.clips), report.corpus.labels
-    columns = {"clips": here, "published": published, **_by_sex(report), **_by_intensity(report)}
+    columns = {"clips": here, report.corpus.reference: published, **_by_sex(report), **_by_intensity(report)}
     title = f"{report.corpus.title}: {len(report.clips)} clips, {report.seconds / 60:.0f} min"
     table = _table(title=title, show_footer=True)
     table.add_column("emotion", footer="all")
@@ -110,12 +110,14 @@ def _findings(report: CorpusReport, n_shown: int) -> list[Any]:
         "damaged": [f"{path}: {reason}" for path, reason in report.damaged.items()],
         "not of the publication": report.extra,
         "the same sound": [" = ".join(paths) for paths in report.duplicates],
-        "the same sound, as published": [" = ".join(paths) for paths in report.known_duplicates],
+        f"the same sound, as {report.corpus.reference}": [
+            " = ".join(paths) for paths in report.known_duplicates
+        ],
         "left out": [f"{n} × {reason}" for reason, n in report.skipped.items()],
         **{f"worth a look, {warning}": paths for warning, paths in report.flagged.items()},
     }
     is_complete = not (report.gaps or report.extra)
-    lines = [Text("Every published clip is here.", style="green")] if is_complete else []
+    lines = [Text(f"Every {report.corpus.reference} clip is here.", style="green")] if is_complete else []
     for name, items in findings.items():
         if items:
             lines.append(Text(f"{name}: {len(items)}", style="bold"))
@@ -160,7 +162,9 @@ def _headline(report: CorpusReport) -> str:
         "damaged": len(report.damaged),
         "not of the publication": len(report.extra),
     }
-    verdict = ", ".join(f"{n} {name}" for name, n in differences.items() if n) or "as published"
+    verdict = (
+        ", ".join(f"{n} {name}" for name, n in differences.items() if n) or f"as {report.corpus.reference}"
+    )
     return (
         f"{report.corpus.title}: {len(report.clips)} of {report.corpus.n_clips} clips, "
         f"{_n_speakers(report)}, {report.seconds / 60:.0f} min — {verdict}"
@@ -194,7 +198,7 @@ def _draw_bars(
     for position, label in enumerate(labels):
         axes.plot([report.corpus.labels[label]] * 2, [position - 0.42, position + 0.42], color=INK)
     axes.invert_yaxis()
-    axes.set_xlabel("clips (line: published)")
+    axes.set_xlabel(f"clips (line: {report.corpus.reference})")
     _style(axes, title, hidden_spines=("top", "right", "left"))
     axes.tick_params(left=False)
     spacing = {"borderaxespad": 0, "columnspacing": 0.7, "handlelength": 0.8, "handletextpad": 0.4}

@@ -31,12 +31,11 @@ from speech_emotion.evaluation.metrics import (
     PairedDifference,
 )
 from speech_emotion.evaluation.score import Answer, Evaluation
-from speech_emotion.evaluation.splits import Protocol, recorded
+from speech_emotion.evaluation.splits import OWN, Protocol, recorded
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 
 DECIMALS: Final = 4
-K: Final = len(EMOTIONS)
 
 ValueOf = Callable[[FloatArray], FloatArray]  # sums of terms (..., m) → scores (...)
 
@@ -91,7 +90,9 @@ class Measurement:
 
     @property
     def split(self) -> Protocol:
-        """The protocol with its folds. `str(split)` is how its name is printed."""
+        """The protocol with its folds (without, of a corpus of one's own). `str(split)` is how its name is printed."""
+        if self.protocol in OWN:
+            return Protocol(self.protocol, self.corpus, (), recorded_hash=self.split_hash)
         return recorded(self.protocol)
 
     def write_json(self, folder: str | os.PathLike[str]) -> Path:
@@ -107,6 +108,7 @@ class Measurement:
 class AnswerTable:
     """The answers as arrays: n clips in one order, answered once per seed, k emotions."""
 
+    labels: tuple[str, ...]  # (k,)
     seeds: tuple[int, ...]
     clips: tuple[Answer, ...]  # (n,), the answers of the first seed
     y_pred: IntArray  # (n, n_seeds), ABSTAINED where there is no answer
@@ -115,8 +117,12 @@ class AnswerTable:
     in_set: BoolArray  # (n, n_seeds, k), whether the emotion is in the answer's set
 
     @classmethod
-    def of(cls, answers: Sequence[Answer]) -> "AnswerTable":
-        """Answers in any order; CorpusError unless every seed answered the same clips."""
+    def of(cls, answers: Sequence[Answer], labels: tuple[str, ...] = EMOTIONS) -> "AnswerTable":
+        """Answers in any order, their probabilities in that of `labels`.
+
+        Raises:
+            CorpusError: Not every seed answered the same clips.
+        """
         ordered = sorted(answers, key=lambda one: (one.seed, one.fold, one.file))
         by_seed = [tuple(part) for _, part in groupby(ordered, lambda one: one.seed)]
         clips = [[(one.file, one.label, one.speaker) for one in part] for part in by_seed]
@@ -126,19 +132,21 @@ class AnswerTable:
         def array(value_of: Callable[[Answer], object]) -> npt.NDArray[Any]:
             return np.array([[value_of(one) for one in part] for part in by_seed]).swapaxes(0, 1)
 
+        numbers = {label: number for number, label in enumerate(labels)} | {"": ABSTAINED}
         return cls(
+            labels=labels,
             seeds=tuple(part[0].seed for part in by_seed),
             clips=by_seed[0],
-            y_pred=array(lambda one: _NUMBERS[one.answer]),
-            probabilities=array(lambda one: one.probabilities or (0.0,) * K),
+            y_pred=array(lambda one: numbers[one.answer]),
+            probabilities=array(lambda one: one.probabilities or (0.0,) * len(labels)),
             has_probabilities=array(lambda one: bool(one.probabilities)),
-            in_set=array(lambda one: [emotion in one.emotions for emotion in EMOTIONS]),
+            in_set=array(lambda one: [label in one.emotions for label in labels]),
         )
 
     @cached_property
     def y_true(self) -> IntArray:
         """(n,): the spoken emotion."""
-        return np.array([_NUMBERS[clip.label] for clip in self.clips])
+        return np.array([self.labels.index(clip.label) for clip in self.clips])
 
     @cached_property
     def speakers(self) -> npt.NDArray[np.str_]:
@@ -154,8 +162,6 @@ class AnswerTable:
     def terms(self) -> FloatArray:
         """(n, n_seeds, 3k), see `metrics.answer_terms`."""
         return self._terms_of(self.y_pred)
-
-    # --- scores of the answers ------------------------------------------------------------------------------
 
     def score(self, terms: FloatArray, value_of: ValueOf) -> Score:
         """The score of `terms` (n, n_seeds, m) over all clips."""
@@ -183,7 +189,7 @@ class AnswerTable:
     @property
     def uar_among_spoken(self) -> Score | None:
         """UAR of the likeliest of the emotions that the corpus has, "not sure" or not; None if it has all."""
-        spoken = np.isin(np.arange(K), self.y_true)
+        spoken = np.isin(np.arange(len(self.labels)), self.y_true)
         if spoken.all():
             return None
         likeliest = np.where(spoken, self.probabilities, -1.0).argmax(axis=2)
@@ -193,7 +199,9 @@ class AnswerTable:
     @property
     def confusion(self) -> IntArray:
         """(k, k + 1) counts over all seeds, see `metrics.confusion`."""
-        return np.asarray(sum(metrics.confusion(self.y_true, y_pred, K) for y_pred in self.y_pred.T))
+        return np.asarray(
+            sum(metrics.confusion(self.y_true, y_pred, len(self.labels)) for y_pred in self.y_pred.T)
+        )
 
     def groups(self, name_of: Callable[[Answer], object]) -> dict[str, Group]:
         """The UAR of the clips of each name, in ascending order; clips named "" are left out."""
@@ -207,8 +215,6 @@ class AnswerTable:
             speaker: float(metrics.uar_of(self.terms[self.speakers == speaker].sum(axis=0)).mean())
             for speaker in np.unique(self.speakers).tolist()
         }
-
-    # --- scores of the probabilities ------------------------------------------------------------------------
 
     def scored(self, terms_of: Callable[[IntArray, FloatArray], FloatArray], value_of: ValueOf) -> Score:
         """A score of the probabilities, by one of `metrics.ece_terms`, `nll_terms`, `brier_terms`."""
@@ -244,7 +250,7 @@ class AnswerTable:
         """None if no set holds more than the answer: the model has no threshold for sets."""
         if not (self.in_set.sum(axis=2) > 1).any():
             return None
-        spoken, some = np.array(EMOTIONS)[self.y_true], self.has_probabilities
+        spoken, some = np.array(self.labels)[self.y_true], self.has_probabilities
         both = zip(some.T, self.in_set.swapaxes(0, 1), strict=True)
         parts = [(self.y_true[has], sets[has]) for has, sets in both]
         covered = self._spread([metrics.set_coverage_terms(*part) for part in parts])
@@ -254,7 +260,7 @@ class AnswerTable:
             found = [name for name in names if name in values[some.all(axis=1)]]
             return {name: self._group(values == name, covered, metrics.mean_of) for name in found}
 
-        per_class = coverage_of(spoken, EMOTIONS)
+        per_class = coverage_of(spoken, self.labels)
         mean_sizes = {name: metrics.mean_of(sizes[spoken == name].sum(axis=0)) for name in per_class}
         return EmotionSets(
             coverage=self.score(covered, metrics.mean_of),
@@ -264,11 +270,10 @@ class AnswerTable:
             size_per_class={name: _over_seeds(size)[0] for name, size in mean_sizes.items()},
         )
 
-    # --- sums -----------------------------------------------------------------------------------------------
-
     def _terms_of(self, answers: IntArray) -> FloatArray:
         """Answers (n, n_seeds) → (n, n_seeds, 3k)."""
-        return np.stack([metrics.answer_terms(self.y_true, column, K) for column in answers.T], axis=1)
+        k = len(self.labels)
+        return np.stack([metrics.answer_terms(self.y_true, column, k) for column in answers.T], axis=1)
 
     def _group(
         self, members: BoolArray, terms: FloatArray | None = None, value_of: ValueOf = metrics.uar_of
@@ -292,9 +297,6 @@ class AnswerTable:
         return terms
 
 
-_NUMBERS: Final = {emotion: number for number, emotion in enumerate(EMOTIONS)} | {"": ABSTAINED}
-
-
 def difference(table: AnswerTable, reference: AnswerTable) -> PairedDifference:
     """The speakers' own UAR in `table` minus their own in `reference`."""
     found = metrics.paired_difference(table.uar_by_speaker, reference.uar_by_speaker)
@@ -305,7 +307,7 @@ def difference(table: AnswerTable, reference: AnswerTable) -> PairedDifference:
 def identity(evaluation: Evaluation) -> dict[str, Any]:
     """The fields of a Measurement."""
     split = evaluation.protocol
-    named = {"corpus": evaluation.corpus, "protocol": split.name, "model": evaluation.model}
+    named = {"corpus": evaluation.corpus.name, "protocol": split.name, "model": evaluation.model}
     return named | {"leaky": split.leaky, "split_hash": split.split_hash}
 
 

@@ -19,17 +19,8 @@ import speech_emotion
 from speech_emotion.audio import SAMPLE_RATE, FloatArray, load
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import AudioTooShortError
-from speech_emotion.evaluation import metrics
-from speech_emotion.evaluation.answers import (
-    AnswerTable,
-    Measurement,
-    Score,
-    difference,
-    identity,
-    read_measurement,
-    rounded,
-    support,
-)
+from speech_emotion.evaluation import answers, metrics
+from speech_emotion.evaluation.answers import AnswerTable, Measurement, Score
 from speech_emotion.evaluation.metrics import PairedDifference
 from speech_emotion.evaluation.score import Answer, HeldOutClip, Plan, answer_of
 from speech_emotion.profile import SpeakerProfile
@@ -47,7 +38,7 @@ class Way:
     title: str
     seconds: float
     labels: tuple[str, ...] = ()
-    of_others: bool = False  # with clips of the other speakers whom the same model is tested on
+    of_others: bool = False  # with clips of the other speakers on whom the same model is tested
 
 
 PLAIN: Final = Way("plain", "without a profile", 0.0)
@@ -91,7 +82,7 @@ class Enrolled(Measurement):
     @property
     def support(self) -> str:
         """What the numbers were measured on: `1440 clips, 24 speakers, 3 seeds`."""
-        return support(self.n_clips, self.n_speakers, len(self.seeds))
+        return answers.support(self.n_clips, self.n_speakers, len(self.seeds))
 
     def write(self, results: str | os.PathLike[str]) -> Path:
         """Write the file into `enrolled/` of the folder of results."""
@@ -132,12 +123,12 @@ def measure(plan: Plan, *, command: str, progress: Progress | None = None) -> En
                 so_far.enrolled |= {(one.seed, one.clip.path) for one in chosen}
             for one in own:
                 prediction = classifier.predict(sounds(one), sample_rate=SAMPLE_RATE, profile=profile)
-                so_far.answers.append(answer_of(one, prediction))
+                so_far.answers.append(answer_of(one, prediction, plan.facts.labels))
         if progress:
             progress(len(found[PLAIN].answers), len(plan.clips))
-    plain = AnswerTable.of(found[PLAIN].answers)
+    plain = AnswerTable.of(found[PLAIN].answers, plan.facts.labels)
     return Enrolled(
-        **identity(plan.facts),
+        **answers.identity(plan.facts),
         seeds=plain.seeds,
         n_clips=len(plain.clips),
         n_speakers=len(set(plain.speakers)),
@@ -188,8 +179,8 @@ def _enrol(classifier: Classifier, sounds: Sequence[FloatArray]) -> SpeakerProfi
 
 
 def _outcome(way: Way, found: _Found, plain: AnswerTable) -> Outcome:
-    table = AnswerTable.of(found.answers)
-    unheard = np.array(
+    table = AnswerTable.of(found.answers, plain.labels)
+    other_clips = np.array(
         [[(seed, clip.file) not in found.enrolled for seed in table.seeds] for clip in table.clips]
     )
     return Outcome(
@@ -199,18 +190,18 @@ def _outcome(way: Way, found: _Found, plain: AnswerTable) -> Outcome:
         uar_among_spoken=table.uar_among_spoken,
         accuracy=table.score(table.terms, metrics.accuracy_of),
         ece=table.ece,
-        difference=None if way is PLAIN else difference(table, plain),
-        n_unheard=int(unheard.sum()),
-        uar_unheard=_uar_over(table, unheard),
-        plain_unheard=_uar_over(plain, unheard),
+        difference=None if way is PLAIN else answers.difference(table, plain),
+        n_unheard=int(other_clips.sum()),
+        uar_unheard=_uar_over(table, other_clips),
+        plain_unheard=_uar_over(plain, other_clips),
     )
 
 
 def _uar_over(table: AnswerTable, some: metrics.BoolArray) -> float | None:
     """UAR over the answers `some` (n, n_seeds), all seeds together."""
-    return rounded(float(metrics.uar_of(table.terms[some].sum(axis=0)))) if some.any() else None
+    return answers.rounded(float(metrics.uar_of(table.terms[some].sum(axis=0)))) if some.any() else None
 
 
 def read_enrolled(path: str | os.PathLike[str]) -> Enrolled:
     """The Enrolled in a file; ConfigError if it is none, or none of today's splits."""
-    return read_measurement(Enrolled, path, lambda _: None)
+    return answers.read_measurement(Enrolled, path, lambda _: None)

@@ -31,9 +31,6 @@ SET_COVERAGE: Final = 0.9  # the share of recordings whose emotion set is to hol
 SMALLEST_PROBABILITY: Final = 1e-12  # keeps the NLL of a float32 zero finite
 
 
-# --- right and wrong ----------------------------------------------------------------------------------------
-
-
 def confusion(y_true: IntArray, y_pred: IntArray, n_classes: int) -> IntArray:
     """Counts (k, k + 1): one row per spoken emotion, one column per answer, the last column for abstentions."""
     _check(y_true, y_pred)
@@ -47,9 +44,6 @@ def uar(y_true: IntArray, y_pred: IntArray) -> float:
     _check(y_true, y_pred)
     n_classes = int(max(y_true.max(), y_pred.max())) + 1
     return float(uar_of(answer_terms(y_true, y_pred, n_classes).sum(axis=0)))
-
-
-# --- probabilities ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +114,6 @@ def _confidence(y_true: IntArray, probabilities: FloatArray) -> tuple[FloatArray
 
 def _bin_of(confidence: FloatArray, n_bins: int) -> IntArray:
     return np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
-
-
-# --- sums over clips, and the bootstrap over speakers -------------------------------------------------------
 
 
 Interval = tuple[float, float]
@@ -266,4 +257,4 @@ def _check(y_true: IntArray, answers: IntArray | FloatArray | BoolArray) -> None
     if len(y_true) == 0:
         raise CorpusError("There are no clips to score: check the folder and the protocol.")
     if len(y_true) != len(answers):
-        raise CorpusError(f"{len(y_true)} true labels and {len(answers)} answers: give one answer a clip.")
+        raise CorpusError(f"{len(y_true)} true labels and {len(answers)} answers: give one answer per clip.")

@@ -14,23 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from speech_emotion import corpora
 from speech_emotion.errors import CorpusError
-from speech_emotion.evaluation import metrics
-from speech_emotion.evaluation.answers import (
-    AnswerTable,
-    EmotionSets,
-    Group,
-    Measurement,
-    Score,
-    identity,
-    read_measurement,
-    support,
-)
+from speech_emotion.evaluation import answers, metrics
+from speech_emotion.evaluation.answers import AnswerTable, EmotionSets, Group, Measurement, Score
 from speech_emotion.evaluation.metrics import Bin
 from speech_emotion.evaluation.score import Evaluation
 from speech_emotion.files import write_atomically
-from speech_emotion.labels import EMOTIONS
 
 COVERAGES: Final = tuple(range(100, 0, -5))  # percent
 
@@ -62,6 +51,7 @@ class Result(Measurement):
     per_intensity: Mapping[str, Group]  # neutral has normal intensity only
     per_fold: Mapping[str, Group]
     sexes: Mapping[str, str]  # actor → sex
+    labels: tuple[str, ...]  # of the confusion matrix
     confusion: tuple[tuple[int, ...], ...]  # over all seeds; spoken × (answered, abstained)
     reliability: tuple[Bin, ...]  # over all seeds
     recipes_tried: int | None
@@ -74,7 +64,7 @@ class Result(Measurement):
     @property
     def support(self) -> str:
         """What the numbers were measured on: `1440 clips, 24 speakers, 3 seeds`."""
-        return support(self.n_clips, self.n_speakers, len(self.seeds), self.n_clips_published)
+        return answers.support(self.n_clips, self.n_speakers, len(self.seeds), self.n_clips_published)
 
     @property
     def not_sure(self) -> float:
@@ -91,18 +81,18 @@ class Result(Measurement):
 
 def summarise(evaluation: Evaluation, *, command: str) -> Result:
     """Compute every number from the answers alone. `command` is what makes this result again."""
-    table = AnswerTable.of(evaluation.answers)
+    table = AnswerTable.of(evaluation.answers, evaluation.labels)
     if (uar_answered := table.uar_answered) is None:
         raise CorpusError("A model abstained from every clip: listen to the corpus, then train again.")
     per_class, per_fold = table.groups(lambda clip: clip.label), table.groups(lambda clip: clip.fold)
     return Result(
-        **identity(evaluation),
+        **answers.identity(evaluation),
         parameters=evaluation.parameters,
         size_bytes=evaluation.size_bytes,
         scored=evaluation.scored,
         seeds=table.seeds,
         n_clips=len(table.clips),
-        n_clips_published=corpora.get(evaluation.corpus).n_clips,
+        n_clips_published=evaluation.corpus.n_clips,
         n_speakers=len(set(table.speakers)),
         uar=table.uar,
         uar_fold_mean=table.uar_fold_mean,
@@ -114,12 +104,13 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
         brier=table.scored(metrics.brier_terms, metrics.mean_of),
         accuracy_at_coverage={str(percent): table.accuracy_at(percent / 100) for percent in COVERAGES},
         abstained=dict(Counter(answer.abstained for answer in evaluation.answers if answer.abstained)),
-        per_class={emotion: per_class[emotion] for emotion in EMOTIONS if emotion in per_class},
+        per_class={label: per_class[label] for label in evaluation.labels if label in per_class},
         per_actor=table.groups(lambda clip: clip.speaker),
         per_sex=table.groups(lambda clip: clip.sex),
         per_intensity=table.groups(lambda clip: clip.intensity),
         per_fold=dict(sorted(per_fold.items(), key=lambda item: int(item[0]))),
         sexes=dict(sorted({clip.speaker: clip.sex for clip in table.clips}.items())),
+        labels=evaluation.labels,
         confusion=tuple(map(tuple, table.confusion.tolist())),
         reliability=table.reliability,
         recipes_tried=evaluation.recipes_tried,
@@ -133,7 +124,7 @@ def summarise(evaluation: Evaluation, *, command: str) -> Result:
 
 def read_result(path: str | os.PathLike[str]) -> Result:
     """The Result in a file; ConfigError if it is none, or none of today's splits."""
-    return read_measurement(Result, path, _check)
+    return answers.read_measurement(Result, path, _check)
 
 
 def read_results(folder: str | os.PathLike[str]) -> list[Result]:

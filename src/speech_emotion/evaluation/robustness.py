@@ -18,16 +18,8 @@ from speech_emotion.audio import SAMPLE_RATE, load
 from speech_emotion.classifier import Classifier
 from speech_emotion.corpora.parallel import Progress, in_parallel
 from speech_emotion.degrade import CLEAN, CONDITIONS, Condition, noise_conditions
-from speech_emotion.evaluation.answers import (
-    AnswerTable,
-    Measurement,
-    Score,
-    difference,
-    identity,
-    read_measurement,
-    rounded,
-    support,
-)
+from speech_emotion.evaluation import answers
+from speech_emotion.evaluation.answers import AnswerTable, Measurement, Score
 from speech_emotion.evaluation.metrics import PairedDifference
 from speech_emotion.evaluation.score import Answer, HeldOutClip, Plan, answer_of
 
@@ -62,7 +54,7 @@ class Robustness(Measurement):
     @property
     def support(self) -> str:
         """What the numbers were measured on: `1440 clips, 24 speakers, 3 seeds`."""
-        return support(self.conditions[CLEAN.name].n_clips, self.n_speakers, len(self.seeds))
+        return answers.support(self.conditions[CLEAN.name].n_clips, self.n_speakers, len(self.seeds))
 
     def write(self, results: str | os.PathLike[str]) -> Path:
         """Write the file into `robustness/` of the folder of results."""
@@ -87,17 +79,17 @@ def measure(
         progress: Called with the clips done and the clips in all.
     """
     conditions = (*CONDITIONS, *(noise_conditions(noise) if noise else ()))
-    tasks = [_Task(plan.folder, of_clip, conditions) for of_clip in _by_clip(plan.clips)]
-    answers: dict[str, list[Answer]] = {condition.name: [] for condition in conditions}
-    for n_done, found in enumerate(in_parallel(_answer, tasks, workers), start=1):
-        for name, rows in found.items():
-            answers[name] += rows
+    tasks = [_Task(plan.folder, of_clip, conditions, plan.facts.labels) for of_clip in _by_clip(plan.clips)]
+    found: dict[str, list[Answer]] = {condition.name: [] for condition in conditions}
+    for n_done, of_clip in enumerate(in_parallel(_answer, tasks, workers), start=1):
+        for name, rows in of_clip.items():
+            found[name] += rows
         if progress:
             progress(n_done, len(tasks))
-    tables = {name: AnswerTable.of(rows) for name, rows in answers.items()}
+    tables = {name: AnswerTable.of(rows, plan.facts.labels) for name, rows in found.items()}
     clips = tables[CLEAN.name].clips
     return Robustness(
-        **identity(plan.facts),
+        **answers.identity(plan.facts),
         seeds=tables[CLEAN.name].seeds,
         n_speakers=len({clip.speaker for clip in clips}),
         n_emotions=len({clip.label for clip in clips}),
@@ -118,15 +110,15 @@ def outcome(title: str, found: AnswerTable, clean: AnswerTable) -> Outcome:
         title=title,
         n_clips=len(found.clips),
         uar=found.uar,
-        difference=None if found is clean else difference(found, clean),
+        difference=None if found is clean else answers.difference(found, clean),
         uar_answered=answered.mean if answered else None,
-        abstained=rounded(1 - found.answered.mean()),
+        abstained=answers.rounded(1 - found.answered.mean()),
     )
 
 
 def read_robustness(path: str | os.PathLike[str]) -> Robustness:
     """The Robustness in a file; ConfigError if it is none, or none of today's splits."""
-    return read_measurement(Robustness, path, _check)
+    return answers.read_measurement(Robustness, path, _check)
 
 
 def _check(found: Robustness) -> None:
@@ -139,6 +131,7 @@ class _Task:
     folder: Path
     held_out: tuple[HeldOutClip, ...]  # one clip, once per seed
     conditions: tuple[Condition, ...]
+    labels: tuple[str, ...]
 
 
 def _by_clip(clips: Sequence[HeldOutClip]) -> list[tuple[HeldOutClip, ...]]:
@@ -151,14 +144,14 @@ def _answer(task: _Task) -> dict[str, list[Answer]]:
     """Condition → the answer of each seed's model to the clip."""
     clip = task.held_out[0].clip
     samples = load(task.folder / clip.path).samples
-    answers = {}
+    found = {}
     for condition in task.conditions:
         degraded = condition.apply(samples, clip.name)
-        answers[condition.name] = [
-            answer_of(one, _classifier(one.model).predict(degraded, sample_rate=SAMPLE_RATE))
+        found[condition.name] = [
+            answer_of(one, _classifier(one.model).predict(degraded, sample_rate=SAMPLE_RATE), task.labels)
             for one in task.held_out
         ]
-    return answers
+    return found
 
 
 @lru_cache(maxsize=N_MODELS)

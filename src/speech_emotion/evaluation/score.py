@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import speech_emotion
-from speech_emotion import corpora
-from speech_emotion.corpora import Clip
+from speech_emotion.corpora import Clip, Corpus
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
-from speech_emotion.evaluation.splits import Fold, Protocol, protocol
+from speech_emotion.evaluation.splits import Fold, Protocol, protocol_of
 from speech_emotion.files import write_atomically
-from speech_emotion.labels import EMOTIONS
+from speech_emotion.labels import in_order
 from speech_emotion.model import ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.text import guard, unguard
@@ -45,7 +44,7 @@ class Answer:
     seed: int
     answer: str  # "" where it abstained
     abstained: str  # "" or the reason
-    probabilities: tuple[float, ...]  # in the order of EMOTIONS; empty where nothing could be scored
+    probabilities: tuple[float, ...]  # in the order of the labels; empty where nothing could be scored
     emotions: tuple[str, ...] = ()  # the emotion set, the most probable first; empty without probabilities
 
 
@@ -54,7 +53,8 @@ class Evaluation:
     """Every answer of one model (of one recipe, trained once a seed and fold) under one protocol."""
 
     protocol: Protocol
-    corpus: str
+    corpus: Corpus
+    labels: tuple[str, ...]  # of the clips and of the models
     model: str
     parameters: int
     size_bytes: int
@@ -85,7 +85,7 @@ class Plan:
 
 def score_protocol(
     runs: Sequence[str | os.PathLike[str]],
-    corpus: str,
+    corpus: Corpus,
     folder: str | os.PathLike[str],
     protocol_name: str,
     *,
@@ -97,7 +97,8 @@ def score_protocol(
     for model, of_model in groupby(plan.clips, key=lambda held_out: held_out.model):
         classifier = speech_emotion.load(model)
         for held_out in of_model:
-            answers.append(answer_of(held_out, classifier.predict(plan.folder / held_out.clip.path)))
+            prediction = classifier.predict(plan.folder / held_out.clip.path)
+            answers.append(answer_of(held_out, prediction, plan.facts.labels))
             if progress:
                 progress(len(answers), len(plan.clips))
     answers.sort(key=lambda answer: (answer.seed, answer.fold, answer.file))
@@ -105,19 +106,16 @@ def score_protocol(
 
 
 def make_plan(
-    runs: Sequence[str | os.PathLike[str]],
-    corpus: str,
-    folder: str | os.PathLike[str],
-    protocol_name: str,
+    runs: Sequence[str | os.PathLike[str]], corpus: Corpus, folder: str | os.PathLike[str], protocol_name: str
 ) -> Plan:
     """Find the models and the clips that they are tested on, before any clip is read.
 
     Args:
         runs: Run folders (`fold-0/model.onnx` …, or `seed-0/fold-0/model.onnx` …) or one .onnx file. Several seeds, as
             subfolders or as run folders, are trainings of one recipe.
-        corpus: The name of the protocol's corpus.
+        corpus: The corpus that is divided.
         folder: Where the corpus lies.
-        protocol_name: A name of `splits.names()`.
+        protocol_name: A split of the corpus: see `splits.protocol_of`.
 
     Raises:
         SpeakerLeakError: A model may have learned from a speaker that it would be tested on.
@@ -125,12 +123,8 @@ def make_plan(
         ModelNotFoundError: A fold has no model.
         CorpusError: A tested speaker has no clip.
     """
-    split = protocol(protocol_name)
-    if corpus != split.corpus:
-        raise ConfigError(
-            f"{split.name} divides {split.corpus}, not {corpus}. Use --corpus {split.corpus}=FOLDER."
-        )
-    held_out = _held_out_clips(split, folder)
+    split = protocol_of(corpus, protocol_name)
+    held_out = _held_out_clips(split, corpus, folder)
     trainings = [training for run in runs for training in _find_models(Path(run), split)]
     infos = [[_trusted_info(path, split, fold) for path, fold in training] for training in trainings]
     seeds = _seeds(infos)
@@ -138,6 +132,7 @@ def make_plan(
     facts = Evaluation(
         protocol=split,
         corpus=corpus,
+        labels=in_order({*corpus.label_names, *(label for info in every for label in info.labels)}),
         model=file_name(_one({info.name for info in every}, "models")),
         parameters=_one({info.n_parameters for info in every}, "parameter counts"),
         size_bytes=max(info.size_bytes for info in every),
@@ -183,43 +178,45 @@ def same_speakers(corpus: str) -> frozenset[str]:
     return next((group for group in SAME_SPEAKERS if corpus in group), frozenset({corpus}))
 
 
-def write_answers(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None:
+def write_answers(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
     """Write the table as CSV, one column per probability; what a spreadsheet would run as a formula is quoted."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([*_TEXT_COLUMNS, "emotions", *EMOTIONS])
-    for answer in answers:
+    table.writerow([*_TEXT_COLUMNS, "emotions", *evaluation.labels])
+    for answer in evaluation.answers:
         texts = (guard(str(getattr(answer, column))) for column in _TEXT_COLUMNS)
-        table.writerow([*texts, " ".join(answer.emotions), *(answer.probabilities or [""] * len(EMOTIONS))])
+        table.writerow(
+            [*texts, " ".join(answer.emotions), *(answer.probabilities or [""] * len(evaluation.labels))]
+        )
     write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def read_answers(path: str | os.PathLike[str]) -> tuple[Answer, ...]:
     """The table that `write_answers` wrote."""
     with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return tuple(_read_row(row) for row in csv.DictReader(file))
+        rows = csv.DictReader(file)
+        labels = (rows.fieldnames or ())[len(_TEXT_COLUMNS) + 1 :]
+        return tuple(_read_row(row, labels) for row in rows)
 
 
 _TEXT_COLUMNS: Final = ("file", "speaker", "sex", "intensity", "label", "fold", "seed", "answer", "abstained")
 
 
-def _read_row(row: Mapping[str, str]) -> Answer:
+def _read_row(row: Mapping[str, str], labels: Sequence[str]) -> Answer:
     texts: dict[str, Any] = {column: unguard(row[column]) for column in _TEXT_COLUMNS}
     numbers = {"fold": int(texts["fold"]), "seed": int(texts["seed"])}
-    probabilities = tuple(float(row[emotion]) for emotion in EMOTIONS if row[emotion])
+    probabilities = tuple(float(row[label]) for label in labels if row[label])
     emotions = tuple(row["emotions"].split())
-    if texts["label"] not in EMOTIONS:
+    if texts["label"] not in labels:
         raise ValueError(f"label {texts['label']!r}")
-    if probabilities and not (
-        len(probabilities) == len(EMOTIONS) and all(0 <= p <= 1 for p in probabilities)
-    ):
+    if probabilities and not (len(probabilities) == len(labels) and all(0 <= p <= 1 for p in probabilities)):
         raise ValueError(f"probabilities {probabilities}")
     return Answer(**texts | numbers, probabilities=probabilities, emotions=emotions)
 
 
-def _held_out_clips(split: Protocol, folder: str | os.PathLike[str]) -> list[list[Clip]]:
+def _held_out_clips(split: Protocol, corpus: Corpus, folder: str | os.PathLike[str]) -> list[list[Clip]]:
     """For each fold its test clips; every member of the protocol must be there."""
-    clips = corpora.get(split.corpus).scan(folder)
+    clips = corpus.scan(folder)
     held_out = []
     for fold in split.folds:
         tested = [clips[index] for index in split.indices(clips, fold.test)]
@@ -258,8 +255,6 @@ def _find_models(run: Path, split: Protocol) -> list[list[tuple[Path, Fold]]]:
 
 def _trusted_info(path: Path, split: Protocol, fold: Fold) -> ModelInfo:
     info = speech_emotion.load(path).info
-    if set(info.labels) - set(EMOTIONS):
-        raise ConfigError(f"{path} answers {', '.join(info.labels)}: only models of our emotions are scored.")
     check_unseen(info, split, fold)
     return info
 
@@ -300,10 +295,10 @@ def file_name(model: str) -> str:
     return model
 
 
-def answer_of(held_out: HeldOutClip, prediction: Prediction) -> Answer:
-    """The row of the table for a prediction."""
+def answer_of(held_out: HeldOutClip, prediction: Prediction, labels: Sequence[str]) -> Answer:
+    """The row of the table for a prediction; its probabilities in the order of `labels`."""
     clip = held_out.clip
-    probabilities = [round(prediction.probabilities.get(emotion, 0.0), DECIMALS) for emotion in EMOTIONS]
+    probabilities = [round(prediction.probabilities.get(label, 0.0), DECIMALS) for label in labels]
     return Answer(
         file=clip.path,
         speaker=clip.speaker,

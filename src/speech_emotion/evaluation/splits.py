@@ -9,6 +9,8 @@ speakers are scored once, at the end.
 The protocols CORPUS-unheard divide nothing: all of a corpus tests a model that learned no emotion from it. (The speech
 head learned from half of the speakers of nEMO, EmoSpeech-IN and EmotionTTS: docs/limits.md.)
 
+A corpus of one's own (corpora/own.py) is divided by one of the splits OWN, made from its speakers in ascending order.
+
 `random10` divides *clips*, with the same voices on both sides, as much of the literature does; its folds hold clip
 names. `luna5-peeked` and `random10-copies` exist in recorded results alone (`recorded`); benchmarks/honesty_ladder.py
 trains and scores them. All three are `leaky`, and their text says LEAKY and why.
@@ -26,7 +28,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion.corpora import Clip
+from speech_emotion.corpora import Clip, Corpus
+from speech_emotion.corpora.own import OwnCorpus
 from speech_emotion.errors import ConfigError, SpeakerLeakError
 
 
@@ -41,7 +44,7 @@ def check_no_leak(learned_from: Collection[str], test: Collection[str], *, where
 
 @dataclass(frozen=True)
 class Fold:
-    """Three disjoint sets of speakers; of clip names if a protocol divides clips, EVERYBODY if it divides nothing."""
+    """Three disjoint sets of speakers; of clip names if clips are divided, ALL_SPEAKERS if nothing is."""
 
     index: int
     test: frozenset[str]
@@ -99,9 +102,9 @@ class Protocol:
         return np.flatnonzero([self.member(clip) in members for clip in clips])
 
     def member(self, clip: Clip) -> str:
-        """What a clip is divided by: its speaker, its own name, or EVERYBODY."""
+        """What a clip is divided by: its speaker, its own name, or ALL_SPEAKERS."""
         if self.divides_nothing:
-            return EVERYBODY
+            return ALL_SPEAKERS
         return clip.name if self.divides_clips else clip.speaker
 
 
@@ -120,11 +123,27 @@ def protocol(name: str) -> Protocol:
     """The protocol of this name."""
     if name in _RECORDED:
         raise ConfigError(f"{name} is dishonest: benchmarks/honesty_ladder.py alone trains and scores it.")
+    if name in OWN:
+        raise ConfigError(
+            f"{name} divides recordings of your own. Give their table: --corpus NAME=TABLE.csv."
+        )
     if name not in _PROTOCOLS:
         close = get_close_matches(name, _PROTOCOLS, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Choose one of: {', '.join(_PROTOCOLS)}."
         raise ConfigError(f"There is no protocol {name!r}. {hint}")
     return _PROTOCOLS[name]()
+
+
+def protocol_of(corpus: Corpus, name: str) -> Protocol:
+    """The protocol of this name, if it divides `corpus`."""
+    if isinstance(corpus, OwnCorpus) and name in OWN:
+        return _own(corpus, name)
+    if (split := protocol(name)).corpus != corpus.name:
+        advice = f"Choose one of: {', '.join(OWN)}." if isinstance(corpus, OwnCorpus) else ""
+        raise ConfigError(
+            f"{name} divides {split.corpus}, not {corpus.name}. {advice or f'Use --corpus {split.corpus}=FOLDER.'}"
+        )
+    return split
 
 
 def recorded(name: str) -> Protocol:
@@ -136,7 +155,12 @@ def _ids(*numbers: int) -> tuple[str, ...]:
     return tuple(f"{number:02d}" for number in numbers)
 
 
-EVERYBODY: Final = "everybody"  # of a corpus that is not divided
+ALL_SPEAKERS: Final = "everybody"  # of a corpus that is not divided; the word is part of published hashes
+OWN: Final = {
+    "speakers": 0,
+    "speakers5": 5,
+    "unheard": 1,
+}  # a split of one's own corpus → its folds; 0: one a speaker
 _RAVDESS: Final = _ids(*range(1, 25))
 _CREMA_D: Final = _ids(*range(1001, 1092))
 _LUNA5: Final = (
@@ -155,6 +179,9 @@ _EMOBOX6: Final = (
     _ids(2, 15, 16, 18),
     _ids(6, 13, 17, 22),
 )
+_SERAB_TEST: Final = _ids(1, 4, 13, 16, 22)
+_SERAB_VALIDATION: Final = _ids(6, 8, 10, 19, 20)
+_SAVEE4: Final = (("JE",), ("KL",), ("DC",), ("JK",))
 _TFDS_TEST: Final = _ids(
     *(1010, 1013, 1022, 1026, 1037, 1038, 1040, 1045, 1047, 1048),
     *(1059, 1065, 1066, 1068, 1071, 1073, 1084, 1086, 1088),
@@ -191,53 +218,12 @@ def _luna5() -> Protocol:
     return Protocol("luna5", "ravdess", folds)
 
 
-def _luna5_peeked() -> Protocol:
-    """luna5, but validated on the test speakers; its validation speakers take no part."""
-    return replace(
-        _luna5(),
-        name="luna5-peeked",
-        habit="epoch picked on the test speakers",
-        recorded_hash="6857ef255046b20e1c2f2f2a770da7f8321283194d32982db697424b166a5e45",
-    )
-
-
-def _emobox6() -> Protocol:
-    return Protocol("emobox6", "ravdess", _derived(_EMOBOX6, _ravdess_sex))
-
-
-def _loso24() -> Protocol:
-    return Protocol("loso24", "ravdess", _derived([(actor,) for actor in _RAVDESS], _ravdess_sex))
-
-
-def _serab() -> Protocol:
-    fold = _fold(0, _RAVDESS, _ids(1, 4, 13, 16, 22), _ids(6, 8, 10, 19, 20))
-    return Protocol("serab", "ravdess", (fold,))
-
-
-def _savee4() -> Protocol:
-    return Protocol("savee4", "savee", _derived([("JE",), ("KL",), ("DC",), ("JK",)], lambda _: "male"))
-
-
-def _tfds() -> Protocol:
-    return Protocol("tfds", "cremad", (_fold(0, _CREMA_D, _TFDS_TEST, _TFDS_VALIDATION),))
-
-
 def _random10() -> Protocol:
     """Shuffled by the sha256 of the clip's name; the validation clips of a fold are the next fold's test."""
     shuffled = sorted(_ravdess_speech(), key=lambda clip: hashlib.sha256(clip.encode()).digest())
     tests = [shuffled[k::10] for k in range(10)]
     folds = tuple(_fold(k, shuffled, tests[k], tests[(k + 1) % 10]) for k in range(10))
     return Protocol("random10", "ravdess", folds, divides_clips=True)
-
-
-def _random10_copies() -> Protocol:
-    """random10 of a corpus that was augmented first and divided afterwards."""
-    return replace(
-        _random10(),
-        name="random10-copies",
-        habit="altered copies of test clips in train",
-        recorded_hash="4425992adc7bf1065f9e13885e766d5304a11cbea4eef4278db023bc5da9da5e",
-    )
 
 
 def _ravdess_speech() -> list[str]:
@@ -251,24 +237,50 @@ def _ravdess_speech() -> list[str]:
     ]
 
 
+def _own(corpus: OwnCorpus, name: str) -> Protocol:
+    """A split of OWN. With fewer than six people, a fold has one for validation: the others are needed."""
+    if name == "unheard":
+        return replace(_unheard(corpus.name), name=name)
+    sexes = {clip.speaker: clip.sex for clip in corpus.clips}
+    n_folds = OWN[name] or len(sexes)
+    if len(sexes) < max(n_folds, 3):
+        raise ConfigError(
+            f"{corpus.name} has {len(sexes)} speakers, and {name} needs {max(n_folds, 3)}: one to test, one to "
+            "validate, and others to learn from. Record more people, or leave --protocol out and have no score."
+        )
+    tests = [sorted(sexes)[fold::n_folds] for fold in range(n_folds)]
+    folds = _derived(tests, lambda speaker: sexes[speaker] if len(sexes) > 5 else "any")
+    return Protocol(name, corpus.name, folds)
+
+
 def _unheard(corpus: str) -> Protocol:
     """Every speaker is tested, by a model of other corpora."""
-    fold = Fold(0, frozenset({EVERYBODY}), frozenset(), frozenset())
+    fold = Fold(0, frozenset({ALL_SPEAKERS}), frozenset(), frozenset())
     return Protocol(f"{corpus}-unheard", corpus, (fold,), divides_nothing=True)
 
 
 _UNHEARD: Final = ("nemo", "emotiontts-ko", "emospeech-in", "tess", "emodb", "cremad")
 _PROTOCOLS: Final[dict[str, Callable[[], Protocol]]] = {
     "luna5": _luna5,
-    "emobox6": _emobox6,
-    "loso24": _loso24,
-    "serab": _serab,
-    "savee4": _savee4,
-    "tfds": _tfds,
+    "emobox6": lambda: Protocol("emobox6", "ravdess", _derived(_EMOBOX6, _ravdess_sex)),
+    "loso24": lambda: Protocol("loso24", "ravdess", _derived([(one,) for one in _RAVDESS], _ravdess_sex)),
+    "serab": lambda: Protocol("serab", "ravdess", (_fold(0, _RAVDESS, _SERAB_TEST, _SERAB_VALIDATION),)),
+    "savee4": lambda: Protocol("savee4", "savee", _derived(_SAVEE4, lambda _: "male")),
+    "tfds": lambda: Protocol("tfds", "cremad", (_fold(0, _CREMA_D, _TFDS_TEST, _TFDS_VALIDATION),)),
     **{f"{corpus}-unheard": partial(_unheard, corpus) for corpus in _UNHEARD},
     "random10": _random10,
 }
 _RECORDED: Final[dict[str, Callable[[], Protocol]]] = {
-    "luna5-peeked": _luna5_peeked,
-    "random10-copies": _random10_copies,
+    "luna5-peeked": lambda: replace(  # luna5 without its validation speakers
+        _luna5(),
+        name="luna5-peeked",
+        habit="epoch picked on the test speakers",
+        recorded_hash="6857ef255046b20e1c2f2f2a770da7f8321283194d32982db697424b166a5e45",
+    ),
+    "random10-copies": lambda: replace(  # of a corpus that was augmented first and divided afterwards
+        _random10(),
+        name="random10-copies",
+        habit="altered copies of test clips in train",
+        recorded_hash="4425992adc7bf1065f9e13885e766d5304a11cbea4eef4278db023bc5da9da5e",
+    ),
 }

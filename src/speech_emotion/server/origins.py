@@ -14,7 +14,7 @@ def check(origins: Collection[str]) -> None:
     """Refuse what can never be the origin of a page, such as a pattern or an address with a path.
 
     Raises:
-        ConfigError: One of `origins` is no scheme with a host.
+        ConfigError: One of `origins` is not a scheme with a host.
     """
     for origin in origins:
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/*\s]+", origin):

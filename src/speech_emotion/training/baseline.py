@@ -1,8 +1,7 @@
 """A baseline that checks the evaluation: utterance statistics of the feature matrices and a logistic regression.
 
 In: a prepared dataset. Out: a result beside those of the networks. Published systems of this kind reach 50 to 64 % UAR
-on RAVDESS speech, speaker-independent; a number far outside means that the evaluation is wrong. No model is exported:
-the regression's own probabilities are scored, and the result says so.
+on RAVDESS speech; a number far outside means that the evaluation is wrong. No model is exported.
 
     speech-emotion corpora prepare ravdess FOLDER prepared/ravdess --features
     python -m speech_emotion.training.baseline prepared/ravdess
@@ -19,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from speech_emotion import corpora
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, CorpusError
@@ -28,7 +28,6 @@ from speech_emotion.evaluation.report.page import terminal_table
 from speech_emotion.evaluation.result import summarise
 from speech_emotion.evaluation.score import Answer, Evaluation, write_answers
 from speech_emotion.evaluation.splits import Fold, Protocol, check_no_leak
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.provenance import commit
 from speech_emotion.training.data.features import COLUMNS, HOP, Features, prepare_features
 
@@ -84,10 +83,13 @@ def evaluate(dataset: PreparedDataset, statistics: FloatArray, protocol: Protoco
         check_no_leak(learned, tested, where=f"fold {fold.index}")
         model = regression(strength).fit(statistics[learned_from], dataset.labels[learned_from])
         answers += _answers(dataset, test, model.predict_proba(statistics[test]), fold)
-    n_parameters = (statistics.shape[1] + 1) * len(EMOTIONS) + 2 * statistics.shape[1]  # and the scaler's
+    n_parameters = (statistics.shape[1] + 1) * len(dataset.label_names) + 2 * statistics.shape[
+        1
+    ]  # and the scaler's
     return Evaluation(
         protocol=protocol,
-        corpus=dataset.corpus,
+        corpus=corpora.get(dataset.corpus),
+        labels=dataset.label_names,
         model=MODEL,
         parameters=n_parameters,
         size_bytes=8 * n_parameters,
@@ -137,7 +139,7 @@ def regression(strength: float) -> Pipeline:
 
 
 def _answers(dataset: PreparedDataset, test: IntArray, probabilities: FloatArray, fold: Fold) -> list[Answer]:
-    """probabilities (n_test, n_emotions), in the order of EMOTIONS."""
+    """probabilities (n_test, n_emotions), in the order of the labels."""
     rows = zip((dataset.clips[i] for i in test), probabilities, strict=True)
     return [
         Answer(
@@ -148,7 +150,7 @@ def _answers(dataset: PreparedDataset, test: IntArray, probabilities: FloatArray
             label=clip.label,
             fold=fold.index,
             seed=0,
-            answer=EMOTIONS[int(row.argmax())],
+            answer=dataset.label_names[int(row.argmax())],
             abstained="",
             probabilities=tuple(row.round(4).tolist()),
         )
@@ -170,7 +172,7 @@ def main(
     )
     result = summarise(evaluation, command=command)
     written = result.write(out)
-    write_answers(evaluation.answers, written.with_suffix(".csv"))
+    write_answers(evaluation, written.with_suffix(".csv"))
     Console().print(terminal_table(result))
 
 

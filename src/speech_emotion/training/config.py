@@ -1,6 +1,7 @@
 """Training recipes. In: TOML. Out: a frozen TrainConfig, with every setting known, of its type and within its bounds.
 
 A recipe only names what differs from the defaults below. The resolved recipe is saved in the run folder.
+In an interval, "[" and "]" include the end, "(" and ")" exclude it. In a list, every item is in it.
 """
 
 import dataclasses
@@ -11,13 +12,19 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from operator import attrgetter
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
+from speech_emotion.files import FileTooLargeError, read_regular_file
+
+MAX_BYTES: Final = 1 << 20  # of a recipe
+
+
+def _in(interval: str, default: Any) -> Any:
+    return field(default=default, metadata={"interval": interval})
 
 
 @dataclass(frozen=True)
@@ -25,18 +32,18 @@ class WindowConfig:
     """What the model scores at once. A recording of `min_seconds` to `seconds` is one shorter window."""
 
     seconds: float = 3.0
-    hop_seconds: float = 1.0
-    min_seconds: float = 0.5
+    hop_seconds: float = _in("(0, inf)", 1.0)
+    min_seconds: float = _in("(0, inf)", 0.5)
 
 
 @dataclass(frozen=True)
 class FrontendConfig:
     """Log-mel: sizes in samples at 16 kHz."""
 
-    n_mels: int = 64
-    n_fft: int = 512
-    hop: int = 320
-    fmin_hz: float = 50.0
+    n_mels: int = _in("(0, inf)", 64)
+    n_fft: int = _in("(0, inf)", 512)
+    hop: int = _in("(0, inf)", 320)
+    fmin_hz: float = _in("[0, 8000)", 50.0)
 
 
 @dataclass(frozen=True)
@@ -44,25 +51,25 @@ class NetworkConfig:
     """`architecture` is a key of build.NETWORKS; `channels` are for the cnn, `layers` for the transformer."""
 
     architecture: str = "cnn"
-    channels: tuple[int, ...] = (32, 64, 96, 160)
-    layers: int = 2
-    dropout: float = 0.3
+    channels: tuple[int, ...] = _in("(0, inf)", (32, 64, 96, 160))
+    layers: int = _in("[1, inf)", 2)
+    dropout: float = _in("[0, 1)", 0.3)
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """Zero, or one single speed, switches a part off. With [probe], warp and masks must be off."""
 
-    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
-    warp_frequency: float = 0.12
-    tilt_db: float = 6.0
-    noise_probability: float = 0.3
+    speeds: tuple[float, ...] = _in("[0.5, 2]", (0.9, 1.0, 1.1))
+    warp_frequency: float = _in("[0, 1)", 0.12)
+    tilt_db: float = _in("[0, inf)", 6.0)
+    noise_probability: float = _in("[0, 1]", 0.3)
     noise_snr_db: tuple[float, ...] = (5.0, 35.0)
-    telephone_probability: float = 0.0
-    room_probability: float = 0.0
-    frequency_mask: int = 10
-    time_mask: int = 25
-    n_masks: int = 2
+    telephone_probability: float = _in("[0, 1]", 0.0)
+    room_probability: float = _in("[0, 1]", 0.0)
+    frequency_mask: int = _in("[0, inf)", 10)
+    time_mask: int = _in("[0, inf)", 25)
+    n_masks: int = _in("[0, inf)", 2)
 
 
 @dataclass(frozen=True)
@@ -70,16 +77,16 @@ class FitConfig:
     """The head learns at `learning_rate`, the layers below it at `body_rate` times that (Howard & Ruder 2018, arXiv
     1801.06146). Each step learns from `crop_seconds` of a window; 0 is all of it."""
 
-    epochs: int = 60
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    body_rate: float = 1.0
-    crop_seconds: float = 0.0
-    warmup: float = 0.15
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.1
-    ema_decay: float = 0.995
-    seed: int = 0
+    epochs: int = _in("[1, inf)", 60)
+    batch_size: int = _in("[2, inf)", 32)
+    learning_rate: float = _in("(0, inf)", 2e-3)
+    body_rate: float = _in("[0, 1]", 1.0)
+    crop_seconds: float = _in("[0, inf)", 0.0)
+    warmup: float = _in("[0, 1)", 0.15)
+    weight_decay: float = _in("[0, inf)", 0.05)
+    label_smoothing: float = _in("[0, 1)", 0.1)
+    ema_decay: float = _in("[0, 1)", 0.995)
+    seed: int = _in("[0, inf)", 0)
 
     def seed_for(self, purpose: str) -> int:
         """The seed of one source of randomness, such as "weights" or "epoch 3"."""
@@ -93,8 +100,8 @@ class ProbeConfig:
     A copy is between `crop_seconds` and a window long. Of [fit], only the seed and the label smoothing apply.
     """
 
-    copies: int = 0
-    penalty: float = 0.01
+    copies: int = _in("[0, inf)", 0)
+    penalty: float = _in("[0, inf)", 0.01)
     crop_seconds: float = 2.5
 
 
@@ -116,10 +123,10 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     corpus: str = "ravdess"
-    recipes_tried: int = 1
+    recipes_tried: int = _in("[1, inf)", 1)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     second: "TrainConfig | None" = None
-    second_weight: float = 0.5
+    second_weight: float = _in("(0, 1)", 0.5)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -148,6 +155,11 @@ class TrainConfig:
         """The same recipe with other initial weights."""
         return dataclasses.replace(self, init=init)
 
+    def for_corpus(self, name: str) -> Self:
+        """The same recipe for another corpus, for which it was not chosen among others."""
+        second = self.second.for_corpus(name) if self.second else None
+        return dataclasses.replace(self, corpus=name, recipes_tried=1, second=second)
+
     def with_seed(self, seed: int) -> Self:
         """The same recipe with another seed, for both networks of a pair."""
         if seed < 0:
@@ -164,12 +176,12 @@ class TrainConfig:
 
 def _read_recipe(path: Path) -> dict[str, Any]:
     try:
-        return {"name": path.stem} | tomllib.loads(path.read_text(encoding="utf-8"))
+        return {"name": path.stem} | tomllib.loads(read_regular_file(path, MAX_BYTES).decode())
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}). Give a recipe such as recipes/ravdess-cnn.toml."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (FileTooLargeError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}.") from error
 
 
@@ -183,17 +195,19 @@ def _build(section: type[Section], settings: Mapping[str, Any], where: str) -> S
             close = get_close_matches(key, hints, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"Choose from: {', '.join(hints)}."
             raise ConfigError(f"{where}: there is no setting {key!r}. {hint}")
+    intervals = {one.name: one.metadata.get("interval") for one in dataclasses.fields(section)}  # type: ignore[arg-type]
+    values = {
+        key: _convert(hints[key], value, intervals[key], f"{where}: {key}") for key, value in settings.items()
+    }
     try:
-        return section(
-            **{key: _convert(hints[key], value, f"{where}: {key}") for key, value in settings.items()}
-        )
+        return section(**values)
     except TypeError as error:
         raise ConfigError(f"{where}: {error}.") from error
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:
+def _convert(kind: Any, value: Any, interval: str | None, where: str) -> Any:
     if isinstance(kind, UnionType):  # a section or None
-        return None if value is None else _convert(get_args(kind)[0], value, where)
+        return None if value is None else _convert(get_args(kind)[0], value, interval, where)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: must be a section of settings, got {value!r}.")
@@ -201,79 +215,52 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: must be a list, got {value!r}.")
-        return tuple(_convert(get_args(kind)[0], item, where) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
+        return tuple(_convert(get_args(kind)[0], item, interval, where) for item in value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
         raise ConfigError(f"{where}: must be {kind.__name__}, got {value!r}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where}: must be a finite number, got {value!r}.")
+    if interval and not _is_within(value, interval):
+        raise ConfigError(f"{where}: must be in {interval}, got {value!r}.")
     return value
-
-
-# "[" and "]" include the end of an interval, "(" and ")" exclude it. In a list, every item is in it.
-_BOUNDS: Final = {
-    "[0, inf)": "fit.seed fit.crop_seconds fit.weight_decay probe.copies probe.penalty "
-    "augment.tilt_db augment.frequency_mask augment.time_mask augment.n_masks",
-    "(0, inf)": "window.min_seconds window.hop_seconds frontend.n_mels frontend.n_fft frontend.hop "
-    "network.channels fit.learning_rate",
-    "[1, inf)": "network.layers fit.epochs recipes_tried",
-    "[2, inf)": "fit.batch_size",  # a batch of 1 has no statistics
-    "[0, 1)": "network.dropout augment.warp_frequency fit.warmup fit.label_smoothing fit.ema_decay",
-    "[0, 1]": "augment.noise_probability augment.telephone_probability augment.room_probability fit.body_rate",
-    "(0, 1)": "second_weight",
-    "[0.5, 2]": "augment.speeds",
-    f"[0, {SAMPLE_RATE // 2})": "frontend.fmin_hz",
-}
 
 
 def _is_within(value: float, interval: str) -> bool:
     low, high = map(float, interval[1:-1].split(", "))
-    is_above = low <= value if interval[0] == "[" else low < value
-    return is_above and (value <= high if interval[-1] == "]" else value < high)
+    return (
+        low < value < high or (value == low and interval[0] == "[") or (value == high and interval[-1] == "]")
+    )
 
 
 def _check(config: TrainConfig, where: str) -> None:
-    for interval, names in _BOUNDS.items():
-        for name in names.split():
-            value = attrgetter(name)(config)
-            if not all(_is_within(one, interval) for one in (value if isinstance(value, tuple) else [value])):
-                raise ConfigError(f"{where}: {name} must be in {interval}, got {value}.")
     window, frontend, augment, probe = config.window, config.frontend, config.augment, config.probe
     snr, channels = augment.noise_snr_db, config.network.channels
-    rules = [
-        (re.fullmatch(r"[\w-][\w.-]*", config.name), "name: letters, digits, '-', '_' and '.' only"),
-        (window.min_seconds <= window.seconds, "window: min_seconds ≤ seconds"),
-        (window.hop_seconds <= window.seconds, "window: hop_seconds ≤ seconds"),
-        (frontend.n_fft % 2 == 0, "frontend: n_fft must be even"),
-        (window.min_seconds * SAMPLE_RATE >= frontend.n_fft, "window: min_seconds must hold n_fft samples"),
-        (len(channels) == 4 and not any(c % 8 for c in channels), "network: channels: four multiples of 8"),
-        (1.0 in augment.speeds, "augment: 1.0 must be among the speeds"),
-        (
-            augment.telephone_probability + augment.room_probability <= 1,
-            "augment: telephone_probability and room_probability together ≤ 1",
-        ),
-        (len(snr) == 2 and snr[0] <= snr[1], "augment: noise_snr_db is two numbers, low and high"),
-        (config.fit.crop_seconds <= window.seconds, "fit: crop_seconds ≤ window.seconds"),
-    ]
-    if probe.copies:
-        rules += [
-            (
-                window.min_seconds <= probe.crop_seconds <= window.seconds,
-                "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds",
-            ),
-            (
-                not (augment.warp_frequency or augment.n_masks),
-                "probe: augment.warp_frequency and n_masks must be 0",
-            ),
-        ]
+    changes_log_mel = augment.warp_frequency or augment.n_masks
+    crop_fits = window.min_seconds <= probe.crop_seconds <= window.seconds
+    channel_share = augment.telephone_probability + augment.room_probability
+    rules = {
+        "name: letters, digits, '-', '_' and '.' only": re.fullmatch(r"[\w-][\w.-]*", config.name),
+        "window: min_seconds ≤ seconds": window.min_seconds <= window.seconds,
+        "window: hop_seconds ≤ seconds": window.hop_seconds <= window.seconds,
+        "frontend: n_fft must be even": frontend.n_fft % 2 == 0,
+        "window: min_seconds must hold n_fft samples": window.min_seconds * SAMPLE_RATE >= frontend.n_fft,
+        "network: channels: four multiples of 8": len(channels) == 4 and not any(c % 8 for c in channels),
+        "augment: 1.0 must be among the speeds": 1.0 in augment.speeds,
+        "augment: telephone_probability and room_probability together ≤ 1": channel_share <= 1,
+        "augment: noise_snr_db is two numbers, low and high": len(snr) == 2 and snr[0] <= snr[1],
+        "fit: crop_seconds ≤ window.seconds": config.fit.crop_seconds <= window.seconds,
+        "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds": not probe.copies or crop_fits,
+        "probe: augment.warp_frequency and n_masks must be 0": not (probe.copies and changes_log_mel),
+    }
     if second := config.second:
         _check(second, f"{where}: second")
-        rules += [
-            (second.second is None, "second: must not have a second of its own"),
-            (second.window == window, "second: must have the same [window]"),
-            (second.corpus == config.corpus, "second: must learn from the same corpus"),
-        ]
-    for is_kept, rule in rules:
+        rules |= {
+            "second: must not have a second of its own": second.second is None,
+            "second: must have the same [window]": second.window == window,
+            "second: must learn from the same corpus": second.corpus == config.corpus,
+        }
+    for rule, is_kept in rules.items():
         if not is_kept:
             raise ConfigError(f"{where}: {rule}.")

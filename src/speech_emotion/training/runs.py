@@ -16,6 +16,7 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def train(
     on_epoch: OnEpoch = lambda *_: None,
     on_copy: Progress = lambda *_: None,
 ) -> list[Path]:
-    """Carry out what `plan` planned; finished trainings are kept, an interrupted one resumes.
+    """Carry out what `plan` planned, and return the model files; what is finished is kept, an interrupted one resumes.
 
     Args:
         trainings: Those of one recipe.
@@ -127,17 +128,14 @@ def train(
         device: cpu or cuda.
         on_epoch: Called with the name of the training and each epoch.
         on_copy: Called while embeddings are computed, with the copies done and the copies in all.
-
-    Returns:
-        The model files.
     """
     folders = [path.parent for path in sorted(references.glob(f"**/{RUN}"))] if references else []
     if references:
         finished_runs(references)  # can be read
     jobs = {training.folder: _job(training, dataset, device, on_epoch) for training in trainings}
-    for job in jobs.values():  # before hours of work
+    for job in jobs.values():
         for part in (job, *job.parts):
-            part.resume()
+            part.resume()  # refuses other runs before hours of work
     todo = [training for training in trainings if not training.is_finished]
     for config, group in groupby(todo, lambda training: training.config):
         same = list(group)  # but for their folds
@@ -156,10 +154,8 @@ def train(
 
 
 def _job(training: Training, dataset: PreparedDataset, device: str, on_epoch: OnEpoch) -> Job:
-    def tell(epoch: Epoch) -> None:
-        on_epoch(str(training), epoch)
-
-    return Job(training.config, dataset, training.sides(dataset), training.folder, device, tell)
+    sides, tell = training.sides(dataset), partial(on_epoch, str(training))
+    return Job(training.config, dataset, sides, training.folder, device, tell)
 
 
 def _fit(training: Training, job: Job, learned_from: Sequence[Any]) -> None:
@@ -175,6 +171,8 @@ def _facts(training: Training, job: Job, fitted: Fitted) -> dict[str, Any]:
     return {
         "corpora": [job.dataset.corpus],
         "corpus_hash": job.dataset.corpus_hash,
+        "licence": job.dataset.licence,
+        "citation": job.dataset.citation,
         "protocol": protocol.describe(fold) if protocol and fold else None,
         "split_hash": protocol.split_hash if protocol else None,
         "seed": job.config.fit.seed,
@@ -206,10 +204,7 @@ def seconds_of(job: Job) -> float:
 def _enrol(
     job: Job, references: Sequence[Path], known: enrolment.WindowFeatures | None
 ) -> enrolment.WindowFeatures | None:
-    """Give a trained job its enrolled head; returns the window features if other folds have the same.
-
-    Without validation speakers and without `references` there is no head.
-    """
+    """Give a trained job its enrolled head, if it can be fitted; returns the features if other folds have the same."""
     if not (len(job.sides.validation) or references):
         return None
     network, config = checkpoint.load_network(job.folder)

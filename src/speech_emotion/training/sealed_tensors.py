@@ -1,7 +1,7 @@
 """Tensors in a sealed file. In: tensors by name, and facts about them. Out: a .safetensors file, or exactly those.
 
-The file's one metadata entry is a sealed JSON (see files.py): the facts and the digest of the tensors. So any
-flipped bit is refused. Nothing is ever unpickled.
+The file's one metadata entry is a sealed JSON (see files.py) of the facts and the digest of the tensors. Nothing is
+ever unpickled.
 """
 
 import hashlib
@@ -29,12 +29,7 @@ def write_sealed_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mappi
 
 
 def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on the CPU, and the facts that `write_sealed_tensors` wrote.
-
-    Raises:
-        OSError: The file cannot be read; FileNotFoundError if there is none.
-        DamagedFileError: It holds no sealed tensors, or a bit of them changed.
-    """
+    """The tensors, on the CPU, and the facts that were written; OSError or DamagedFileError otherwise."""
     data = path.read_bytes()
     try:
         tensors = safetensors.torch.load(data)

@@ -43,14 +43,8 @@ IMAGENET_FACTS: Final = {
 def initialise(network: nn.Module, init: str) -> dict[str, Any]:
     """Give the layers below the head of `network` the weights that a recipe's `init` names; returns their facts.
 
-    Args:
-        network: Changed in place; its head stays as it is.
-        init: "fresh" (nothing happens), "pretrained" (the encoder in the package) or the path of an encoder file;
-            for VGG16 also "imagenet", or the path of torchvision's .pth.
-
-    Raises:
-        ConfigError: These are the weights of another network.
-        ModelError: The weights cannot be read or downloaded.
+    `init` is "fresh" (nothing happens), "pretrained" (the encoder in the package) or the path of an encoder file; for
+    VGG16 also "imagenet", or the path of torchvision's .pth. ConfigError: these are the weights of another network.
     """
     if init == "fresh":
         return {}
@@ -105,9 +99,8 @@ def load_encoder(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def imagenet_state(path: Path | None = None) -> dict[str, Tensor]:
     """Torchvision's VGG16 for ImageNet: names (`features.0.weight`, …) → weights on the CPU.
 
-    Without `path`, its `.pth` is downloaded once and kept where torch.hub keeps it: `$TORCH_HOME/hub/checkpoints`, by
-    default in `~/.cache/torch`. A `.pth` is a pickle: it is only read if its sha256 is the published one, and then
-    only tensors are loaded.
+    Without `path`, its `.pth` is downloaded once and kept where torch.hub keeps it. A `.pth` is a pickle: it is only
+    read if its sha256 is the published one, and then only tensors are loaded.
     """
     path = path or _downloaded()
     try:

@@ -14,11 +14,11 @@ FloatArray = npt.NDArray[np.float32]
 
 def spoken(f0: float, stretch: float = 1.0) -> FloatArray:
     """A synthetic voice that says its own thing: syllables of lengths and levels that its pitch decides."""
-    chance = np.random.default_rng(int(f0))
+    rng = np.random.default_rng(int(f0))
     syllables = [
         voice(float(seconds) * stretch, f0=f0 * float(rise), peak=float(level))
         for seconds, rise, level in zip(
-            chance.uniform(0.1, 0.5, 7), chance.uniform(0.7, 1.4, 7), chance.uniform(0.1, 0.5, 7), strict=True
+            rng.uniform(0.1, 0.5, 7), rng.uniform(0.7, 1.4, 7), rng.uniform(0.1, 0.5, 7), strict=True
         )
     ]
     return np.concatenate(syllables)
@@ -103,7 +103,7 @@ def test_prints_of_any_length_can_be_played_faster() -> None:
         assert correlation(long[:n_frames], long[:n_frames]) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_nothing_heard_is_nothing_found() -> None:
+def test_silence_has_no_copies() -> None:
     assert find_copies([None, None], ["a", "b"]) == []
 
 

@@ -71,7 +71,7 @@ def test_without_audio_only_the_table_is_checked_and_it_says_so(tmp_path: Path) 
     assert made.lines()[-1].startswith("Next: give --audio-root")
 
 
-def test_a_root_where_nothing_is_heard_is_no_certificate(tmp_path: Path) -> None:
+def test_unreadable_audio_gives_no_certificate(tmp_path: Path) -> None:
     made = audit(table(tmp_path, CLEAN), tmp_path)
     assert made.verdict.startswith("no leak found in the table, and no clip could be read")
     assert made.to_dict()["kind"] == "report"
@@ -256,12 +256,12 @@ def test_a_quieter_and_shorter_copy_leaks(tmp_path: Path, recordings: Path) -> N
     assert steps == [(step, 8) for step in range(1, 9)]
 
 
-def test_what_cannot_be_heard_is_a_row_and_not_an_end(tmp_path: Path, recordings: Path) -> None:
+def test_an_unreadable_file_is_a_finding_and_not_an_error(tmp_path: Path, recordings: Path) -> None:
     (recordings / "a2.wav").write_text("no sound")
     (recordings / "b1.wav").write_bytes(wav(np.zeros(8_000, np.float32)))
     made = audit(table(tmp_path, [*CLEAN, "none.wav,sad,cid,2", "nul\0.wav,happy,cid,2"]), recordings)
-    unheard = found(made)["file that cannot be read"]
-    assert [line.partition(":")[0] for line in unheard] == ["a2.wav", "none.wav", "nul\0.wav"]
+    unreadable = found(made)["file that cannot be read"]
+    assert [line.partition(":")[0] for line in unreadable] == ["a2.wav", "none.wav", "nul\0.wav"]
     silent = "clip without a print, silent or under a quarter of a second"
     assert found(made)[silent] == ("b1.wav",)
     assert made.verdict == "speaker-independent: no leak found (but 3 of 6 clips were not read)"
@@ -303,7 +303,7 @@ def test_findings_are_shown_worst_first_with_examples_and_a_next_step(tmp_path: 
 def test_many_folds_are_counted() -> None:
     rows = tuple(Row(f"{n}.wav", "sad", str(n), str(n)) for n in range(12))
     lines = Audit(rows, (Check("speaker in more than one fold", ()),), 12).lines()
-    assert lines[10:12] == ["  9: 1 clips, 1 speakers", "  … and 2 more folds"]
+    assert lines[10:12] == ["  9: 1 clip, 1 speaker", "  … and 2 more folds"]
     assert lines[-2:] == [
         "looked for and not found: speaker in more than one fold",
         "Next: keep the certificate (--out FILE.json) beside the scores.",

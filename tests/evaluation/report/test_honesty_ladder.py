@@ -8,6 +8,7 @@ import fakes
 import pytest
 
 import speech_emotion
+from speech_emotion import corpora
 from speech_emotion.errors import ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.answers import Score
@@ -54,9 +55,9 @@ def rows_of(text: str) -> list[list[str]]:
 
 
 def test_every_habit_stands_beside_the_honest_score(result: Result) -> None:
-    everybody = list(result.per_actor)
+    all_speakers = list(result.per_actor)
     results = [
-        under(result, name, uar=Score(0.7 + points / 100, 0.01, None), **higher(result, points, everybody))
+        under(result, name, uar=Score(0.7 + points / 100, 0.01, None), **higher(result, points, all_speakers))
         for points, name in zip((20, 15, 5, 2), [*reversed(LEAKY), "loso24"], strict=True)
     ]
     text = page_of(*results, replace(result, uar=Score(0.7, None, (0.65, 0.75))))
@@ -142,19 +143,19 @@ def random10_corpus(folder: Path) -> Path:
     return folder
 
 
-def test_some_folds_of_a_leaky_protocol_can_be_scored(heard: list[Path], tmp_path: Path) -> None:
+def test_some_folds_of_a_leaky_protocol_can_be_scored(scored_paths: list[Path], tmp_path: Path) -> None:
     random10 = protocol("random10")
     run, corpus = fakes.make_run(tmp_path / "run", random10), random10_corpus(tmp_path / "corpus")
     for index in (0, 1, *range(4, 10)):
         (run / f"fold-{index}" / "model.onnx").unlink()
-    scored = score_protocol([run], "ravdess", corpus, "random10")
+    scored = score_protocol([run], corpora.get("ravdess"), corpus, "random10")
     assert {answer.fold for answer in scored.answers} == {2, 3}
     assert {Path(a.file).stem for a in scored.answers} == random10.folds[2].test | random10.folds[3].test
     again = summarise(scored, command="").write(tmp_path / "results")
     assert list(read_result(again).per_fold) == ["2", "3"]
 
 
-def test_without_any_fold_there_is_nothing_to_score(heard: list[Path], tmp_path: Path) -> None:
+def test_without_any_fold_there_is_nothing_to_score(scored_paths: list[Path], tmp_path: Path) -> None:
     corpus = random10_corpus(tmp_path / "corpus")
     (tmp_path / "run").mkdir()
     with pytest.raises(ModelNotFoundError, match=r"holds no trained model: random10 needs seed-0/fold-0"):
@@ -166,7 +167,7 @@ def test_without_any_fold_there_is_nothing_to_score(heard: list[Path], tmp_path:
 
 @pytest.mark.parametrize("name", LEAKY)
 def test_a_leaky_model_is_refused_by_every_other_protocol(
-    name: str, heard: list[Path], tmp_path: Path
+    name: str, scored_paths: list[Path], tmp_path: Path
 ) -> None:
     run = fakes.make_run(tmp_path / "run", recorded(name))
     info = speech_emotion.load(run / "fold-0" / "model.onnx").info
@@ -176,7 +177,7 @@ def test_a_leaky_model_is_refused_by_every_other_protocol(
             check_unseen(info, protocol(other), protocol(other).folds[0])
 
 
-def test_luna5_says_who_was_peeked_at(heard: list[Path], tmp_path: Path) -> None:
+def test_luna5_says_who_was_peeked_at(scored_paths: list[Path], tmp_path: Path) -> None:
     luna5, peeked = protocol("luna5"), recorded("luna5-peeked")
     described = peeked.describe(peeked.folds[0]) | {"validation": sorted(peeked.folds[0].test)}
     run = fakes.make_run(tmp_path / "run", peeked, protocol=described)

@@ -25,7 +25,7 @@ def row_of(text: str, start: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_our_row_stands_with_its_company(result: Result) -> None:
+def test_our_row_stands_with_its_support(result: Result) -> None:
     text = systems.page([result])
     assert row_of(text, "**[fake-cnn]") == [
         "**[fake-cnn](ravdess-luna5-fake-cnn.md)**",

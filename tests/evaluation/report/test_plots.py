@@ -91,7 +91,7 @@ def test_the_surest_clips_beside_a_published_system(result: Result) -> None:
         other.get_xydata(), [[100, 81.8], [90, 84.5], [80, 87.2], [70, 89.5], [50, 91.3]]
     )
     elsewhere = plots.selective_figure(replace(result, corpus="savee", protocol="savee4"))
-    assert len(elsewhere.axes[0].lines) == 1  # nobody to compare with
+    assert len(elsewhere.axes[0].lines) == 1  # no one system to compare with
 
 
 def test_one_speaker_has_no_interval_to_shade(result: Result) -> None:

@@ -61,7 +61,7 @@ def test_copies_are_the_same_bytes_again(tmp_path: Path, made: PreparedDataset) 
 def test_copies_are_made_once(tmp_path: Path, made: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of()
     first = copies(config, start(config), made, tmp_path)
-    monkeypatch.setattr(module, "varied", lambda *_: pytest.fail("heard again"))
+    monkeypatch.setattr(module, "augmented", lambda *_: pytest.fail("embedded again"))
     second = copies(config, start(config), made, tmp_path)
     assert torch.equal(first.embeddings, second.embeddings)
     assert first.embeddings.shape == (N_COPIES, len(CLIPS), N_EMBEDDING)
@@ -120,7 +120,7 @@ def test_a_copy_is_cut_from_a_clip_at_one_of_the_speeds(
     recorded = [made.waveform(k) for k in range(len(CLIPS))]
     is_altered: list[bool] = []
     lengths: list[int] = []
-    vary = module.varied
+    vary = module.augmented
 
     def looked_for(samples: Any, *rest: Any) -> Any:
         clip = recorded[len(is_altered) % len(CLIPS)]
@@ -129,7 +129,7 @@ def test_a_copy_is_cut_from_a_clip_at_one_of_the_speeds(
         lengths.append(len(samples))
         return vary(samples, *rest)
 
-    monkeypatch.setattr(module, "varied", looked_for)
+    monkeypatch.setattr(module, "augmented", looked_for)
     copies(config, start(config), made, tmp_path)
     assert 0.4 < np.mean(is_altered) < 0.9  # two speeds of three
     assert 9_600 <= min(lengths) < max(lengths) <= 16_000

@@ -12,10 +12,10 @@ from speech_emotion.training.config import AugmentConfig
 from speech_emotion.training.data import waveform_augment
 from speech_emotion.training.data.waveform_augment import (
     at_speed,
+    augmented,
     in_a_room,
     over_the_telephone,
     tilted,
-    varied,
     with_noise,
 )
 
@@ -73,9 +73,9 @@ def test_speed_1_is_the_recording() -> None:
 
 def test_a_telephone_passes_the_middle_alone() -> None:
     for seed in range(5):
-        heard = over_the_telephone(NOISE, rng(seed))
+        call = over_the_telephone(NOISE, rng(seed))
         lost = {
-            band: level_db(NOISE, *band) - level_db(heard, *band)
+            band: level_db(NOISE, *band) - level_db(call, *band)
             for band in ((20, 90), (600, 2_800), (4_300, 8_000))
         }
         assert abs(lost[600, 2_800]) < 1
@@ -84,16 +84,20 @@ def test_a_telephone_passes_the_middle_alone() -> None:
 
 
 def test_a_telephone_has_steps_of_8_bits() -> None:
-    heard = over_the_telephone(voice(1.0, f0=150.0), rng())
-    assert len(np.unique(heard)) <= 257
+    call = over_the_telephone(voice(1.0, f0=150.0), rng())
+    assert len(np.unique(call)) <= 257
 
 
 def test_a_room_goes_on_after_the_voice_and_dies_away() -> None:
     x = np.zeros(RATE, np.float32)
     x[:100] = NOISE[:100]
     for seed in range(5):
-        heard = np.square(in_a_room(x, rng(seed)).astype(np.float64))
-        early, later, last = heard[200:1_200].mean(), heard[2_000:3_000].mean(), heard[-1_000:].mean()
+        power = np.square(in_a_room(x, rng(seed)).astype(np.float64))
+        early, later, last = (
+            power[200:1_200].mean(),
+            power[2_000:3_000].mean(),
+            power[-1_000:].mean(),
+        )
         assert early > 2 * later > 0
         assert last < 1e-4 * early
 
@@ -133,7 +137,7 @@ def test_the_noise_falls_with_frequency_mostly() -> None:
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:
-    np.testing.assert_allclose(varied(NOISE, OFF, rng()), NOISE, atol=1e-6)
+    np.testing.assert_allclose(augmented(NOISE, OFF, rng()), NOISE, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ def test_each_change_comes_as_often_as_asked(
 
     monkeypatch.setattr(waveform_augment, name, count)
     config = AugmentConfig(**({"tilt_db": 0.0, "noise_probability": 0.0} | settings))  # type: ignore[arg-type]
-    vary_one = partial(varied, NOISE[:800], config)
+    augment_one = partial(augmented, NOISE[:800], config)
     for seed in range(300):
-        vary_one(rng(seed))
+        augment_one(rng(seed))
     assert 60 <= n_changed <= 120

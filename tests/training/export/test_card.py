@@ -137,7 +137,7 @@ def test_a_fold_s_model_names_its_speakers() -> None:
     )
 
 
-def test_the_score_has_its_company() -> None:
+def test_the_score_has_its_support() -> None:
     text = card(metrics=METRICS)
     assert "- UAR **62.3 [58.1, 66.8] %** (chance is 12.5 %)" in text
     assert "- accuracy 63.1 [59.0, 67.0] %" in text

@@ -49,7 +49,7 @@ def test_metadata_comes_back(model: EmotionModel) -> None:
     assert info.temperature == miniature.TEMPERATURE
     assert info.n_parameters == sum(p.numel() for p in miniature.lively_network().parameters())
     assert info.recipe == json.loads(json.dumps(config.to_dict()))
-    assert (info.corpora, info.licence, info.citation) == (("ravdess",), "CC BY-NC-SA 4.0", "somebody (2018)")
+    assert (info.corpora, info.licence, info.citation) == (("ravdess",), "CC BY-NC-SA 4.0", "Author (2018)")
     assert (info.commit, info.protocol, info.split_hash, info.metrics) == ("abc123", None, None, {})
     assert info.size_bytes == len(miniature.exported())
 
@@ -222,7 +222,7 @@ def test_what_a_fold_learned_from_is_in_its_file(tmp_path: Path, monkeypatch: py
     provenance = Provenance(
         corpora=("ravdess",),
         licence="CC0-1.0",
-        citation="somebody",
+        citation="Author",
         commit=None,
         protocol=split.describe(split.folds[0]),
         split_hash=split.split_hash,

@@ -9,6 +9,7 @@ import pytest
 import standin
 from miniature import recipe
 
+from speech_emotion import corpora
 from speech_emotion.errors import ConfigError, CorpusError, ModelFormatError, ModelNotFoundError
 from speech_emotion.evaluation.result import Result, summarise
 from speech_emotion.evaluation.score import Answer, Evaluation
@@ -53,7 +54,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> Exported:
 def test_an_unfinished_run_is_not_exported(tmp_path: Path, exported: Exported) -> None:
     with pytest.raises(ModelNotFoundError, match="holds no checkpoint"):
         export_run(tmp_path, tmp_path / "model.onnx")
-    checkpoint.save(tmp_path, average(), {"recipe": recipe().to_dict()})
+    checkpoint.save(tmp_path, average(), {"recipe": recipe().to_dict(), "labels": list(EMOTIONS)})
     for content in (None, "[]", "{}", "{", '{"temperature": 1}'):
         if content is not None:
             (tmp_path / "run.json").write_text(content)
@@ -64,6 +65,8 @@ def test_an_unfinished_run_is_not_exported(tmp_path: Path, exported: Exported) -
 
 RUN: dict[str, Any] = {
     "corpora": ["ravdess"],
+    "licence": corpora.get("ravdess").licence,
+    "citation": corpora.get("ravdess").citation,
     "protocol": None,
     "split_hash": None,
     "temperature": 1.0,
@@ -79,7 +82,7 @@ def average() -> dict[str, Any]:
 
 def a_run(folder: Path, temperature: float, **changes: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(folder, average(), {"recipe": recipe().to_dict()})
+    checkpoint.save(folder, average(), {"recipe": recipe().to_dict(), "labels": list(EMOTIONS)})
     validation = {**RUN["validation"], "likeliest_temperature": temperature}
     write_sealed_json(
         folder / "run.json", {**RUN, "temperature": temperature, "validation": validation, **changes}
@@ -115,7 +118,9 @@ def a_result(*, model: str = "tiny", split: str = "luna5") -> Result:
     answers = [
         an_answer(member, fold.index, k) for fold in divided.folds for member in fold.test for k in range(8)
     ]
-    evaluation = Evaluation(divided, "ravdess", model, 14_000, 130_000, "abc", 6, tuple(answers))
+    evaluation = Evaluation(
+        divided, corpora.get("ravdess"), EMOTIONS, model, 14_000, 130_000, "abc", 6, tuple(answers)
+    )
     return summarise(evaluation, command="speech-emotion evaluate run")
 
 
@@ -138,7 +143,7 @@ def an_answer(member: str, fold: int, emotion: int) -> Answer:
 
 
 def test_shipping_writes_model_checksum_and_card(tmp_path: Path, exported: Exported) -> None:
-    run = a_run(tmp_path / "everybody", 1.0)
+    run = a_run(tmp_path / "all-speakers", 1.0)
     for fold, temperature in enumerate((1.0, 4.0)):
         a_run(tmp_path / "luna5" / f"fold-{fold}", temperature)
     result = a_result().write(tmp_path)

@@ -58,7 +58,7 @@ def test_the_prior_weighs_like_one_more_speaker_whose_temperature_is_1() -> None
     labels = drawn(softmax(logits / 2.0), rng)
     found = [fit_temperature(logits, recording, labels, n_speakers=n) for n in (0, 1, 8, float("inf"))]
     assert found == sorted(found)
-    assert found[0] == pytest.approx(1.0, abs=1e-3)  # nobody was heard: the prior alone
+    assert found[0] == pytest.approx(1.0, abs=1e-3)  # no speaker: the prior alone
     assert found[-1] == pytest.approx(2.0, rel=0.05)
     extra = drawn(softmax(logits), rng)  # that speaker, in person
     twice = np.concatenate([logits, logits])
@@ -85,8 +85,8 @@ def test_with_two_speakers_who_differ_the_prior_lowers_the_calibration_error() -
 
     errors = []
     for _ in range(60):
-        (heard, labels), (new, new_labels) = speech(2), speech(20)
-        found = [fit_temperature(heard, np.arange(120), labels, n_speakers=n) for n in (float("inf"), 2)]
+        (seen, labels), (new, new_labels) = speech(2), speech(20)
+        found = [fit_temperature(seen, np.arange(120), labels, n_speakers=n) for n in (float("inf"), 2)]
         errors.append([ece(new_labels, softmax(new / temperature)) for temperature in found])
     gains = -np.diff(errors)
     assert gains.mean() > 0.005

@@ -11,6 +11,7 @@ from miniature import recipe
 from torch import Tensor
 
 from speech_emotion.errors import ModelFormatError, ModelNotFoundError
+from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.fit import checkpoint
 from speech_emotion.training.networks.build import build
 
@@ -127,11 +128,12 @@ def test_the_network_of_a_finished_run_is_its_average(tmp_path: Path) -> None:
     config = recipe()
     weights = build(config.with_seed(5)).state_dict()
     averaged = {f"average.{name}": tensor for name, tensor in weights.items()}
-    checkpoint.save(tmp_path, averaged | {"network.x": torch.zeros(1)}, {"recipe": config.to_dict()})
+    state = {"recipe": config.to_dict(), "labels": list(EMOTIONS)}
+    checkpoint.save(tmp_path, averaged | {"network.x": torch.zeros(1)}, state)
     network, found = checkpoint.load_network(tmp_path)
     assert found == config
     assert not network.training
     assert same(dict(network.state_dict()), dict(weights))
-    checkpoint.save(tmp_path, {"average.x": torch.zeros(1)}, {"recipe": config.to_dict()})
+    checkpoint.save(tmp_path, {"average.x": torch.zeros(1)}, state)
     with pytest.raises(ModelFormatError, match="another version of speech-emotion"):
         checkpoint.load_network(tmp_path)

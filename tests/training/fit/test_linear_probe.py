@@ -173,8 +173,8 @@ def test_a_head_is_one_line_of_the_log_and_a_run_that_can_be_read_again(tmp_path
 
 
 def test_without_validation_speakers_nothing_is_measured(tmp_path: Path) -> None:
-    everybody = Sides(np.arange(16), np.zeros(0, np.int64))
-    assert fitted(tmp_path / "run", drawn(), everybody) == Fitted(
+    all_speakers = Sides(np.arange(16), np.zeros(0, np.int64))
+    assert fitted(tmp_path / "run", drawn(), all_speakers) == Fitted(
         1.0, {"scores": [], "confidences": [], "likeliest_temperature": 1.0}, ()
     )
 

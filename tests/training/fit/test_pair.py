@@ -102,11 +102,11 @@ def test_a_seed_is_both_networks() -> None:
         ({"second": {"name": "third"}}, 0.5, "second: must not have a second of its own"),
         ({"window": {"seconds": 2.0}}, 0.5, r"second: must have the same \[window\]"),
         ({"corpus": "savee"}, 0.5, "second: must learn from the same corpus"),
-        ({"fit": {"epochs": 0}}, 0.5, r"second: fit\.epochs must be in \[1, inf\)"),
+        ({"fit": {"epochs": 0}}, 0.5, r"second: fit: epochs: must be in \[1, inf\)"),
         ({"fit": {"epoch": 1}}, 0.5, r"second: fit: there is no setting 'epoch'. Did you mean epochs\?"),
         ("other.toml", 0.5, "second: must be a section of settings"),
-        ({}, 0.0, r"second_weight must be in \(0, 1\)"),
-        ({}, 1.0, r"second_weight must be in \(0, 1\)"),
+        ({}, 0.0, r"second_weight: must be in \(0, 1\)"),
+        ({}, 1.0, r"second_weight: must be in \(0, 1\)"),
     ],
 )
 def test_what_cannot_be_a_pair_is_refused(second: Any, weight: float, rule: str) -> None:

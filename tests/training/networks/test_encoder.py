@@ -89,7 +89,7 @@ def test_windows_of_any_length(seconds: float) -> None:
 
 @torch.inference_mode()
 def test_time_matters() -> None:
-    """The positions are heard: a sound backwards is another one, though its frames are the same."""
+    """The positions matter: a sound backwards is another one, though its frames are the same."""
     network, log_mel = tiny(), tiny().features(voices(150))
     assert (network.classify(log_mel) - network.classify(log_mel.flip(2))).abs().max() > 1e-3
 

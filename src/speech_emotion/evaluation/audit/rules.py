@@ -161,7 +161,7 @@ class Audit:
     def _sizes(self) -> list[str]:
         folds = self.folds
         lines = [
-            f"  {fold}: {size['n_clips']} clips, {size['n_speakers']} speakers"
+            f"  {fold}: {_count(size['n_clips'], 'clip')}, {_count(size['n_speakers'], 'speaker')}"
             for fold, size in folds.items()
         ]
         rest = len(folds) - N_FOLDS_SHOWN
@@ -173,6 +173,10 @@ class Audit:
         if not self.n_heard:
             return "Next: give --audio-root, so that copies of recordings are found as well."
         return "Next: keep the certificate (--out FILE.json) beside the scores."
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def audit(

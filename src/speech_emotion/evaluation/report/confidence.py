@@ -23,7 +23,7 @@ def page(results: Sequence[Result]) -> str:
     lines = ["# Confidence", "", _EXPLANATION, ""]
     honest = [result for result in results if not result.leaky]
     for name, group in groupby(honest, lambda result: result.corpus):
-        lines += [f"## {corpora.get(name).title}", "", *_of_corpus(list(group))]
+        lines += [f"## {corpora.title(name)}", "", *_of_corpus(list(group))]
     return "\n".join(lines)
 
 
@@ -37,14 +37,8 @@ _SETS_EXPLANATION: Final = (
     "emotions are in it is up to the model of the fold, by a threshold from its validation speakers."
 )
 _SETS_HEADER: Final = (
-    "system",
-    "protocol",
-    "holds the spoken emotion",
-    "emotions in a set",
-    "least covered emotion",
-    "least covered speaker",
-    "median speaker",
-    'answered "not sure"',
+    *("system", "protocol", "holds the spoken emotion", "emotions in a set"),
+    *("least covered emotion", "least covered speaker", "median speaker", 'answered "not sure"'),
 )
 
 
@@ -75,8 +69,8 @@ def _cells(accuracies: Mapping[str, str]) -> list[str]:
 def _sets_row(result: Result, sets: EmotionSets) -> tuple[str, ...]:
     median_speaker = median(group.mean for group in sets.per_actor.values())
     facts = (f"**{link(result)}**", result.protocol, f"**{sets.coverage}**", f"{sets.size.mean:.2f}")
-    least = (_lowest(sets.per_class), _lowest(sets.per_actor))
-    return (*facts, *least, f"{median_speaker * 100:.1f}", f"{result.not_sure * 100:.1f}")
+    minimum = (_lowest(sets.per_class), _lowest(sets.per_actor))
+    return (*facts, *minimum, f"{median_speaker * 100:.1f}", f"{result.not_sure * 100:.1f}")
 
 
 def _lowest(groups: Mapping[str, Group]) -> str:

@@ -27,7 +27,6 @@ from speech_emotion.evaluation.report.tables import FIGURES, details, figure, he
 from speech_emotion.evaluation.result import Result, read_results
 from speech_emotion.evaluation.robustness import read_robustness
 from speech_emotion.files import write_atomically
-from speech_emotion.labels import EMOTIONS
 
 MOST_SPEAKERS: Final = 30  # in a table
 _TITLES: Final = {
@@ -87,14 +86,11 @@ def _index(results: Sequence[Result], spanning: dict[str, str], folder: Path) ->
         "",
     ]
     lines += [f"- [{_TITLES[name.removesuffix('.md')]}]({name})" for name in spanning]
-    lines += ["", "## One page per result", "", *map(_index_line, results)]
+    lines += ["", "## One page per result", ""]
+    lines += [f"- {link(one, heading(one))}: UAR **{one.uar}**, {one.support}" for one in results]
     if others := sorted(folder.glob("benchmarks/*.json")):
         lines += ["", "## Benchmarks", "", *(f"- [{path.stem}](benchmarks/{path.name})" for path in others)]
     return "\n".join([*lines, ""])
-
-
-def _index_line(result: Result) -> str:
-    return f"- {link(result, heading(result))}: UAR **{result.uar}**, {result.support}"
 
 
 def _result_page(result: Result) -> str:
@@ -126,8 +122,8 @@ def _among_spoken(result: Result) -> str:
         return ""
     n = len(result.per_class)
     return (
-        f" This corpus has {n} of the {len(EMOTIONS)} emotions, and the others are wrong answers here; the likeliest "
-        f"of its own {n}, sure or not, gives UAR **{result.uar_among_spoken}** (chance {100 / n:.1f})."
+        f" This corpus has {n} of the {len(result.labels)} emotions, and the others are wrong answers here; the "
+        f"likeliest of its own {n}, sure or not, gives UAR **{result.uar_among_spoken}** (chance {100 / n:.1f})."
     )
 
 

@@ -6,7 +6,7 @@ colour. The tables of the report say the same in text.
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +20,6 @@ from speech_emotion.evaluation.result import Result
 from speech_emotion.evaluation.robustness import Robustness
 from speech_emotion.extras import require
 from speech_emotion.files import write_atomically
-from speech_emotion.labels import EMOTIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,10 +82,9 @@ def _style() -> AbstractContextManager[None]:
 
 def confusion_figure(result: Result) -> "Figure":
     """Rows are what was spoken: each cell its share of the row in percent, and the count of answers."""
-    counts, spoken, answered = _shown_cells(np.array(result.confusion))
+    counts, spoken, answered = _shown_cells(np.array(result.confusion), result.labels)
     shares = counts / counts.sum(axis=1, keepdims=True)
-    figure = _empty_figure(width=8.6, height=7.6)
-    axes = figure.add_subplot()
+    figure, (axes,) = _figure(8.6, 7.6)
     _headline(axes, result, "What was answered when an emotion was spoken")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
@@ -109,8 +107,7 @@ def confusion_figure(result: Result) -> "Figure":
 
 def reliability_figure(result: Result) -> "Figure":
     """Accuracy over confidence in fifteen bins; on the dashed line the confidence is honest."""
-    figure = _empty_figure(width=6.4, height=6.8)
-    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    figure, (axes, below) = _figure(6.4, 6.8, height_ratios=(4, 1))
     _headline(axes, result, "Is it right as often as it is sure?")
     left, right, accuracy, confidence = (
         np.array([getattr(entry, name) for entry in result.reliability]) * 100
@@ -130,8 +127,7 @@ def reliability_figure(result: Result) -> "Figure":
 
 def selective_figure(result: Result) -> "Figure":
     """Accuracy of the surest clips over the share of clips that is kept; on the right all are."""
-    figure = _empty_figure(width=6.4, height=5.2)
-    axes = figure.add_subplot()
+    figure, (axes,) = _figure(6.4, 5.2)
     _headline(axes, result, "How right is it when it is sure?")
     shares = [float(share) for share in result.accuracy_at_coverage]
     heights = [accuracy * 100 for accuracy in result.accuracy_at_coverage.values()]
@@ -150,8 +146,7 @@ def actors_figure(result: Result) -> "Figure":
     """The UAR of each speaker in ascending order."""
     ordered = sorted(result.per_actor.items(), key=lambda item: item[1].mean)
     n_actors, chance = len(ordered), 100 / len(result.per_class)
-    figure = _empty_figure(width=max(6.4, 2.0 + 0.3 * n_actors), height=5.2)
-    axes = figure.add_subplot()
+    figure, (axes,) = _figure(max(6.4, 2.0 + 0.3 * n_actors), 5.2)
     _headline(axes, result, "How well is each speaker recognised?")
     for sex, (colour, marker) in SEX_STYLES.items():
         places = [place for place, (actor, _) in enumerate(ordered) if result.sexes[actor] == sex]
@@ -180,8 +175,7 @@ def robustness_figure(found: Robustness) -> "Figure":
     means = np.array([outcome.uar.mean for outcome in outcomes]) * 100
     bounds = np.array([outcome.uar.ci95 for outcome in outcomes], dtype=np.float64).T * 100
     clean, chance = means[0], 100 / found.n_emotions
-    figure = _empty_figure(width=8.0, height=1.8 + 0.32 * len(outcomes))
-    axes = figure.add_subplot()
+    figure, (axes,) = _figure(8.0, 1.8 + 0.32 * len(outcomes))
     axes.hlines(places, *bounds, color=BLUE, linewidth=2, alpha=0.45)
     axes.plot(means, places, "o", color=BLUE, ms=7, clip_on=False)  # a dot at 0 stays whole
     for mean, high, place in zip(means, bounds[1], places, strict=True):
@@ -197,25 +191,22 @@ def robustness_figure(found: Robustness) -> "Figure":
     return figure
 
 
-def _empty_figure(*, width: float, height: float) -> "Figure":
+def _figure(width: float, height: float, height_ratios: Sequence[int] = (1,)) -> "tuple[Figure, list[Axes]]":
+    """A figure of this size in inches and its axes, from above."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
-    return figure
+    axes = figure.subplots(len(height_ratios), sharex=True, height_ratios=height_ratios, squeeze=False)
+    return figure, list(axes[:, 0])
 
 
 def _headline(axes: "Axes", result: Result, title: str) -> None:
     """The title, and under it what was measured: no number without its support."""
     measured = f"{result.model}, {result.corpus}, {result.split}\nUAR {result.uar} %: {result.support}"
     axes.set_title(measured, loc="left", size=9.5, color=GREY, pad=10)
-    above: dict[str, Any] = {
-        "xy": (0, 1),
-        "xycoords": "axes fraction",
-        "xytext": (0, 40),
-        "textcoords": "offset points",
-    }
-    axes.annotate(title, **above, size=12, weight="bold")
+    above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(title, (0, 1), (0, 40), **above, size=12, weight="bold")
 
 
 def _percent(count: int, share: float) -> str:
@@ -224,13 +215,10 @@ def _percent(count: int, share: float) -> str:
     return f"{share * 100:.0f} %" if share >= 0.005 else "<1 %"
 
 
-def _shown_cells(confusion: IntArray) -> tuple[IntArray, list[str], list[str]]:
+def _shown_cells(confusion: IntArray, labels: tuple[str, ...]) -> tuple[IntArray, list[str], list[str]]:
     """The rows that were spoken; the columns of those, of what else was answered, and of abstentions if any."""
     rows = np.flatnonzero(confusion.sum(axis=1))
     columns = np.flatnonzero(confusion.sum(axis=0) + np.append(confusion.sum(axis=1), 0))
-    names = (*EMOTIONS, "no answer")
-    return (
-        confusion[np.ix_(rows, columns)],
-        [names[row] for row in rows],
-        [names[column] for column in columns],
-    )
+    names = (*labels, "no answer")
+    spoken, answered = ([names[index] for index in indices] for indices in (rows, columns))
+    return confusion[np.ix_(rows, columns)], spoken, answered

@@ -14,8 +14,10 @@ _EXPLANATION: Final = (
     "and 'without profile' are over the clips that the speaker's profile was not made of. The profile of other people, "
     "who are tested by the same model, is one of the place: its people, microphones and rooms."
 )
-_HEADER: Final = ("profile", "profiles", "UAR", "ECE", "gain by speaker", "better, worse for")
-_OTHER_CLIPS: Final = ("UAR, other clips", "without profile")
+_HEADER: Final = (
+    *("profile", "profiles", "UAR", "ECE", "gain by speaker", "better, worse for"),
+    *("UAR, other clips", "without profile"),
+)
 _AMONG_SPOKEN: Final = "UAR, likeliest of the corpus's own emotions"
 
 
@@ -25,12 +27,7 @@ def page(measured: Sequence[Enrolled]) -> str:
     for found in measured:
         outcomes = list(found.ways.values())
         extra = (_AMONG_SPOKEN,) if outcomes[0].uar_among_spoken else ()
-        lines += [
-            f"## {heading(found)}",
-            "",
-            *table((*_HEADER, *_OTHER_CLIPS, *extra), map(_row, outcomes)),
-            "",
-        ]
+        lines += [f"## {heading(found)}", "", *table((*_HEADER, *extra), map(_row, outcomes)), ""]
         lines += source(found.support, found.commit, found.command)
     return "\n".join(lines)
 

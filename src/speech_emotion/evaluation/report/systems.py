@@ -10,12 +10,7 @@ from typing import Final
 
 from speech_emotion import corpora
 from speech_emotion.evaluation.metrics import paired_difference
-from speech_emotion.evaluation.report.published import (
-    LEAKY_SYSTEMS,
-    SPEAKER_NORMALISED,
-    SYSTEMS,
-    Published,
-)
+from speech_emotion.evaluation.report.published import LEAKY_SYSTEMS, SPEAKER_NORMALISED, SYSTEMS, Published
 from speech_emotion.evaluation.report.tables import DOCS, by_speaker, link, points, table
 from speech_emotion.evaluation.result import Result
 
@@ -63,23 +58,16 @@ _PAIRED: Final = (
     "baseline-lr learns from both."
 )
 _HEADER: Final = (
-    "system",
-    "parameters",
-    "protocol",
-    "UAR",
-    "accuracy",
-    "ECE",
-    "measured on",
-    "recipes tried",
+    *("system", "parameters", "protocol", "UAR", "accuracy", "ECE"),
+    *("measured on", "recipes tried", "chosen without test?"),
 )
-_BLIND: Final = "chosen without test?"
 
 
 def _of_corpus(name: str, results: Sequence[Result]) -> list[str]:
     with_published = name == "ravdess"
     honest = [result for result in results if not result.leaky]
     leaky = [result for result in results if result.leaky]
-    lines = [f"## {corpora.get(name).title}", "", *_table(honest, SYSTEMS if with_published else ())]
+    lines = [f"## {corpora.title(name)}", "", *_table(honest, SYSTEMS if with_published else ())]
     if with_published:
         lines += [*_sources(SYSTEMS), _NORMALISED, ""]
     lines += _paired(honest)
@@ -94,7 +82,7 @@ def _table(results: Sequence[Result], others: Sequence[Published]) -> list[str]:
     rows = [(result.uar.mean * 100, _our_row(result)) for result in results]
     rows += [(_height(other), _their_row(other)) for other in others]
     rows.sort(key=lambda row: -row[0])
-    return [*table((*_HEADER, _BLIND), [row for _, row in rows]), ""]
+    return [*table(_HEADER, [row for _, row in rows]), ""]
 
 
 def _sources(others: Sequence[Published]) -> list[str]:

@@ -1,7 +1,6 @@
 """Augmentation of log-mel windows, in training only. In and out: (batch, n_mels, n_frames), natural-log power.
 
-Every function takes its randomness from a generator, works on the whole batch at once, and draws separately for each
-row. Speed, telephone and room need the waveform: see frames.py.
+Every function works on the whole batch at once and draws for each row. Speed, telephone and room: see frames.py.
 """
 
 import torch

@@ -1,7 +1,6 @@
 """Embeddings of augmented clips. In: a prepared dataset and a frozen network. Out: (n_copies, n_clips, n_embedding).
 
-The network has not learned from this corpus, so one set of embeddings serves every fold and protocol. It is computed
-once and kept beside the prepared dataset.
+The network has not learned from this corpus, so one set serves every fold; it is kept beside the prepared dataset.
 """
 
 import hashlib
@@ -18,7 +17,7 @@ from speech_emotion.corpora.parallel import Progress
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.files import DamagedFileError, digest, locked
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.data.waveform_augment import at_speed, varied
+from speech_emotion.training.data.waveform_augment import at_speed, augmented
 from speech_emotion.training.networks.base import EmotionNetwork
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 from speech_emotion.training.weights import below_head
@@ -77,7 +76,7 @@ def _cut(config: TrainConfig, waveform: FloatArray, n_samples: int, rng: np.rand
     """At most `n_samples` of a recording at one of the recipe's speeds, augmented."""
     samples = at_speed(waveform, float(rng.choice(config.augment.speeds)))
     start = rng.integers(max(len(samples) - n_samples, 0) + 1)
-    return varied(samples[start : start + n_samples], config.augment, rng)
+    return augmented(samples[start : start + n_samples], config.augment, rng)
 
 
 @torch.inference_mode()

@@ -1,21 +1,14 @@
 """Feature matrices of a prepared dataset, for classical models and for exploration.
 
-    features/log_mel.npy    (n_frames, 64)  float32   the input of a network, in frames of N_FFT
-    features/mfcc.npy       (n_frames, 60)  float32   20 coefficients, their deltas, their delta-deltas
-    features/chroma.npy     (n_frames, 12)  float32   pitch classes
-    features/spectral.npy   (n_frames, 11)  float32   centroid, bandwidth, rolloff, flatness, contrast
-    features/voice.npy      (n_frames, 4)   float32   zero crossings, RMS, F0, voicing
-    features/offsets.npy    (n_clips + 1,)  int64     clip i is rows offsets[i] : offsets[i + 1]
-    features/features.json                            the frame axis, and every column with its unit
-    features/manifest.json                            sizes and sha256 (see files.py)
-
-All matrices share one frame axis: frame t is samples 320 t to 320 t + 512, without padding. Log-mel and MFCC come
-from the front end of the networks; every other column is librosa's.
+features/ in the dataset's folder has one NAME.npy (n_frames, n_columns) float32 for each key of COLUMNS, offsets.npy
+(clip i is rows offsets[i] : offsets[i + 1]), features.json with the unit of every column, and manifest.json.
+Frame t of every matrix is samples 320 t to 320 t + 512, without padding. Log-mel and MFCC come from the front end of
+the networks; every other column is librosa's.
 """
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
@@ -52,23 +45,19 @@ NOTES: Final = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 SMALLEST_ENERGY: Final = 1e-10
 
 
-_INDEX: Final = tuple(map(str, range(max(N_MELS, N_MFCC))))
-_BANDS: Final = tuple(f"{low}_{high}" for low, high in pairwise(CONTRAST_EDGES_HZ))
-
-
-def _columns(prefix: str, names: Sequence[str], unit: str) -> dict[str, str]:
+def _columns(unit: str, prefix: str, names: Iterable[object]) -> dict[str, str]:
     return {f"{prefix}_{name}": unit for name in names}
 
 
 # The name and the unit of every column of every matrix.
 COLUMNS: Final = {
-    "log_mel": _columns("log_mel", _INDEX[:N_MELS], "ln power"),
-    "mfcc": _columns("mfcc", _INDEX[:N_MFCC], "ln power")
-    | _columns("mfcc_delta", _INDEX[:N_MFCC], "ln power / frame")
-    | _columns("mfcc_delta2", _INDEX[:N_MFCC], "ln power / frame²"),
-    "chroma": _columns("chroma", NOTES, "share of the strongest"),
+    "log_mel": _columns("ln power", "log_mel", range(N_MELS)),
+    "mfcc": _columns("ln power", "mfcc", range(N_MFCC))
+    | _columns("ln power / frame", "mfcc_delta", range(N_MFCC))
+    | _columns("ln power / frame²", "mfcc_delta2", range(N_MFCC)),
+    "chroma": _columns("share of the strongest", "chroma", NOTES),
     "spectral": {"centroid": "Hz", "bandwidth": "Hz", "rolloff_85": "Hz", "flatness": "0 tone … 1 noise"}
-    | _columns("contrast", _BANDS, "dB"),
+    | _columns("dB", "contrast", (f"{low}_{high}" for low, high in pairwise(CONTRAST_EDGES_HZ))),
     "voice": {
         "zero_crossings": "per sample",
         "rms": "full scale",
@@ -177,18 +166,7 @@ def _part(task: tuple[Path, range]) -> dict[int, dict[str, FloatArray]]:
 
 
 def clip_features(samples: FloatArray) -> dict[str, FloatArray]:
-    """Compute every matrix of one clip.
-
-    Args:
-        samples: (n_samples,) at 16 kHz, at least one frame (`N_FFT`).
-
-    Returns:
-        A matrix (n_frames, n_columns) for each key of `COLUMNS`.
-
-    Raises:
-        CorpusError: If the clip is shorter than one frame.
-        MissingExtraError: If librosa is not installed.
-    """
+    """Every matrix (n_frames, n_columns) of one clip (n_samples,); CorpusError if it is shorter than one frame."""
     if len(samples) < N_FFT:
         raise CorpusError(
             f"A clip of {len(samples)} samples has no features: at least {N_FFT} are needed. Leave it out."
@@ -196,17 +174,30 @@ def clip_features(samples: FloatArray) -> dict[str, FloatArray]:
     log_mel_of, mfcc_of = _front_end()
     with torch.inference_mode():
         waveform = torch.from_numpy(np.ascontiguousarray(samples)).unsqueeze(0)
-        power = log_mel_of.spectrum(waveform)[0].numpy()  # (bin, frame)
+        power = log_mel_of.spectrum(waveform)[0].numpy()  # (n_bins, n_frames)
         log_mel = log_mel_of(waveform)
         mfcc = mfcc_of(log_mel)[0].numpy()
-    delta = partial(_librosa().feature.delta, mode="nearest")
-    matrices = {
-        "log_mel": log_mel[0].numpy(),
-        "mfcc": np.concatenate([mfcc, delta(mfcc), delta(mfcc, order=2)]),
-        "chroma": _librosa().feature.chroma_stft(S=power, sr=SAMPLE_RATE, tuning=0.0),
-        "spectral": _spectral(power),
-        "voice": np.concatenate([_levels(samples), pitch(samples)]),
+    feature, spectrum = _librosa().feature, {"S": np.sqrt(power), "sr": SAMPLE_RATE}
+    delta = partial(feature.delta, mode="nearest")
+    axis = {"frame_length": N_FFT, "hop_length": HOP, "center": False}
+    rows = {
+        "log_mel": [log_mel[0].numpy()],
+        "mfcc": [mfcc, delta(mfcc), delta(mfcc, order=2)],
+        "chroma": [feature.chroma_stft(S=power, sr=SAMPLE_RATE, tuning=0.0)],
+        "spectral": [
+            feature.spectral_centroid(**spectrum),
+            feature.spectral_bandwidth(**spectrum),
+            feature.spectral_rolloff(**spectrum),
+            feature.spectral_flatness(S=spectrum["S"]),
+            feature.spectral_contrast(**spectrum),
+        ],
+        "voice": [
+            feature.zero_crossing_rate(samples, **axis),
+            feature.rms(y=samples, **axis),
+            pitch(samples),
+        ],
     }
+    matrices = {name: np.concatenate(parts) for name, parts in rows.items()}
     return {name: np.ascontiguousarray(matrix.T, dtype=np.float32) for name, matrix in matrices.items()}
 
 
@@ -219,47 +210,15 @@ def _librosa() -> ModuleType:
     return require("librosa", extra="train", needed_for="Computing features")
 
 
-def _spectral(power: FloatArray) -> FloatArray:
-    """Power (n_bins, n_frames) → (11, n_frames): the columns of "spectral"."""
-    feature, magnitude = _librosa().feature, np.sqrt(power)
-    shape = [
-        feature.spectral_centroid(S=magnitude, sr=SAMPLE_RATE),
-        feature.spectral_bandwidth(S=magnitude, sr=SAMPLE_RATE),
-        feature.spectral_rolloff(S=magnitude, sr=SAMPLE_RATE),
-        feature.spectral_flatness(S=magnitude),
-    ]
-    return np.concatenate([*shape, feature.spectral_contrast(S=magnitude, sr=SAMPLE_RATE)])
-
-
-def _levels(samples: FloatArray) -> FloatArray:
-    """(2, n_frames): sign changes per sample, and the root mean square."""
-    feature, axis = _librosa().feature, {"frame_length": N_FFT, "hop_length": HOP, "center": False}
-    return np.concatenate([feature.zero_crossing_rate(samples, **axis), feature.rms(y=samples, **axis)])
-
-
 def pitch(samples: FloatArray) -> npt.NDArray[np.float64]:
-    """F0 and voicing by YIN (de Cheveigné & Kawahara 2002).
+    """F0 in Hz by YIN (de Cheveigné & Kawahara 2002) and voicing from 0 to 1: (n_samples,) → (2, n_frames).
 
     The pitch frames share their centres with the other frames; the clip is mirrored at both ends for them. Every frame
     has an F0; voicing, the correlation of the frame with itself one period later, says whether it means anything.
-
-    Args:
-        samples: (n_samples,) at 16 kHz, at least `N_FFT`.
-
-    Returns:
-        (2, n_frames): F0 in Hz, voicing from 0 to 1.
     """
     padded = np.pad(samples, (PITCH_FRAME - N_FFT) // 2, mode="reflect")
-    low, high = PITCH_HZ
-    f0 = _librosa().yin(
-        padded,
-        fmin=low,
-        fmax=high,
-        sr=SAMPLE_RATE,
-        frame_length=PITCH_FRAME,
-        hop_length=HOP,
-        center=False,
-    )
+    axis = {"frame_length": PITCH_FRAME, "hop_length": HOP, "center": False}
+    f0 = _librosa().yin(padded, fmin=PITCH_HZ[0], fmax=PITCH_HZ[1], sr=SAMPLE_RATE, **axis)
     frames = sliding_window_view(padded, PITCH_FRAME)[::HOP].astype(np.float64)
     return np.stack([f0, [_periodicity(*pair) for pair in zip(frames, SAMPLE_RATE / f0, strict=True)]])
 

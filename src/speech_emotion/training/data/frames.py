@@ -1,8 +1,7 @@
 """Training windows. In: a prepared dataset. Out: log-mel windows (batch, n_mels, n_frames) and label indices.
 
 The front end has no weights, so the log-mel frames of each clip are computed once per speed and channel (as recorded,
-telephone, room) and kept: an epoch only cuts windows. With 64 mel bands and three speeds, RAVDESS takes 200 MB per
-channel.
+telephone, room) and kept: RAVDESS takes 200 MB per channel. An epoch only cuts windows.
 """
 
 import dataclasses

@@ -1,7 +1,6 @@
 """Augmentation of waveforms. In and out: (n,) float32 at 16 kHz; randomness from a numpy generator.
 
-For embeddings (embeddings.py) all of it, for frames (frames.py) speed, telephone and room: the rest of what a network
-is trained with is computed on log-mel (augment.py).
+Embeddings use all of it, frames only speed, telephone and room: the rest is computed on log-mel (augment.py).
 """
 
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ def at_speed(samples: FloatArray, speed: float) -> FloatArray:
     return np.asarray(soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ"))
 
 
-def varied(samples: FloatArray, config: AugmentConfig, rng: Rng) -> FloatArray:
+def augmented(samples: FloatArray, config: AugmentConfig, rng: Rng) -> FloatArray:
     """Telephone or room, another microphone, and noise: each with its probability."""
     draw = rng.random()
     if draw < config.telephone_probability:

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.errors import ParityError
 from speech_emotion.files import write_atomically
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import (
     FORMAT_VERSION,
     METADATA_KEY,
@@ -126,24 +125,21 @@ def export(
     *,
     head: EnrolledHead | None = None,
 ) -> EmotionModel:
-    """Write the model to `path`, all or nothing, and return it as loaded from there.
-
-    Raises:
-        ParityError: Torch and ONNX Runtime differ by more than 1e-5 in a probability.
-    """
+    """Write the model to `path`, all or nothing, and return it as loaded from there; ParityError: see above."""
     network = network.cpu().eval()
     round_weights(network)
     speech = speech_head(config)
     shipped = _Shipped(network, calibration.temperature, head=head, speech=speech).eval()
     enrolment = asdict(Enrolment(len(head.mean), MIN_SECONDS, PRIOR_WINDOWS, head.gain)) if head else None
+    window = config.window
     metadata = {
         "name": config.name,
         "format_version": FORMAT_VERSION,
-        "labels": list(EMOTIONS),
+        "labels": list(network.labels),
         "sample_rate": SAMPLE_RATE,
-        "window_seconds": config.window.seconds,
-        "hop_seconds": config.window.hop_seconds,
-        "min_seconds": config.window.min_seconds,
+        "window_seconds": window.seconds,
+        "hop_seconds": window.hop_seconds,
+        "min_seconds": window.min_seconds,
         "temperature": calibration.temperature,
         "n_parameters": sum(p.numel() for p in network.parameters()),
         "recipe": config.to_dict(),

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from speech_emotion import corpora
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.result import Result, read_result
 from speech_emotion.files import DamagedFileError, read_sealed_json, write_atomically, writing
@@ -22,14 +21,10 @@ RUN: Final = "run.json"
 
 
 def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None) -> ModelInfo:
-    """Export `run` to `path`, with its sha256 and its model card beside it.
+    """Export `run`, the folder of one training, to `path`, with its sha256 and its model card beside it.
 
-    Args:
-        run: The folder of one training.
-        path: The .onnx to write.
-        calibration: Run folder of a protocol. A model of all speakers has no validation speakers, so its temperature
-            and thresholds come from the trainings in there.
-        result: Result file of the same recipe under a protocol; its score goes on the card.
+    A model of all speakers takes temperature and thresholds from `calibration`, the run folder of a protocol. The
+    score in `result`, a result file of the same recipe under a protocol, goes on the card.
     """
     if path.suffix != ".onnx":
         raise ConfigError(f"{path}: the name of a model file must end in .onnx.")
@@ -62,9 +57,8 @@ def export_run(
 
 
 def _joined(separator: str, run: Mapping[str, Any], fact: str) -> str:
-    """A fact about every corpus and about all initial weights; each once."""
-    texts = [getattr(corpora.get(name), fact) for name in run["corpora"]]
-    known = separator.join(dict.fromkeys(texts))
+    """A fact about the corpus and about all initial weights; each once."""
+    known = run[fact]
     others = [
         text for facts in run["initial_weights"] for text in (facts[fact] or "").split(separator) if text
     ]
@@ -90,12 +84,9 @@ def finished_runs(folder: Path) -> list[dict[str, Any]]:
 
 
 def joint_calibration(runs: Sequence[Mapping[str, Any]]) -> Calibration:
-    """For a model of all speakers: thresholds from the evidence of all `runs`, and their mean temperature.
-
-    The geometric mean of the likeliest temperatures: with all these speakers together, no prior is needed.
-    """
+    """For a model of all speakers: thresholds from the evidence of all `runs`, and their mean temperature."""
     temperatures = [run["validation"]["likeliest_temperature"] for run in runs]
-    mean = math.exp(float(np.mean(np.log(temperatures))))
+    mean = math.exp(float(np.mean(np.log(temperatures))))  # so many speakers need no prior
     return Calibration(mean, fit_thresholds([run["validation"] for run in runs]))
 
 

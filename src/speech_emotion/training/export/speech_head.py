@@ -35,11 +35,7 @@ class SpeechHead(NamedTuple):
 
 
 def speech_head(config: TrainConfig) -> SpeechHead | None:
-    """The head in the package, if the recipe freezes the encoder in the package.
-
-    Raises:
-        ModelFormatError: The file of the head is damaged.
-    """
+    """The head in the package, if the recipe freezes the encoder in the package."""
     uses_encoder = config.network.architecture == "transformer" and config.init == "pretrained"
     if not (uses_encoder and config.probe.copies):
         return None

@@ -1,8 +1,6 @@
 """Calibration. In: logits of validation recordings. Out: a temperature, and thresholds for labels and sets.
 
-The temperature (Guo et al. 2017, arXiv 1706.04599) divides the logits. The thresholds say from which probability on
-an emotion belongs to the set of an answer, and below which confidence there is no label (docs/confidence.md).
-
+The temperature (Guo et al. 2017, arXiv 1706.04599) divides the logits; docs/confidence.md explains the thresholds.
 The probability of a recording is the mean over its windows, as users get it. The speech check is left out: it rejects
 less than one in a hundred windows of acted speech.
 """
@@ -47,11 +45,9 @@ def fit_temperature(
     """The temperature in [0.05, 20] under which the labels of the recordings are most likely.
 
     logits (n_windows, n_labels), recording (n_windows,) index of its recording, labels (n_recordings,).
-    Golden-section search over log temperature (Kiefer 1953); the loss has one minimum in practice.
-
-    Recordings of one speaker err alike, so those of `n_speakers` weigh as that many against a prior of one more
-    speaker, whose labels are as the uncalibrated probabilities say: temperature 1. It is the conjugate prior of an
-    exponential family in 1 / temperature (Diaconis & Ylvisaker 1979). An infinity of speakers outweighs it.
+    Recordings of one speaker err alike, so `n_speakers` weigh against a prior of one more speaker, whose labels are
+    as the uncalibrated probabilities say: temperature 1 (a conjugate prior: Diaconis & Ylvisaker 1979). Golden-section
+    search over log temperature (Kiefer 1953); the loss has one minimum in practice.
     """
     prior = 1 / (1 + n_speakers)
     targets = prior * pooled(logits, recording, 1.0)
@@ -85,15 +81,11 @@ def fit_thresholds(evidences: Sequence[Mapping[str, Sequence[float]]]) -> dict[s
     """The thresholds of a model, from the `evidence` of its fold, or of all folds if it learned from all speakers.
 
     "set": the set of an answer holds the emotions with p ≥ 1 - set, and the best. It is the split-conformal quantile
-    of the scores, the ceil((n + 1) · 0.9)-th smallest (least ambiguous sets: Sadinle et al. 2019, arXiv 1609.00451;
-    Angelopoulos & Bates 2021, arXiv 2107.07511): were a new recording exchangeable with the n, its set would hold
-    what was spoken 9 times in 10. With fewer than 9 recordings it is 1: every emotion.
+    of the scores, the ceil((n + 1) · 0.9)-th smallest (Sadinle et al. 2019, arXiv 1609.00451): the set of a new
+    recording like the n holds what was spoken 9 times in 10. With fewer than 9 recordings it is 1: every emotion.
 
     "not_sure": an answer whose confidence is lower has no label. It is the floor((n + 1) · 0.02)-th smallest
-    confidence: a new recording like the n falls below it at most 2 times in 100. With fewer than 49 recordings it is
-    0: never.
-
-    No recordings: no thresholds.
+    confidence: a new recording like the n falls below it at most 2 times in 100. With fewer than 49 it is 0: never.
     """
     scores, confidences = (
         sorted(value for some in evidences for value in some[name]) for name in ("scores", "confidences")

@@ -27,12 +27,7 @@ def exists(folder: Path) -> bool:
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the state that `save` was given.
-
-    Raises:
-        ModelNotFoundError: There is no checkpoint.
-        ModelFormatError: It is damaged, or no checkpoint.
-    """
+    """The tensors and the state that `save` was given; ModelError if there are none or they are damaged."""
     try:
         return read_sealed_tensors(folder / FILE)
     except FileNotFoundError as error:
@@ -61,10 +56,10 @@ def load_network(folder: Path) -> tuple[Network, TrainConfig]:
     """The trained network of a finished run, for evaluation, and its recipe."""
     tensors, state = load(folder)
     config = TrainConfig.from_dict(state["recipe"], where=str(folder))
-    network = assemble(config)
     try:
+        network = assemble(config, tuple(state["labels"]))
         network.load_state_dict(part(tensors, "average"))
-    except RuntimeError as error:  # other shapes or names
+    except (RuntimeError, KeyError) as error:  # other shapes or names, or no labels
         raise ModelFormatError(
             f"{folder}: trained by another version of speech-emotion, with another network. Train it again."
         ) from error

@@ -1,9 +1,8 @@
 """Heads for speaker profiles. In: a trained network and the clips it learned from. Out: a head for enrolled speakers.
 
-A person's own way of speaking moves the features of every window as much as an emotion does. An enrolled head sees
-the features relative to the mean and the deviation over some unlabelled speech of that person (speaker
-normalisation; Busso et al. 2013, IEEE Transactions on Affective Computing 4(4)). It is fitted with profiles as
-people make them: from 20 to 60 s of one speaker, of all emotions or of neutral speech only.
+An enrolled head sees the features relative to the mean and the deviation over some unlabelled speech of a person
+(speaker normalisation; Busso et al. 2013, IEEE Transactions on Affective Computing 4(4)). It is fitted with profiles
+as people make them: from 20 to 60 s of one speaker, of all emotions or of neutral speech only.
 """
 
 import math
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,6 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.files import DamagedFileError
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.profile import shrunk
 from speech_emotion.training.config import WindowConfig
 from speech_emotion.training.data.frames import windows_of
@@ -39,7 +37,7 @@ MIN_SECONDS: Final = 10.0  # of speech in a profile
 PRIOR_WINDOWS: Final = 10.0
 ENROLLED_SECONDS: Final = (20.0, 60.0)  # of speech in the profiles of the fit
 N_DRAWS: Final = 4  # profiles per speaker
-NEUTRAL: Final = tuple(EMOTIONS.index(label) for label in ("neutral", "calm"))
+NEUTRAL: Final = ("neutral", "calm")
 PENALTIES: Final = (100.0, 10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 
 FloatArray = npt.NDArray[np.float32]
@@ -50,8 +48,8 @@ Pair = tuple[FloatArray, FloatArray]
 def voice_features(embedding: Tensor, log_mel: Tensor) -> Tensor:
     """The features of a profile: (batch, n_embedding), (batch, n_mels, n_frames) → (batch, n_features).
 
-    The embedding has no levels, because each window is normalised before it is embedded. The mean and the deviation
-    of the log-mel over time add them: loudness means something as soon as the speaker is known.
+    The embedding of a window has no levels; mean and deviation of the log-mel add them. Loudness means something as
+    soon as the speaker is known.
     """
     mean = log_mel.mean(dim=2)
     variance = (log_mel - mean.unsqueeze(2)).square().mean(dim=2)
@@ -81,7 +79,7 @@ class EnrolledHead:
     def write(self, folder: Path) -> None:
         """Keep it in a run folder, for export."""
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in _TENSORS}
-        facts = {name: getattr(self, name) for name in ("temperature", "penalty", "gain")}
+        facts = {"temperature": self.temperature, "penalty": self.penalty, "gain": self.gain}
         write_sealed_tensors(folder / FILE, tensors, facts)
 
 
@@ -93,8 +91,8 @@ def read(folder: Path) -> EnrolledHead | None:
     path = folder / FILE
     try:
         tensors, facts = read_sealed_tensors(path)
-        mean, deviation, weight, bias = (tensors[name].numpy() for name in _TENSORS)
-        return EnrolledHead(mean, deviation, weight, bias, **facts)
+        arrays: dict[str, Any] = {name: tensors[name].numpy() for name in _TENSORS}
+        return EnrolledHead(**arrays, **facts)
     except FileNotFoundError:
         return None
     except (OSError, DamagedFileError, KeyError, TypeError) as error:
@@ -108,26 +106,22 @@ def read(folder: Path) -> EnrolledHead | None:
 
 @dataclass(frozen=True, eq=False)
 class WindowFeatures:
-    """The features of the windows of some clips. clip: of each window, the index into seconds, labels and speakers."""
+    """The features of the windows of some clips. clip: of each window, the index into what is per clip."""
 
     features: FloatArray  # (n_windows, n_features)
     clip: IntArray  # (n_windows,)
     seconds: FloatArray  # (n_clips,)
     labels: IntArray  # (n_clips,)
     speakers: npt.NDArray[np.str_]  # (n_clips,)
+    is_neutral: npt.NDArray[np.bool_]  # (n_clips,), whether the clip's label is one of NEUTRAL
 
     def of(self, clips: IntArray) -> "WindowFeatures":
         """Those of some clips, renumbered."""
         place = np.full(len(self.labels), -1)
         place[clips] = np.arange(len(clips))
         is_kept = place[self.clip] >= 0
-        return WindowFeatures(
-            self.features[is_kept],
-            place[self.clip][is_kept],
-            self.seconds[clips],
-            self.labels[clips],
-            self.speakers[clips],
-        )
+        facts = (self.seconds[clips], self.labels[clips], self.speakers[clips], self.is_neutral[clips])
+        return WindowFeatures(self.features[is_kept], place[self.clip][is_kept], *facts)
 
 
 @torch.inference_mode()
@@ -142,7 +136,8 @@ def window_features(network: Network, window: WindowConfig, dataset: PreparedDat
             clip.append(index)
     seconds = np.array([dataset.seconds(index) for index in range(len(dataset))], np.float32)
     labels, speakers = np.asarray(dataset.labels), np.asarray(dataset.speakers)
-    return WindowFeatures(np.stack(features), np.array(clip), seconds, labels, speakers)
+    is_neutral = np.isin(np.array(dataset.label_names)[labels], NEUTRAL)
+    return WindowFeatures(np.stack(features), np.array(clip), seconds, labels, speakers, is_neutral)
 
 
 def population(data: WindowFeatures) -> Pair:
@@ -163,7 +158,7 @@ def profiles(
     """
     for speaker in np.unique(data.speakers):
         own = np.flatnonzero(data.speakers == speaker)  # clips
-        neutral = own[np.isin(data.labels[own], NEUTRAL)]
+        neutral = own[data.is_neutral[own]]
         windows = np.flatnonzero(np.isin(data.clip, own))
         for draw in draws:
             rng = np.random.default_rng([seed, draw, *speaker.encode()])
@@ -177,11 +172,11 @@ def relative(
     data: WindowFeatures, standard: FloatArray, draws: Sequence[int], seed: int
 ) -> tuple[FloatArray, IntArray]:
     """The windows of every draw, each relative to its speaker's profile (n, n_features); their clips (n,)."""
+    windows, profile = zip(*profiles(data, standard, draws, seed), strict=True)
     rows = [
-        ((standard[windows] - profile[0]) / profile[1], data.clip[windows])
-        for windows, profile in profiles(data, standard, draws, seed)
+        (standard[own] - mean) / deviation for own, (mean, deviation) in zip(windows, profile, strict=True)
     ]
-    return np.concatenate([row for row, _ in rows]), np.concatenate([clip for _, clip in rows])
+    return np.concatenate(rows), data.clip[np.concatenate(windows)]
 
 
 # The fit
@@ -190,14 +185,10 @@ def relative(
 def learn(
     network: Network, job: Job, features: WindowFeatures, references: Sequence[EnrolledHead] = ()
 ) -> EnrolledHead:
-    """The enrolled head of a trained network.
+    """The enrolled head of a trained network in evaluation mode; `features` are those of the whole dataset.
 
-    Args:
-        network: In evaluation mode.
-        job: Penalty and temperature are chosen on its validation speakers. Without any, they are the geometric means
-            of those of `references`, and the gain is their mean gain.
-        features: Of every clip of the job's dataset.
-        references: The heads of the same recipe under a protocol.
+    Penalty and temperature are chosen on the validation speakers. Without any, they are the geometric means of those
+    of `references`, heads of the same recipe under a protocol, and the gain is their mean gain.
     """
     seed = job.config.fit.seed
     data = features.of(job.sides.train)
@@ -205,31 +196,19 @@ def learn(
     plain = _plain_head(network, units)
     rows, clip = relative(data, (data.features - mean) / deviation, range(N_DRAWS), seed)
     fitted = partial(fit_head, rows, data.labels[clip], plain)
-    if not len(job.sides.validation):
-        penalty, temperature, gain = _typical(references)
-        return EnrolledHead(mean, deviation, *fitted(penalty), temperature, penalty, gain)
-    judge = _Judge(features.of(job.sides.validation), units, plain, seed)
-    heads = [judge.judged(*fitted(penalty), penalty) for penalty in PENALTIES]
-    return min(heads, key=itemgetter(0))[1]
-
-
-def _typical(heads: Sequence[EnrolledHead]) -> tuple[float, float, float]:
-    """Penalty, temperature and gain of heads that were chosen on validation speakers."""
-    if not heads:
+    if len(job.sides.validation):
+        judge = _Judge(features.of(job.sides.validation), units, plain, seed)
+        heads = [judge.judged(*fitted(penalty), penalty) for penalty in PENALTIES]
+        return min(heads, key=itemgetter(0))[1]
+    if not references:
         raise ConfigError("An enrolled head needs validation speakers. Give the run folder of a protocol.")
-    penalty, temperature, gain = np.array([(head.penalty, head.temperature, head.gain) for head in heads]).T
-    return (
-        math.exp(np.log(penalty).mean()),
-        math.exp(np.log(temperature).mean()),
-        round(float(gain.mean()), 4),
-    )
+    chosen = np.array([(head.penalty, head.temperature, head.gain) for head in references]).T
+    penalty, temperature = (math.exp(np.log(values).mean()) for values in chosen[:2])
+    return EnrolledHead(*units, *fitted(penalty), temperature, penalty, round(float(chosen[2].mean()), 4))
 
 
 def fit_head(rows: FloatArray, labels: IntArray, plain: Pair, penalty: float) -> Pair:
-    """A head for rows (n, n_features) and labels (n,), drawn towards the `plain` one: weight and bias.
-
-    The weight is rounded as its file will hold it.
-    """
+    """Weight, rounded as its file will hold it, and bias for rows (n, n_features), drawn towards the `plain` head."""
     start = (torch.from_numpy(plain[0]), torch.from_numpy(plain[1]))
     weight, bias, _ = fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels), start, penalty)
     return rounded(weight).numpy(), bias.numpy()

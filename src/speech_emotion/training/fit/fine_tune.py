@@ -1,8 +1,7 @@
 """Fine-tuning: the whole network learns, epoch by epoch. In: a job and its frames. Out: a checkpoint in its folder.
 
-Validated and exported is a moving average of the weights. Everything random comes from (seed, epoch), except telephone
-bands and rooms, which are drawn once per clip: a run that was killed and resumed ends, on one machine, with the
-weights of one that was not.
+Validated and exported is a moving average of the weights. Everything random comes from (seed, epoch) or the clip: a
+run that was killed and resumed ends, on one machine, with the weights of one that was not.
 """
 
 import time
@@ -21,7 +20,7 @@ from speech_emotion.training.weights import initialise
 def fine_tune(job: Job, frames: FrameCache) -> Fitted:
     """Train to the end, from the folder's checkpoint if there is one."""
     config, n_epochs = job.config, job.config.fit.epochs
-    network = build(config)
+    network = build(config, job.dataset.label_names)
     facts = initialise(network, config.init)
     trainer = Trainer(network, config, frames, torch.from_numpy(job.sides.train), torch.device(job.device))
     validation = ValidationSet(job)

@@ -23,10 +23,9 @@ LOG: Final = "log.jsonl"
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the log. UAR in percent; None without validation speakers.
+    """One line of the log. UAR in percent; None without validation speakers. No loss where a pair was joined.
 
-    `loss` is None where two trained networks were put together, so that nothing was learned. `network` is the part of
-    a pair that learned, "first" or "second"; its own log leaves it out.
+    `network` is the part of a pair that learned, "first" or "second"; its own log leaves it out.
     """
 
     epoch: int
@@ -60,11 +59,7 @@ class Sides:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What is known of a trained network.
-
-    `validation` is calibration.evidence and the temperature without a prior; `initial_weights` are facts about the
-    weights that each network started from.
-    """
+    """What is known of a trained network: its calibration, and facts about the weights that it started from."""
 
     temperature: float
     validation: dict[str, Any]
@@ -102,11 +97,7 @@ class Job:
         return digest([self.config.to_dict(), self.dataset.key, *sides])
 
     def resume(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-        """The tensors and the log of the checkpoint in the folder; empty without one.
-
-        Raises:
-            ConfigError: The folder holds a run of another recipe, corpus or split.
-        """
+        """The tensors and the log of the checkpoint in the folder; empty without one. ConfigError: of another run."""
         if not checkpoint.exists(self.folder):
             return {}, []
         tensors, state = checkpoint.load(self.folder)
@@ -120,5 +111,6 @@ class Job:
         """Write the log, then the checkpoint: a kill between the two repeats the last epoch."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / LOG, "".join(json.dumps(row) + "\n" for row in log).encode())
-        state = {"fingerprint": self.fingerprint, "recipe": self.config.to_dict(), "log": log}
+        recipe, labels = self.config.to_dict(), list(self.dataset.label_names)
+        state = {"fingerprint": self.fingerprint, "recipe": recipe, "labels": labels, "log": log}
         checkpoint.save(self.folder, tensors, state)

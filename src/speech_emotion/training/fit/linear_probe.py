@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.fit.job import Fitted, Job
@@ -27,7 +26,7 @@ EPSILON = 1e-5  # of the batch normalisation that standardises
 def probe(job: Job, augmented: AugmentedEmbeddings) -> Fitted:
     """Fit the head, which is logged as one epoch."""
     started = time.perf_counter()
-    network = build(job.config)
+    network = build(job.config, job.dataset.label_names)
     facts = initialise(network, job.config.init)
     labels = torch.from_numpy(np.array(job.dataset.labels, dtype=np.int64))[job.sides.train]
     rows = augmented.embeddings[:, job.sides.train].flatten(0, 1).float()
@@ -43,8 +42,8 @@ def fit_head(network: EmotionNetwork, rows: Tensor, labels: Tensor, config: Trai
     norm, _, linear = network.head
     mean, variance = rows.mean(dim=0), rows.var(dim=0)
     standard = (rows - mean) / (variance + EPSILON).sqrt()
-    targets = smooth(labels, len(EMOTIONS), config.fit.label_smoothing)
-    start = (torch.zeros(len(EMOTIONS), rows.shape[1]), torch.zeros(len(EMOTIONS)))
+    targets = smooth(labels, len(network.labels), config.fit.label_smoothing)
+    start = (torch.zeros(len(network.labels), rows.shape[1]), torch.zeros(len(network.labels)))
     weight, bias, loss = fit_logistic(standard, targets, start, config.probe.penalty)
     state = {"weight": torch.ones_like(mean), "bias": torch.zeros_like(mean)}
     norm.load_state_dict(state | {"running_mean": mean, "running_var": variance}, strict=False)

@@ -10,16 +10,10 @@ MAX_ITERATIONS = 100
 def fit_logistic(
     rows: Tensor, targets: Tensor, start: tuple[Tensor, Tensor], penalty: float
 ) -> tuple[Tensor, Tensor, float]:
-    """Minimise the mean cross-entropy + penalty · ‖weight - start‖².
+    """Weight, bias and the minimum of the mean cross-entropy + penalty · ‖weight - start‖².
 
-    Args:
-        rows: (n, n_features).
-        targets: label indices (n,), or probabilities (n, n_labels).
-        start: weight (n_labels, n_features) and bias (n_labels,) to begin with; the penalty draws towards the weight.
-        penalty: see above.
-
-    Returns:
-        Weight, bias and the minimum.
+    rows: (n, n_features); targets: label indices (n,) or probabilities (n, n_labels); start: weight (n_labels,
+    n_features) and bias (n_labels,) to begin with.
     """
     first = start[0]
     weight, bias = first.clone().requires_grad_(), start[1].clone().requires_grad_()

@@ -16,7 +16,6 @@ from torch import Generator, Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.errors import ConfigError
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FitConfig, TrainConfig
 from speech_emotion.training.data import augment
 from speech_emotion.training.data.frames import FrameCache, batches
@@ -49,7 +48,7 @@ class Trainer:
         """Of one batch of clips (n,): a scalar."""
         log_mel = self.frames.windows(clips, self.n_frames, generator).to(self.device)
         labels = self.frames.labels[clips].to(self.device)
-        targets = smooth(labels, len(EMOTIONS), self.config.fit.label_smoothing)
+        targets = smooth(labels, len(self.network.labels), self.config.fit.label_smoothing)
         log_mel = augment.augmented(log_mel, self.config.augment, generator)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.network.classify(log_mel)
@@ -121,7 +120,9 @@ class Trainer:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for name, tensor in part(tensors, "optimizer").items():
             index, _, key = name.partition(".")
-            if tensor.ndim:  # in its parameter's memory layout, as before: the same kernels, the same bits
+            if (
+                tensor.ndim
+            ):  # in its parameter's memory layout: in another one, other kernels would round differently
                 tensor = torch.empty_like(parameters[int(index)], device="cpu").copy_(tensor)
             states.setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})

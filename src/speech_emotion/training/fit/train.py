@@ -2,9 +2,10 @@
 
 fine_tune       the whole network learns, from frames
 linear_probe    a linear head on a frozen encoder, from embeddings of augmented clips
-pair            two networks, each trained in one of these ways, then joined
+a pair          two networks, each trained in one of these ways, then joined
 """
 
+import time
 from collections.abc import Sequence
 
 from speech_emotion.corpora.parallel import Progress
@@ -12,12 +13,13 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.frames import FrameCache
-from speech_emotion.training.fit import pair
+from speech_emotion.training.fit.checkpoint import final_weights
 from speech_emotion.training.fit.fine_tune import fine_tune
 from speech_emotion.training.fit.job import Fitted, Job
 from speech_emotion.training.fit.linear_probe import probe
 from speech_emotion.training.fit.loop import keep_freed_memory
-from speech_emotion.training.networks.build import build
+from speech_emotion.training.fit.validation import conclude
+from speech_emotion.training.networks.build import assemble, build
 from speech_emotion.training.weights import initialise
 
 Material = FrameCache | AugmentedEmbeddings
@@ -34,7 +36,7 @@ def materials(
 def _material(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> Material:
     if not config.probe.copies:
         return FrameCache(config, dataset)
-    encoder = build(config)
+    encoder = build(config, dataset.label_names)
     initialise(encoder, config.init)
     return AugmentedEmbeddings.of(config, encoder, dataset, on_copy)
 
@@ -42,9 +44,17 @@ def _material(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) 
 def fit(job: Job, learned_from: Sequence[Material]) -> Fitted:
     """Train to the end, from the folder's checkpoint if there is one; `learned_from` are the recipe's `materials`."""
     keep_freed_memory()
-    fitted = [_fit_one(part, material) for part, material in zip(job.parts, learned_from, strict=True)]
-    return pair.join(job, fitted) if job.config.second else fitted[0]
+    fitted = [
+        fine_tune(part, material) if isinstance(material, FrameCache) else probe(part, material)
+        for part, material in zip(job.parts, learned_from, strict=True)
+    ]
+    return _joined(job, fitted) if job.config.second else fitted[0]
 
 
-def _fit_one(job: Job, material: Material) -> Fitted:
-    return fine_tune(job, material) if isinstance(material, FrameCache) else probe(job, material)
+def _joined(job: Job, fitted: Sequence[Fitted]) -> Fitted:
+    started = time.perf_counter()
+    pair = assemble(job.config, job.dataset.label_names)
+    for part, network in zip(job.parts, pair.children(), strict=True):
+        network.load_state_dict(final_weights(part.folder))
+    initial_weights = tuple(facts for one in fitted for facts in one.initial_weights)
+    return conclude(job, pair, None, initial_weights, started)

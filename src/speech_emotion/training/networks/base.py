@@ -16,21 +16,28 @@ DYNAMIC_RANGE = 18.4  # natural-log power below a window's peak that is kept: 80
 class EmotionNetwork(nn.Module, ABC):
     """Waveform → `features` → `embed` → `logits`; augmentation takes place between the first two, in training only.
 
-    An architecture is a subclass whose constructor takes the two sections of the recipe and ends with `add_head`.
+    An architecture is a subclass whose constructor takes two sections of the recipe and the labels and
+    ends with `add_head`.
     """
 
     n_embedding: int
     head: nn.Sequential
 
-    def __init__(self, network: NetworkConfig, frontend: FrontendConfig) -> None:  # noqa: ARG002
+    def __init__(
+        self,
+        network: NetworkConfig,  # noqa: ARG002
+        frontend: FrontendConfig,
+        labels: tuple[str, ...] = EMOTIONS,
+    ) -> None:
         super().__init__()
+        self.labels = labels  # in the order of the logits
         self.frontend = LogMel(**dataclasses.asdict(frontend))
 
     def add_head(self, n_embedding: int, dropout: float) -> None:
         """A standardising norm, dropout and a linear layer: affine in the embedding when not training."""
         self.n_embedding = n_embedding
         self.head = nn.Sequential(
-            nn.BatchNorm1d(n_embedding), nn.Dropout(dropout), nn.Linear(n_embedding, len(EMOTIONS))
+            nn.BatchNorm1d(n_embedding), nn.Dropout(dropout), nn.Linear(n_embedding, len(self.labels))
         )
 
     @property

@@ -5,6 +5,7 @@ from typing import Final
 import torch
 
 from speech_emotion.errors import ConfigError
+from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.networks.base import EmotionNetwork
 from speech_emotion.training.networks.cnn import Cnn
@@ -25,15 +26,13 @@ def architecture(config: TrainConfig) -> type[EmotionNetwork]:
     return NETWORKS[name]
 
 
-def build(config: TrainConfig) -> EmotionNetwork:
+def build(config: TrainConfig, labels: tuple[str, ...] = EMOTIONS) -> EmotionNetwork:
     """The first network of a recipe, with weights drawn from its seed."""
     torch.manual_seed(config.fit.seed_for("weights"))
-    return architecture(config)(config.network, config.frontend)
+    return architecture(config)(config.network, config.frontend, labels)
 
 
-def assemble(config: TrainConfig) -> Network:
+def assemble(config: TrainConfig, labels: tuple[str, ...] = EMOTIONS) -> Network:
     """The network that a run of this recipe ends with: one, or a pair. Its weights are not trained yet."""
-    networks = [build(part) for part in config.parts]
-    return (
-        EmotionPair(networks[0], networks[1], weight=config.second_weight) if config.second else networks[0]
-    )
+    first, *others = (build(part, labels) for part in config.parts)
+    return EmotionPair(first, *others, weight=config.second_weight) if others else first

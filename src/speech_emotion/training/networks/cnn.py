@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.base import AttentiveStatistics, EmotionNetwork, normalise
 
@@ -52,8 +53,10 @@ class ResidualBlock(nn.Module):
 class Cnn(EmotionNetwork):
     """Log-mel → residual CNN → attentive statistics pooling → linear head."""
 
-    def __init__(self, network: NetworkConfig, frontend: FrontendConfig) -> None:
-        super().__init__(network, frontend)
+    def __init__(
+        self, network: NetworkConfig, frontend: FrontendConfig, labels: tuple[str, ...] = EMOTIONS
+    ) -> None:
+        super().__init__(network, frontend, labels)
         first, last = network.channels[0], network.channels[-1]
         self.stem = nn.Sequential(
             nn.Conv2d(1, first, 5, stride=2, padding=2, bias=False),

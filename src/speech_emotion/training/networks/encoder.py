@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.base import EmotionNetwork
 
-N_HEADS = 6
+HEAD_WIDTH = 64  # in every size of Whisper
 LN_10 = math.log(10)
 MEAN_LEVEL = 0.9  # log10 of the mean mel power of speech of unit variance, which the encoder was trained on
 
@@ -56,7 +57,7 @@ class EncoderLayer(nn.Module):
 
 def _split(x: Tensor) -> Tensor:
     """(batch, frame, width) → (batch, head, frame, width / head)."""
-    heads: Tensor = x.unflatten(2, (N_HEADS, -1))  # type: ignore[no-untyped-call]
+    heads: Tensor = x.unflatten(2, (-1, HEAD_WIDTH))  # type: ignore[no-untyped-call]
     return heads.transpose(1, 2)
 
 
@@ -100,8 +101,10 @@ class Transformer(EmotionNetwork):
 
     width = 384  # of whisper-tiny
 
-    def __init__(self, network: NetworkConfig, frontend: FrontendConfig) -> None:
-        super().__init__(network, frontend)
+    def __init__(
+        self, network: NetworkConfig, frontend: FrontendConfig, labels: tuple[str, ...] = EMOTIONS
+    ) -> None:
+        super().__init__(network, frontend, labels)
         self.n_levels = 2 * self.width * network.layers
         self.encoder = SpeechEncoder(frontend.n_mels, self.width, network.layers)
         self.add_head(2 * self.n_levels, network.dropout)

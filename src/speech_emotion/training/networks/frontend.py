@@ -100,8 +100,7 @@ class PowerSpectrum(nn.Module):
 class LogMel(nn.Module):
     """Waveform (batch, n_samples) → natural log of mel power (batch, n_mels, n_frames), floored at 1e-10.
 
-    Parameters are in samples and hertz; n_samples must be at least `n_fft`. The filters are computed in the graph: in
-    the file they would be 200 kB.
+    Sizes are in samples. The filters are computed in the graph: in the file they would be 200 kB.
     """
 
     edges_hz: Tensor
@@ -120,10 +119,7 @@ class LogMel(nn.Module):
 
 
 class Mfcc(nn.Module):
-    """Log-mel (batch, n_mels, n_frames) → cepstral coefficients (batch, n_mfcc, n_frames): orthonormal DCT-II.
-
-    Davis & Mermelstein 1980; equal to librosa.feature.mfcc(S=log_mel, dct_type=2, norm="ortho").
-    """
+    """Cepstral coefficients by orthonormal DCT-II (Davis & Mermelstein 1980), as librosa.feature.mfcc(S=log_mel)."""
 
     dct: Tensor
 

@@ -16,6 +16,7 @@ class EmotionPair(nn.Module):
     def __init__(self, first: EmotionNetwork, second: EmotionNetwork, *, weight: float) -> None:
         super().__init__()
         self.first, self.second, self.weight = first, second, weight
+        self.labels = first.labels
         self.n_embedding = first.n_embedding + second.n_embedding
 
     def analyse(self, waveform: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Weights as 8-bit integers. In: float weights. Out: the same weights, rounded, with one scale per output channel.
 
-A network is rounded to what its file can hold before it is compared with that file, calibrated and scored, so the
-rounding is part of every number. Matrices and convolutions are rounded; biases and norms are small and are not.
+A network is rounded before it is compared with its file, calibrated and scored, so the rounding is part of every
+number. Matrices and convolutions are rounded; biases and norms are small and are not.
 """
 
 from collections.abc import Mapping

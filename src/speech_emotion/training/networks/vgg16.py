@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from speech_emotion.errors import ConfigError, ModelFormatError
+from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.base import AttentiveStatistics, EmotionNetwork, normalise
 
@@ -20,10 +21,9 @@ N_HALVINGS = len(POOLS)  # of the mel axis
 
 
 def delta(x: Tensor) -> Tensor:
-    """Slope over time per frame: regression over ±2 frames, edges replicated (Furui 1986; the HTK Book, eq. 5.16).
+    """Slope over time per frame, (…, n_mels, n_frames) → the same shape (Furui 1986): regression over ±2 frames.
 
-    (…, n_mels, n_frames) → the same shape. Equal to librosa.feature.delta(x, width=5, mode="nearest"). Written as
-    differences, not as a convolution, so that autocast leaves it in float32.
+    As librosa.feature.delta(x, width=5, mode="nearest"); as differences, so that autocast leaves it in float32.
     """
     x = nn.functional.pad(x, (2, 2), mode="replicate")
     one, two = x[..., 3:-1] - x[..., 1:-3], x[..., 4:] - x[..., :-4]
@@ -33,9 +33,8 @@ def delta(x: Tensor) -> Tensor:
 def convolutions() -> nn.Sequential:
     """Configuration D of Simonyan & Zisserman 2014 (arXiv 1409.1556), named as in torchvision: `features.0.weight`.
 
-    (batch, 3, n_mels, n_frames) → (batch, 512, n_mels // 32, n_frames // 8). The last two pools, which have no
-    weights, leave time as it is: halved five times, half a second would have no frame left and three seconds four.
-    Fresh weights are He's (2015, arXiv 1502.01852): a sound passes thirteen layers without fading or growing.
+    (batch, 3, n_mels, n_frames) → (batch, 512, n_mels // 32, n_frames // 8). The last two pools leave time as it is:
+    halved five times, half a second would have no frame left. Fresh weights are He's (2015, arXiv 1502.01852).
     """
     layers: list[nn.Module] = []
     n_in = 3
@@ -56,13 +55,15 @@ class Vgg16(EmotionNetwork):
     Needs 32 mel bands (else ConfigError) and 8 frames, 0.17 s as the defaults have it.
     """
 
-    def __init__(self, network: NetworkConfig, frontend: FrontendConfig) -> None:
+    def __init__(
+        self, network: NetworkConfig, frontend: FrontendConfig, labels: tuple[str, ...] = EMOTIONS
+    ) -> None:
         n_bands, n_channels = frontend.n_mels >> N_HALVINGS, BLOCKS[-1][0]
         if not n_bands:
             raise ConfigError(
                 f"VGG16 needs at least 32 mel bands, not {frontend.n_mels}. Raise frontend.n_mels."
             )
-        super().__init__(network, frontend)
+        super().__init__(network, frontend, labels)
         self.scale = nn.BatchNorm2d(3, affine=False)
         self.vgg = convolutions()
         self.bands = nn.Conv2d(n_channels, n_channels, (n_bands, 1), groups=n_channels, bias=False)
@@ -78,8 +79,8 @@ class Vgg16(EmotionNetwork):
     def image(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → (batch, 3, n_mels, n_frames): log-mel, delta and delta-delta.
 
-        Each channel has mean 0 and deviation 1 over the training data, as the pictures had that torchvision's
-        weights were learned on. A window is not scaled by itself: how fast a voice changes is part of its emotion.
+        Each channel has mean 0 and deviation 1 over the training data, not by window: how fast a voice changes is part
+        of its emotion.
         """
         log_mel = normalise(log_mel)
         slope = delta(log_mel)
@@ -95,11 +96,7 @@ class Vgg16(EmotionNetwork):
 
 
 def load_imagenet(network: Vgg16, state: Mapping[str, Tensor]) -> None:
-    """Give the convolutions of `network` the weights of a torchvision VGG16; its classifier is not used.
-
-    Raises:
-        ModelFormatError: A weight is missing, unknown or of another shape; nothing was changed.
-    """
+    """Give the convolutions of `network` the weights of a torchvision VGG16; its classifier is not used."""
     ours = network.vgg.state_dict()
     theirs = {name: tensor for name, tensor in state.items() if name.startswith("features.")}
     faults = [f"{name} is missing" for name in ours if name not in theirs]
