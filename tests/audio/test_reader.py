@@ -453,3 +453,12 @@ class TestWarnings:
         assert "phase_cancelled" not in load(one, sample_rate=16_000).warnings
         unrelated = np.random.default_rng(4).normal(0, 0.1, (16_000, n_channels))
         assert "phase_cancelled" not in load(unrelated, sample_rate=16_000).warnings
+
+
+def test_warnings_are_still_there_after_the_sound_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, np.zeros(16_000, np.int16), 16_000)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with open_audio(path) as stream:
+        list(stream)
+    assert "truncated" in stream.warnings

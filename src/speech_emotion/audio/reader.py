@@ -173,7 +173,8 @@ class AudioStream:
         resources: ExitStack,
     ) -> None:
         self._decoder, self._resampler, self._limits, self._resources = decoder, resampler, limits, resources
-        self._is_damaged = self._is_read = False
+        self._is_damaged = False
+        self._of_file: tuple[str, ...] = ()
         self._blocks = self._read()
 
     @property
@@ -197,9 +198,8 @@ class AudioStream:
         return {name: self._with_file(words) for name, words in self._resampler.warnings_of.items()}
 
     def _with_file(self, of_levels: tuple[str, ...]) -> tuple[str, ...]:
-        of_file = self._decoder.warnings() if self._is_read else ()
         damage = ("truncated",) if self._is_damaged else ()
-        return tuple(dict.fromkeys((*of_levels, *damage, *of_file)))  # each once
+        return tuple(dict.fromkeys((*of_levels, *damage, *self._of_file)))  # each once
 
     def __iter__(self) -> Iterator[FloatArray]:
         return self._blocks
@@ -224,7 +224,9 @@ class AudioStream:
             if not n_samples:
                 raise
             self._is_damaged = True
-        self._is_read = True
+        self._of_file = (
+            self._decoder.warnings()
+        )  # now, as the decoder reads the file, which may be closed later
         if not n_samples:
             raise AudioTooShortError("this recording has no samples; record or export it again")
 

@@ -14,7 +14,7 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.base import EmotionNetwork
 
-HEAD_WIDTH = 64  # in every size of Whisper
+N_HEADS = 6  # of whisper-tiny
 LN_10 = math.log(10)
 MEAN_LEVEL = 0.9  # log10 of the mean mel power of speech of unit variance, which the encoder was trained on
 
@@ -34,8 +34,9 @@ def normalise(log_mel: Tensor) -> Tensor:
 class EncoderLayer(nn.Module):
     """Self-attention and a feed-forward network, each after a normalisation and beside a shortcut."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
+        self.n_heads = n_heads
         self.attention_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
@@ -48,23 +49,22 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, frame, width) → the same shape."""
         y = self.attention_norm(x)
-        query, key, value = (_split(project(y)) for project in (self.query, self.key, self.value))
+        query, key, value = (self._split(project(y)) for project in (self.query, self.key, self.value))
         weights = torch.softmax(query @ key.transpose(2, 3) / math.sqrt(query.shape[3]), dim=3)
         x = x + self.out((weights @ value).transpose(1, 2).flatten(2))
         fed: Tensor = self.narrow(functional.gelu(self.widen(self.feed_norm(x))))
         return x + fed
 
-
-def _split(x: Tensor) -> Tensor:
-    """(batch, frame, width) → (batch, head, frame, width / head)."""
-    heads: Tensor = x.unflatten(2, (-1, HEAD_WIDTH))  # type: ignore[no-untyped-call]
-    return heads.transpose(1, 2)
+    def _split(self, x: Tensor) -> Tensor:
+        """(batch, frame, width) → (batch, head, frame, width / head)."""
+        heads: Tensor = x.unflatten(2, (self.n_heads, -1))  # type: ignore[no-untyped-call]
+        return heads.transpose(1, 2)
 
 
 class SpeechEncoder(nn.Module):
     """Two convolutions, positions, and transformer layers."""
 
-    def __init__(self, n_mels: int, width: int, n_layers: int) -> None:
+    def __init__(self, n_mels: int, width: int, n_layers: int, n_heads: int = N_HEADS) -> None:
         super().__init__()
         self.width = width
         self.convolutions = nn.Sequential(
@@ -73,7 +73,7 @@ class SpeechEncoder(nn.Module):
             nn.Conv1d(width, width, 3, stride=2, padding=1),
             nn.GELU(),
         )
-        self.layers = nn.ModuleList(EncoderLayer(width) for _ in range(n_layers))
+        self.layers = nn.ModuleList(EncoderLayer(width, n_heads) for _ in range(n_layers))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Normalised log-mel (batch, n_mels, n_frames) → each layer's output (batch, ⌈n_frames / 2⌉, width)."""
