@@ -135,6 +135,7 @@ def test_warnings_of_the_recordings_stand_on_it_once(tuned: Classifier) -> None:
 def test_whatever_the_gate_notices_a_profile_can_carry(tuned: Classifier) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE).astype(np.float32)
     short = CLIP[: 3 * RATE // 2]
+    turn = np.stack([CLIP[:RATE], 0 * CLIP[:RATE]], axis=1)
     recordings = [
         sounds.wav(np.clip(CLIP * 20, -1, 1), RATE),
         sounds.wav(CLIP * 1e-3, RATE),
@@ -143,6 +144,7 @@ def test_whatever_the_gate_notices_a_profile_can_carry(tuned: Classifier) -> Non
         sounds.wav(CLIP, RATE)[:-RATE],
         sounds.wav(short, RATE).replace(struct.pack("<I", 2 * len(short)), bytes(4)),
         media.two_tracks(short, short, default=1),
+        sounds.wav(np.concatenate([turn, turn[:, ::-1]]), RATE),
     ]
     profile = tuned.enrol(*recordings)
     assert set(profile.warnings) == set(WARNINGS)

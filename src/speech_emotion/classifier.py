@@ -1,7 +1,7 @@
 """The object that applications use. In: any sound. Out: one Prediction, a timeline, a stream, or a speaker profile."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -429,7 +429,8 @@ def predict(
         AudioError: The sound cannot be used; see `speech_emotion.errors`.
         ModelError: `profile` belongs to another model.
     """
-    return _shipped().predict(  # type: ignore[call-overload, no-any-return]  # it has an answer to either
+    ask: Callable[..., Prediction | tuple[Prediction, ...]] = _shipped().predict  # has an answer to either
+    return ask(
         source,
         sample_rate=sample_rate,
         sample_format=sample_format,

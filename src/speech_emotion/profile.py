@@ -41,6 +41,7 @@ WARNINGS: Final = (
     "quiet",
     "noisy",
     "phase_cancelled",
+    "channels_differ",
     "truncated",
     "unfinished",
     "other_tracks",

@@ -10,6 +10,7 @@ import media
 import numpy as np
 import pytest
 import soundfile
+import sounds
 import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -417,6 +418,33 @@ class TestWarnings:
         waveform = load(written(stereo, 48_000, "FLAC"))
         assert waveform.warnings == ("phase_cancelled",)
         np.testing.assert_allclose(waveform.samples, REFERENCE * 0.05, atol=1e-4)
+
+    @pytest.mark.parametrize("leak", [0, 0.1])
+    @pytest.mark.parametrize("n_channels", [2, 3])
+    def test_speakers_who_take_turns_on_channels_of_their_own(self, leak: float, n_channels: int) -> None:
+        agent, customer = sounds.voice(12), sounds.voice(12, f0=230)
+        is_first = np.arange(len(agent)) // 48_000 % 2 == 0
+        left, right = agent * is_first, customer * ~is_first
+        call = np.zeros((len(agent), n_channels), np.float32)
+        call[:, 0], call[:, 1] = left + leak * right, right + leak * left
+        assert "channels_differ" in load(call, sample_rate=16_000).warnings
+        assert "channels_differ" not in load(call[:, 0], sample_rate=16_000).warnings
+
+    @pytest.mark.parametrize("kind", ["same", "quieter", "one is silent", "room", "panned notes"])
+    def test_stereo_of_one_sound_does_not_differ(self, kind: str) -> None:
+        rng, voice = np.random.default_rng(2), sounds.voice(6)
+        noise = 10 ** (-60 / 20) * rng.standard_normal((2, len(voice)))
+        echo = 0.05 * rng.standard_normal((2, 4_000)) * np.exp(-np.arange(4_000) / 1_200)
+        notes = [voice * (np.arange(len(voice)) // 4_000 % 3 == place) for place in range(3)]
+        left, right = {
+            "same": (voice, voice),
+            "quieter": (voice + noise[0], 0.4 * voice + noise[1]),
+            "one is silent": (voice, noise[1]),
+            "room": [voice + np.convolve(voice, side)[: len(voice)] for side in echo],
+            "panned notes": (notes[0] + notes[1] + 0.4 * notes[2], 0.4 * notes[0] + notes[1] + notes[2]),
+        }[kind]
+        stereo = np.stack([left, right], axis=1).astype(np.float32)
+        assert "channels_differ" not in load(stereo, sample_rate=16_000).warnings
 
     @pytest.mark.parametrize("n_channels", [2, 6, 32])
     def test_silent_or_unrelated_channels_do_not_cancel(self, n_channels: int) -> None:

@@ -2,8 +2,12 @@
 
 import csv
 import io
+import json
 import os
 import re
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import media
@@ -11,10 +15,11 @@ import numpy as np
 import pytest
 import standin
 from shell import Shell
-from sounds import voice
+from sounds import voice, wav
 
 from speech_emotion.classifier import Classifier
 from speech_emotion.labels import EMOTIONS
+from speech_emotion.prediction import Prediction
 
 
 def test_a_line_a_file_for_people(shell: Shell, classifier: Classifier) -> None:
@@ -188,3 +193,94 @@ def test_demo_voices(shell: Shell) -> None:
     assert code == 0
     voices = ["demo-fast.flac", "demo-lively.flac", "demo-low.flac"]
     assert [line.split()[-1] for line in out.splitlines()] == voices
+
+
+def test_a_folder_is_all_sounds_below_it(shell: Shell) -> None:
+    for name in ("b.WAV", "a.wav", "sub/c.flac", "notes.txt", ".hidden.wav", ".git/d.wav"):
+        Path("calls", name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("voice.wav", Path("calls", name))
+    Path("calls/loop").symlink_to("..", target_is_directory=True)
+    os.mkfifo("calls/z.wav")
+    Path(os.fsdecode(b"calls/\xff.wav")).write_text("no sound")
+    rows = shell.rows("calls", "silent.wav")
+    assert [row["source"] for row in rows] == [
+        *("calls/a.wav", "calls/b.WAV", "calls/sub/c.flac", "calls/z.wav", "calls/\\udcff.wav", "silent.wav")
+    ]
+    assert [row.get("error") for row in rows] == [None] * 3 + ["audio_not_found", "audio_decode", None]
+
+
+def test_a_folder_without_sounds_has_failed(shell: Shell) -> None:
+    Path("empty").mkdir()
+    code, out, err = shell("predict", "empty", "voice.wav")
+    assert "there is no sound in the folder 'empty'" in out
+    assert (code, err) == (1, "1 of 2 failed: empty (audio_not_found)\n")
+
+
+def test_wildcards_that_no_shell_expanded(shell: Shell) -> None:
+    for name in ("calls/a.wav", "calls/sub/b.wav", "calls/sub/x.txt", "take[1].wav"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("voice.wav", name)
+    Path("calls/sub/loop").symlink_to("..", target_is_directory=True)
+
+    def found(pattern: str) -> list[str]:
+        return [row["source"] for row in shell.rows(pattern)]
+
+    assert found("calls/*") == ["calls/a.wav"]
+    assert found("calls/**/*.wav") == ["calls/a.wav", "calls/sub/b.wav"]
+    assert found("**/*.txt") == ["calls/sub/x.txt"]
+    assert found("[sv]*.wav") == ["silent.wav", "voice.wav"]
+    assert found("take[1].wav") == ["take[1].wav"]  # the name of a file
+    (row,) = shell.rows("*.mp3")
+    assert (row["error"], "no file matches '*.mp3'" in row["message"]) == ("audio_not_found", True)
+
+
+def test_a_dash_is_stdin(shell: Shell, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.TextIOWrapper(io.BytesIO(Path("voice.wav").read_bytes()))
+    monkeypatch.setattr(sys, "stdin", pipe)
+    first, second = shell.rows("-", "-")
+    assert first == {"source": "-"} | classifier.predict("voice.wav").to_dict()
+    assert second["error"] == "audio_decode"  # all was read
+    monkeypatch.setattr(sys, "stdin", None)
+    (row,) = shell.rows("-")
+    assert row["error"] == "audio_not_found"
+
+
+def test_separate_channels_have_a_column_and_the_mix_has_none(shell: Shell) -> None:
+    Path("call.wav").write_bytes(wav(np.stack([voice(3), 0 * voice(3)], axis=1)))
+    _, out, _ = shell("predict", "--csv", "--channels", "separate", "text.wav", "call.wav", "voice.wav")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["channel"] for row in rows] == ["", "left", "right", "mono"]
+    _, out, _ = shell("predict", "--channels", "separate", "call.wav")
+    assert [line.split("  ")[1].split(":")[0] for line in out.splitlines()] == ["left", "right"]
+    _, out, _ = shell("predict", "--csv", "call.wav")
+    assert out.startswith("source,label,")
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "json"])
+def test_a_timeline_is_printed_as_it_is_known(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    real = Classifier.windows
+
+    def interrupted(self: Classifier, *arguments: object, **options: object) -> Iterator[Prediction]:
+        yield next(real(self, *arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Classifier, "windows", interrupted)
+    code, out, _ = shell("predict", "--timeline", "--format", form, "voice.wav")
+    assert code == 130
+    assert out.count("voice.wav") == 1
+    if form == "csv":
+        first, last = csv.DictReader(io.StringIO(out))
+        assert (first["error"], last["error"], last["source"]) == ("", "interrupted", "")
+    if form == "json":
+        with pytest.raises(ValueError, match="Expecting"):
+            json.loads(out)
+
+
+def test_the_last_window_carries_all_warnings(shell: Shell, classifier: Classifier) -> None:
+    data = Path("voice.wav").read_bytes()
+    Path("cut.wav").write_bytes(data[: len(data) - 20_000])
+    first, last = shell.rows("--timeline", "cut.wav")
+    assert (first["warnings"], last["warnings"]) == ([], ["truncated"])
+    assert [answer.warnings for answer in classifier.timeline("cut.wav")] == [("truncated",)] * 2

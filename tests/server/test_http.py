@@ -79,12 +79,33 @@ def test_what_is_no_sound_is_refused(server: Served, body: bytes, status: int, c
         ("?hop_seconds=often", "a number"),
         ("?hop_seconds=99", "0.25 to 3 s"),
         ("?hop_seconds=0.05", "0.25 to 3 s, not 0.05"),
+        ("?channels=left", "mix or separate, not 'left'"),
+        ("?track=0x1", "a whole number from 1"),
     ],
 )
 def test_wrong_settings_are_named(server: Served, query: str, message: str) -> None:
     status, answer, _ = server.post(f"/timeline{query}", VOICE)
     assert (status, answer["error"]) == (400, "config")
     assert message in answer["message"]
+
+
+def test_separate_channels_have_an_answer_each(server: Served, classifier: Classifier) -> None:
+    stereo = np.stack([sounds.voice(5.2), sounds.voice(5.2, f0=260)], axis=1)
+    call = sounds.wav(stereo)
+    status, answer, _ = server.post("/predict?channels=separate", call)
+    expected = [one.to_dict() for one in classifier.predict(call, channels="separate")]
+    assert (status, answer["channels"]) == (200, expected)
+    assert [one["channel"] for one in expected] == ["left", "right"]
+    _, answer, _ = server.post("/timeline?channels=separate", call)
+    assert answer["windows"] == [one.to_dict() for one in classifier.timeline(call, channels="separate")]
+    status, answer, _ = server.post("/predict?channels=separate", sounds.wav(np.zeros((99, 9), np.float32)))
+    assert (status, answer["error"]) == (413, "audio_too_large")
+
+
+def test_a_track_that_is_not_there_is_named(server: Served, classifier: Classifier) -> None:
+    assert server.post("/predict?track=1", VOICE)[1]["label"] == classifier.predict(VOICE).label
+    status, answer, _ = server.post("/predict?track=2", VOICE)
+    assert (status, answer["error"]) == (415, "audio_decode")
 
 
 def test_pages_of_other_hosts_are_refused(server: Served) -> None:

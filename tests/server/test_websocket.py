@@ -128,6 +128,39 @@ def test_the_numbers_are_those_of_the_timeline(
     assert counts == sorted(counts)
 
 
+@pytest.mark.parametrize(("n_channels", "names"), [(2, ["left", "right"]), (3, ["1", "2", "3"])])
+def test_separate_channels_have_answers_of_their_own(
+    live: Served, tuned: Classifier, n_channels: int, names: list[str]
+) -> None:
+    call = np.stack([sounds.voice(4.3, RATE, f0=140 + 60 * n) for n in range(n_channels)], axis=1)
+    asked: dict[str, Any] = {"channels": "separate"} | ({} if n_channels == 2 else {"n_channels": n_channels})
+    with live.websocket() as line:
+        assert begun(line, **asked)["channels"] == names
+        send_in_chunks(line, call)
+        line.send(FINISH)
+        messages, code = rest(line)
+    assert (code, messages[-1]["n_samples"]) == (1000, len(call))
+    assert without_count(messages[:-1]) == expected(tuned, call, channels="separate")
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ({"channels": "left"}, "config"),
+        ({"channels": []}, "config"),
+        ({"n_channels": 9}, "config"),
+        ({"n_channels": True}, "config"),
+        ({"n_channels": 3}, "protocol"),
+    ],
+)
+def test_channels_that_cannot_be(live: Served, settings: dict[str, Any], code: str) -> None:
+    with live.websocket() as line:
+        begun(line, **settings) if code == "protocol" else line.send(json.dumps(SETTINGS | settings))
+        line.send(np.zeros(1_000, np.float32).tobytes())
+        messages, _ = rest(line)
+    assert messages[-1]["code"] == code
+
+
 @pytest.mark.parametrize(("form", "subtype"), [("mulaw", "ULAW"), ("alaw", "ALAW")])
 def test_the_numbers_of_a_call_are_those_of_its_file(
     live: Served, tuned: Classifier, form: str, subtype: str

@@ -10,27 +10,35 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from speech_emotion.cli.shared import JsonOption, ModelOption, complain, progress
+from speech_emotion.cli.sources import NamedSource, expand, opened
 from speech_emotion.errors import SpeechEmotionError
 
 if TYPE_CHECKING:
     from speech_emotion.audio import Channels, Source
     from speech_emotion.classifier import Classifier
-    from speech_emotion.cli.sources import NamedSource
     from speech_emotion.formats import Outcome, Writer
     from speech_emotion.prediction import Prediction
     from speech_emotion.profile import SpeakerProfile
 
 verbs = typer.Typer()
 
+SoundsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILE", help="Sound files, folders of them, quoted wildcards, or - for stdin."),
+]
+TrackOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Audio track to read, from 1; default: the file's default track."),
+]
+ChannelsOption = Annotated[
+    Literal["mix", "separate"],
+    typer.Option(help="Score the mix of all channels, or each one: left and right of a call."),
+]
+
 
 @verbs.command()
 def predict(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FILE", help="Sound files, folders of them, quoted wildcards, or - for stdin."
-        ),
-    ] = None,
+    sources: SoundsArgument = None,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Print one answer per window instead of one per file.")
     ] = False,
@@ -47,16 +55,8 @@ def predict(
     profile: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
     ] = None,
-    track: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Audio track to read, from 1; default: the file's default track."
-        ),
-    ] = None,
-    channels: Annotated[
-        Literal["mix", "separate"],
-        typer.Option(help="Score the mix of all channels, or each one: left and right of a call."),
-    ] = "mix",
+    track: TrackOption = None,
+    channels: ChannelsOption = "mix",
     demo: Annotated[bool, typer.Option("--demo", help="Use the bundled synthetic voices.")] = False,
 ) -> None:
     """Tell which emotion each FILE expresses."""
@@ -97,10 +97,8 @@ def _writer(names: Sequence[str]) -> tuple[str, "Writer"]:
     return asked[0], WRITERS[asked[0]]
 
 
-def _sounds(arguments: Sequence[str], demo: bool) -> "list[NamedSource]":
+def _sounds(arguments: Sequence[str], demo: bool) -> list[NamedSource]:
     """Every sound to answer on; where the bundled voices lie is of no interest."""
-    from speech_emotion.cli.sources import NamedSource, expand
-
     voices = sorted((Path(__file__).parents[1] / "assets").glob("demo-*.flac")) if demo else []
     sounds = [*expand(arguments), *(NamedSource(path.name, str(path)) for path in voices)]
     if not sounds:
@@ -123,13 +121,12 @@ def _whole(
 
 
 def _outcomes(
-    sounds: "Sequence[NamedSource]",
+    sounds: Sequence[NamedSource],
     answer: "Callable[[Source], Iterable[Prediction]]",
     failed: list[str],
     on_file: Callable[[int, int], None] | None,
 ) -> Iterator["Outcome"]:
     """Answer on each sound in turn, as it is read; those that cannot be read are also added to `failed`."""
-    from speech_emotion.cli.sources import opened
     from speech_emotion.formats import Outcome
 
     on_file = on_file or (lambda *_: None)

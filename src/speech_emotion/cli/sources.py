@@ -7,9 +7,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, cast
 
-from speech_emotion.audio import AUDIO_SUFFIXES
 from speech_emotion.errors import AudioNotFoundError, AudioTooLargeError, SpeechEmotionError
 
 STDIN: Final = "-"
@@ -37,7 +36,7 @@ def expand(arguments: Sequence[str]) -> Iterator[NamedSource]:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[str | IO[bytes]]:
+def opened(path: str) -> Iterator[str | BinaryIO]:
     """What the reader takes: the path, or for `-` what comes from stdin until its end."""
     if path != STDIN:
         yield path
@@ -54,7 +53,7 @@ def opened(path: str) -> Iterator[str | IO[bytes]]:
                 )
             file.write(block)
         file.seek(0)
-        yield file
+        yield cast("BinaryIO", file)
 
 
 def _in_folder(folder: str) -> Iterator[NamedSource]:
@@ -104,6 +103,8 @@ def _matching(pattern: str) -> Iterator[NamedSource]:
 
 
 def _is_sound(name: str) -> bool:
+    from speech_emotion.audio import AUDIO_SUFFIXES
+
     return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
