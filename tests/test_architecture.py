@@ -34,7 +34,16 @@ INSIDE = {
         "speech",
     ],
     "server": ["scheduling", "origins", "http", "websocket"],
-    "corpora": ["manifest", "readers", "parallel", "download", "prepare", "validate", "validate_report"],
+    "corpora": [
+        "manifest",
+        "own",
+        "readers",
+        "parallel",
+        "download",
+        "prepare",
+        "validate",
+        "validate_report",
+    ],
     "evaluation": [
         "splits",
         "metrics",

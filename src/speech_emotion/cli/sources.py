@@ -92,7 +92,9 @@ def _matching(pattern: str) -> Iterator[NamedSource]:
             and not _is_hidden(str(path.relative_to(base)))
         )
     except (ValueError, OSError) as error:
-        message = f"{pattern!r} is not a pattern that can be searched: {error}; name the files or their folder"
+        message = (
+            f"{pattern!r} is not a pattern that can be searched: {error}; name the files or their folder"
+        )
         yield NamedSource(pattern, pattern, AudioNotFoundError(message))
         return
     for path in found:

@@ -79,14 +79,13 @@ def train(
     run = f"{corpus.name}-{recipe.stem}" if corpus.is_table else recipe.stem
     out = out or Path("runs") / run / (protocol or "all-speakers")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
-    device = choose_device(device)
     dataset = prepare_corpus(corpus, prepared / corpus.name)
     with progress("embedding") as on_copy:
         models = runs.train(
             trainings,
             dataset,
             references=calibration,
-            device=device,
+            device=choose_device(device),
             on_epoch=EpochLines(trainings, typer.echo),
             on_copy=on_copy or (lambda *_: None),
         )
