@@ -79,18 +79,18 @@ def train(
     run = f"{corpus.name}-{recipe.stem}" if corpus.is_table else recipe.stem
     out = out or Path("runs") / run / (protocol or "all-speakers")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
+    device = choose_device(device)  # refused before the corpus is prepared
     dataset = prepare_corpus(corpus, prepared / corpus.name)
     with progress("embedding") as on_copy:
         models = runs.train(
             trainings,
             dataset,
             references=calibration,
-            device=choose_device(device),
+            device=device,
             on_epoch=EpochLines(trainings, typer.echo),
             on_copy=on_copy or (lambda *_: None),
         )
-    for model in models:
-        typer.echo(str(model))
+    typer.echo("\n".join(map(str, models)))
     if protocol:
         command = f"speech-emotion evaluate {out} --corpus {corpus} --protocol {protocol}"
         typer.echo(f"Next: {command}", err=True)
