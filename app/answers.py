@@ -186,7 +186,7 @@ def download_buttons(
 def _card(answer: Prediction, info: ModelInfo) -> None:
     """The answer in the largest letters of the page."""
     best = next(iter(answer.emotions), "no_speech")
-    edge = charts.colour(answer.abstained or best)
+    edge = charts.colours(list(answer.probabilities))[answer.abstained or best]
     text = "".join(f"<div class='se-line'>{html.escape(line)}</div>" for line in _details(answer, info))
     icon, _, title = charts.title(answer).partition(" ")
     st.html(

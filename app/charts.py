@@ -34,7 +34,8 @@ COLOURS: Final[Mapping[str, str]] = {
     "no_speech": "#adb3ba",
     "too_short": "#adb3ba",
 }
-ANOTHER_COLOUR: Final = "#607d8b"  # for other labels, of a custom model
+# Of other labels, by their place among the model's.
+MORE_COLOURS: Final = ("#607d8b", "#b5838d", "#4f772d", "#e07a5f", "#457b9d", "#9a8c98", "#bc6c25", "#5e548e")
 ABSTENTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "not_sure": ("🤔", "not sure"),
     "no_speech": ("🔇", "no speech"),
@@ -55,9 +56,11 @@ FloatArray = npt.NDArray[np.float32]
 AnyFloats = npt.NDArray[np.floating[Any]]
 
 
-def colour(label: str) -> str:
-    """The colour of an emotion or abstention."""
-    return COLOURS.get(label, ANOTHER_COLOUR)
+def colours(labels: Sequence[str]) -> dict[str, str]:
+    """The colour of each label of a model and of each abstention."""
+    others = [label for label in labels if label not in COLOURS]
+    more = {label: MORE_COLOURS[place % len(MORE_COLOURS)] for place, label in enumerate(others)}
+    return {**COLOURS, **more}
 
 
 def icon(label: str) -> str:
@@ -95,8 +98,9 @@ def bars(prediction: Prediction) -> alt.Chart:
     """One bar per emotion, the most probable first; names and numbers are the axis labels."""
     shares = ranked(prediction)
     names = [f"{icon(label)} {label}  {percent(share)}" for label, share in shares]
+    colour = colours(list(prediction.probabilities))
     rows = [
-        {"emotion": name, "probability": share, "colour": colour(label)}
+        {"emotion": name, "probability": share, "colour": colour[label]}
         for name, (label, share) in zip(names, shares, strict=True)
     ]
     chart: alt.Chart = (
@@ -127,6 +131,7 @@ def timeline(
     rows = [row for band in bands for row in _stack(band, labels)]
     used = {row["emotion"] for row in rows}
     known = [name for name in (*labels, *ABSTENTIONS) if name in used]
+    colour = colours(labels)
     at = alt.selection_point(name="at", fields=["start"], toggle=False, empty=False)
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
@@ -143,7 +148,7 @@ def timeline(
             y2="high:Q",
             color=alt.Color(
                 "emotion:N",
-                scale=alt.Scale(domain=known, range=[colour(name) for name in known]),
+                scale=alt.Scale(domain=known, range=[colour[name] for name in known]),
                 legend=alt.Legend(
                     title=None,
                     orient="bottom",
@@ -167,8 +172,9 @@ def legend(predictions: Sequence[Prediction], labels: Sequence[str]) -> str:
     """The legend of a timeline as HTML that wraps: all `labels`, and the abstentions that occur."""
     reasons = {band["abstained"] for band in _bands(predictions)}
     names = [*labels, *(reason for reason in ABSTENTIONS if reason in reasons)]
+    colour = colours(labels)
     chips = [
-        f"<span class='se-chip'><i style='background:{colour(name)}'></i>{html.escape(name.replace('_', ' '))}</span>"
+        f"<span class='se-chip'><i style='background:{colour[name]}'></i>{html.escape(name.replace('_', ' '))}</span>"
         for name in names
     ]
     return f"<div class='se-legend' aria-hidden='true'>{''.join(chips)}</div>"

@@ -10,12 +10,8 @@ import streamlit as st
 from analysis import Analysis
 from session import Session
 
-from speech_emotion import EMOTIONS
 from speech_emotion.model_info import ModelInfo
 
-ICONS = {label: charts.icon(label) for label in EMOTIONS} | {
-    reason: icon for reason, (icon, _) in charts.ABSTENTIONS.items()
-}
 TEXTS = {reason: text for reason, (_, text) in charts.ABSTENTIONS.items()}
 
 
@@ -30,7 +26,13 @@ def tab(state: Session, info: ModelInfo) -> None:
             else " Make a profile in the tab *My voice* to tune them to you."
         )
     )
-    ended = live.panel(colours=charts.COLOURS, icons=ICONS, labels_text=TEXTS, profile=state.active_profile)
+    icons = {label: charts.icon(label) for label in info.labels}
+    ended = live.panel(
+        colours=charts.colours(info.labels),
+        icons=icons | {reason: icon for reason, (icon, _) in charts.ABSTENTIONS.items()},
+        labels_text=TEXTS,
+        profile=state.active_profile,
+    )
     if ended and ended.predictions:
         _show(ended, info)
 

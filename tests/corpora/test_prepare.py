@@ -204,8 +204,8 @@ def test_a_missing_or_cut_file_is_refused(corpus: Path, tmp_path: Path, name: st
 
 def test_another_form_is_refused(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
-    monkeypatch.setattr(module, "SCHEMA", 2)
-    with pytest.raises(CorpusError, match="has form 1; this version reads form 2"):
+    monkeypatch.setattr(module, "SCHEMA", 3)
+    with pytest.raises(CorpusError, match="has form 2; this version reads form 3"):
         PreparedDataset.open(tmp_path / "out")
 
 
@@ -481,4 +481,4 @@ def test_a_prepared_corpus_keeps_its_key(tmp_path: Path) -> None:
         (tmp_path / "corpus").mkdir(exist_ok=True)
         soundfile.write(tmp_path / "corpus" / f"{name}.wav", samples, 16_000, subtype="PCM_16")
     dataset = prepare(ravdess.SPEECH, tmp_path / "corpus", tmp_path / "out", workers=1)
-    assert dataset.key == "6decd53ed2b09ab52e59c365fa482aa26a8b72266607ef02f20ed00b154031bd"
+    assert dataset.key == "9b2d505e294834057ce9fc9b40c757c698943534e5c58ee90208459f5d8d5c06"

@@ -9,6 +9,7 @@ import pytest
 from speech_emotion import corpora
 from speech_emotion.corpora.manifest import Clip
 from speech_emotion.corpora.readers import cremad, ravdess
+from speech_emotion.corpora.validate import check
 from speech_emotion.errors import CorpusError
 from speech_emotion.labels import EMOTIONS
 
@@ -388,3 +389,18 @@ def test_odd_names_and_circular_links_do_no_harm(tmp_path: Path) -> None:
 def test_an_unknown_corpus_is_refused() -> None:
     with pytest.raises(CorpusError, match=r"'iemocap'.*ravdess, ravdess-song, nemo"):
         corpora.get("iemocap")
+
+
+def test_of_two_copies_the_one_without_loss_is_read_and_a_pointer_of_git_lfs_last(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n"
+    for name in ("AudioMP3/1001_DFA_ANG_XX.mp3", "AudioWAV/1001_DFA_ANG_XX.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"sound")
+    survey = corpora.get("cremad").survey(tmp_path)
+    assert [clip.path for clip in survey.clips] == ["AudioWAV/1001_DFA_ANG_XX.wav"]
+    assert survey.skipped == {"AudioMP3/1001_DFA_ANG_XX.mp3": "second copy"}
+    (tmp_path / "AudioWAV/1001_DFA_ANG_XX.wav").write_text(pointer)
+    assert [clip.path for clip in corpora.get("cremad").scan(tmp_path)] == ["AudioMP3/1001_DFA_ANG_XX.mp3"]
+    (tmp_path / "AudioMP3/1001_DFA_ANG_XX.mp3").unlink()
+    damaged = check(corpora.get("cremad"), tmp_path).damaged
+    assert "git lfs pull" in damaged["AudioWAV/1001_DFA_ANG_XX.wav"]

@@ -198,7 +198,9 @@ def test_several_seeds_give_mean_and_standard_deviation(scored_paths: list[Path]
     corpus, luna5 = fakes.make_corpus(tmp_path / "corpus"), protocol("luna5")
     fakes.make_run(tmp_path / "run" / "seed-0", luna5, seed=0)
     fakes.make_run(tmp_path / "run" / "seed-1", luna5, seed=1, perfect=True)
-    result = summarise(score_protocol([tmp_path / "run"], "ravdess", corpus, "luna5"), command="x")
+    result = summarise(
+        score_protocol([tmp_path / "run"], corpora.get("ravdess"), corpus, "luna5"), command="x"
+    )
     alone = (6 + CALM + SAD) / 8
     assert result.seeds == (0, 1)
     assert result.n_clips == 192

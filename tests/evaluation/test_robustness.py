@@ -161,7 +161,7 @@ def test_a_condition_in_which_nothing_is_answered_has_a_score_of_0() -> None:
 def test_models_trained_on_the_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(standin.model_bytes(corpora=["savee"]))
     with pytest.raises(SpeakerLeakError):
-        make_plan([tmp_path / "model.onnx"], "savee", corpus, "savee4")
+        make_plan([tmp_path / "model.onnx"], corpora.get("savee"), corpus, "savee4")
 
 
 def test_the_file_comes_back(found: Robustness, tmp_path: Path) -> None:

@@ -76,8 +76,10 @@ def test_seeds_may_be_subfolders_or_run_folders(
 ) -> None:
     for seed in (0, 5, 11):
         fakes.make_run(tmp_path / "runs" / f"seed-{seed}", LUNA5, seed=seed)
-    together = score_protocol([tmp_path / "runs"], "ravdess", corpus, "luna5")
-    apart = score_protocol([tmp_path / "runs" / f"seed-{s}" for s in (0, 5, 11)], "ravdess", corpus, "luna5")
+    together = score_protocol([tmp_path / "runs"], corpora.get("ravdess"), corpus, "luna5")
+    apart = score_protocol(
+        [tmp_path / "runs" / f"seed-{s}" for s in (0, 5, 11)], corpora.get("ravdess"), corpus, "luna5"
+    )
     assert {answer.seed for answer in together.answers} == {0, 5, 11}
     assert together == apart
 
@@ -202,7 +204,7 @@ def test_a_single_model_may_answer_a_protocol_of_one_fold(
 ) -> None:
     serab = protocol("serab")
     run = fakes.make_run(tmp_path / "run", serab)
-    evaluation = score_protocol([run / "fold-0" / "model.onnx"], "ravdess", corpus, "serab")
+    evaluation = score_protocol([run / "fold-0" / "model.onnx"], corpora.get("ravdess"), corpus, "serab")
     assert {answer.speaker for answer in evaluation.answers} == {"01", "04", "13", "16", "22"}
 
 
@@ -247,12 +249,13 @@ def test_one_training_is_not_counted_twice(scored_paths: list[Path], corpus: Pat
         score_protocol([run, run], corpora.get("ravdess"), corpus, "luna5")
 
 
-def test_a_model_may_answer_with_other_labels(corpus: Path, tmp_path: Path) -> None:
+def test_a_model_may_answer_with_other_labels(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
     bored = fakes.make_model(tmp_path / "bored.onnx", corpora=["nemo"], labels=["bored", "happy"])
     plan = make_plan([bored], corpora.get("ravdess"), corpus, "luna5")
     assert plan.facts.labels == (*EMOTIONS, "bored")
     answer = answer_of(plan.clips[0], Prediction({"bored": 0.7, "happy": 0.3}, 0.0, 1.0), plan.facts.labels)
     assert (answer.answer, answer.probabilities) == ("bored", (0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.7))
+    assert heard == []
 
 
 def test_names_that_leave_the_folder_are_refused(
@@ -310,7 +313,7 @@ def test_real_models_answer_real_sounds(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         metadata = {"corpora": ["savee"], "protocol": savee4.describe(fold), "split_hash": savee4.split_hash}
         path.write_bytes(standin.model_bytes(**metadata))
-    evaluation = score_protocol([tmp_path / "run"], "savee", tmp_path / "savee", "savee4")
+    evaluation = score_protocol([tmp_path / "run"], corpora.get("savee"), tmp_path / "savee", "savee4")
     assert len(evaluation.answers) == 4 * 7
     assert (evaluation.model, evaluation.parameters) == ("stand-in", 128)
     assert all(bool(answer.answer) != bool(answer.abstained) for answer in evaluation.answers)

@@ -159,7 +159,7 @@ def test_without_any_fold_there_is_nothing_to_score(scored_paths: list[Path], tm
     corpus = random10_corpus(tmp_path / "corpus")
     (tmp_path / "run").mkdir()
     with pytest.raises(ModelNotFoundError, match=r"holds no trained model: random10 needs seed-0/fold-0"):
-        score_protocol([tmp_path / "run"], "ravdess", corpus, "random10")
+        score_protocol([tmp_path / "run"], corpora.get("ravdess"), corpus, "random10")
 
 
 # What stands on the ladder passes nowhere else
