@@ -82,9 +82,10 @@ def _index(results: Sequence[Result], spanning: dict[str, str], folder: Path) ->
     lines = [
         "# Results",
         "",
-        "Generated from the result files of this folder by `speech-emotion report`. Every page gives the command and the",
-        "commit of its numbers, as they were recorded. Of older commands, `evaluate … --conditions` is `robustness` today,",
-        "`evaluate … --enrolled` is `enrolment`, and luna5-peeked and random10-copies are benchmarks/honesty_ladder.py.",
+        "Generated from the result files of this folder by `speech-emotion report`. Every page gives the command and",
+        "the commit of its numbers as they were recorded. Of older commands, `evaluate … --conditions` is `robustness`",
+        "today, `evaluate … --enrolled` is `enrolment`, and `benchmarks/honesty_ladder.py` makes luna5-peeked and",
+        "random10-copies.",
         "",
     ]
     lines += [f"- [{_TITLES[name.removesuffix('.md')]}]({name})" for name in spanning]
