@@ -22,7 +22,16 @@ FRONT_DOORS = ["formats", "server", "cli", "__main__"]
 INSIDE = {
     "audio": ["containers", "quality", "decoders", "sources", "reader", "speech"],
     "server": ["scheduling", "origins", "http", "websocket"],
-    "corpora": ["manifest", "readers", "parallel", "download", "prepare", "validate", "validate_report"],
+    "corpora": [
+        "manifest",
+        "own",
+        "readers",
+        "parallel",
+        "download",
+        "prepare",
+        "validate",
+        "validate_report",
+    ],
     "evaluation": [
         "splits",
         "metrics",
