@@ -1,11 +1,14 @@
 """The verb `train`: from a recipe and a corpus to run folders with exported models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speech_emotion.cli.shared import CorpusOption, known_protocol, prepare_corpus, progress
+from speech_emotion.cli.shared import CorpusFolder, CorpusOption, known_protocol, prepare_corpus, progress
+
+if TYPE_CHECKING:
+    from speech_emotion.training.config import TrainConfig
 
 verbs = typer.Typer()
 
@@ -69,11 +72,7 @@ def train(
     from speech_emotion.training.config import TrainConfig
     from speech_emotion.training.progress import EpochLines, choose_device
 
-    config = TrainConfig.load(recipe)
-    if corpus.is_table:
-        config = config.for_corpus(corpus.corpus.name)
-    elif corpus.name != config.corpus:
-        raise typer.BadParameter(f"{recipe} trains on {config.corpus}: --corpus {config.corpus}=FOLDER")
+    config = _for(corpus, TrainConfig.load(recipe), recipe)
     config = config.with_init(init) if init else config
     split = splits.protocol_of(corpus.corpus, protocol) if protocol else None
     run = f"{corpus.name}-{recipe.stem}" if corpus.is_table else recipe.stem
@@ -94,3 +93,12 @@ def train(
     if protocol:
         command = f"speech-emotion evaluate {out} --corpus {corpus} --protocol {protocol}"
         typer.echo(f"Next: {command}", err=True)
+
+
+def _for(corpus: CorpusFolder, config: "TrainConfig", recipe: Path) -> "TrainConfig":
+    """The recipe for a corpus: any one fits a corpus of one's own."""
+    if corpus.is_table:
+        return config.for_corpus(corpus.corpus.name)
+    if corpus.name != config.corpus:
+        raise typer.BadParameter(f"{recipe} trains on {config.corpus}: --corpus {config.corpus}=FOLDER")
+    return config

@@ -10,7 +10,7 @@ import standin
 from miniature import recipe
 
 from speech_emotion import corpora
-from speech_emotion.errors import ConfigError, CorpusError, ModelFormatError, ModelNotFoundError
+from speech_emotion.errors import ConfigError, ModelFormatError, ModelNotFoundError
 from speech_emotion.evaluation.result import Result, summarise
 from speech_emotion.evaluation.score import Answer, Evaluation
 from speech_emotion.evaluation.splits import protocol
@@ -188,9 +188,3 @@ def test_a_model_that_cannot_be_written_is_our_error(tmp_path: Path, exported: E
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         ship(a_run(tmp_path / "run", 1.0), tmp_path / "file" / "m.onnx", calibration=None, result=None)
-
-
-def test_a_corpus_that_does_not_exist_has_no_licence(tmp_path: Path, exported: Exported) -> None:
-    folder = a_run(tmp_path / "run", 1.0, corpora=["nowhere"])
-    with pytest.raises((ConfigError, CorpusError), match="nowhere"):
-        export_run(folder, tmp_path / "m.onnx")
