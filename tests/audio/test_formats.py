@@ -67,9 +67,8 @@ WRITTEN = {  # (container, encodings) → suffix, options of ffmpeg for each enc
 
 def table() -> dict[tuple[str, str], tuple[bool, bool]]:
     """(container, encodings) → whether it is read without and with the extra."""
-    lines = (
-        line for line in DOCUMENT.read_text().splitlines() if line.startswith("| ") and "`media`" not in line
-    )
+    first = DOCUMENT.read_text(encoding="utf-8").split("\n## ")[0]
+    lines = (line for line in first.splitlines() if line.startswith("| ") and "`media`" not in line)
     rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     return {
         (container, encodings): (core == "yes", extra == "yes") for container, encodings, core, extra in rows

@@ -9,7 +9,7 @@ from speech_emotion.corpora.own import OwnCorpus, read_table
 from speech_emotion.corpora.prepare import PreparedDataset, prepare
 from speech_emotion.corpora.validate import check
 from speech_emotion.errors import ConfigError, CorpusError
-from speech_emotion.evaluation.splits import EVERYBODY, protocol_of
+from speech_emotion.evaluation.splits import ALL_SPEAKERS, protocol_of
 
 
 def write(folder: Path, text: str, name: str = "mine.csv") -> Path:
@@ -129,7 +129,7 @@ def test_many_people_make_five_folds_with_a_man_and_a_woman_to_validate(tmp_path
 def test_all_may_be_tested_by_a_model_of_other_recordings(tmp_path: Path) -> None:
     split = protocol_of(corpus_of(tmp_path, 1), "unheard")
     assert split.divides_nothing
-    assert split.folds[0].test == {EVERYBODY}
+    assert split.folds[0].test == {ALL_SPEAKERS}
 
 
 @pytest.mark.parametrize(("n_speakers", "name"), [(2, "speakers"), (4, "speakers5")])

@@ -249,13 +249,13 @@ def test_one_training_is_not_counted_twice(scored_paths: list[Path], corpus: Pat
         score_protocol([run, run], corpora.get("ravdess"), corpus, "luna5")
 
 
-def test_a_model_may_answer_with_other_labels(heard: list[Path], corpus: Path, tmp_path: Path) -> None:
+def test_a_model_may_answer_with_other_labels(scored_paths: list[Path], corpus: Path, tmp_path: Path) -> None:
     bored = fakes.make_model(tmp_path / "bored.onnx", corpora=["nemo"], labels=["bored", "happy"])
     plan = make_plan([bored], corpora.get("ravdess"), corpus, "luna5")
     assert plan.facts.labels == (*EMOTIONS, "bored")
     answer = answer_of(plan.clips[0], Prediction({"bored": 0.7, "happy": 0.3}, 0.0, 1.0), plan.facts.labels)
     assert (answer.answer, answer.probabilities) == ("bored", (0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.7))
-    assert heard == []
+    assert scored_paths == []
 
 
 def test_names_that_leave_the_folder_are_refused(
