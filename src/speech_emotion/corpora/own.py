@@ -23,7 +23,6 @@ from speech_emotion.files import FileTooLargeError, read_regular_file
 from speech_emotion.labels import in_order
 
 MAX_BYTES: Final = 64 << 20  # of a table
-SUFFIXES: Final = (".csv", ".tsv", ".txt")
 _COLUMNS: Final = {"file": ("file", "path"), "label": ("label", "emotion"), "speaker": ("speaker",)}
 _SEX: Final = ("sex", "gender")
 _SEXES: Final[Mapping[str, Sex]] = {"f": "female", "female": "female", "m": "male", "male": "male"}
