@@ -20,6 +20,7 @@ import numpy.typing as npt
 import soundfile
 
 from speech_emotion import Classifier, Prediction, SpeakerProfile, SpeechEmotionError, open_audio
+from speech_emotion.audio import channel_names
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -221,6 +222,25 @@ class _Columns:
         if self._n_rest >= self._each:
             self._rows.append(self._rest)
             self._rest, self._n_rest = None, 0
+
+
+def channels_of(sound: Sound) -> list[Sound]:
+    """Each channel of a sound as a sound of its own: FLAC, mono at 16 kHz, named after its channel."""
+    with open_audio(sound.data, channels="separate") as audio, ExitStack() as open_files:
+        names = channel_names(audio.n_channels)
+        encoded = [io.BytesIO() for _ in names]
+        writers = [
+            open_files.enter_context(soundfile.SoundFile(one, "w", RATE, 1, "PCM_24", format="FLAC"))
+            for one in encoded
+        ]
+        for block in audio:
+            for writer, samples in zip(writers, block.T, strict=True):
+                writer.write(samples)
+    stem = sound.name.rpartition(".")[0] or sound.name
+    return [
+        Sound.of(f"{stem} ({name}).flac", one.getvalue(), f"{sound.id}-{name}")
+        for name, one in zip(names, encoded, strict=True)
+    ]
 
 
 def as_wav(data: bytes, start_seconds: float, seconds: float) -> bytes:

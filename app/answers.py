@@ -24,8 +24,8 @@ WARNINGS: Final = {
     "truncated": "**Cut short:** the file ends before its header says. The answer is about what is there.",
     "unfinished": "**Unfinished:** the recorder never completed the header. The answer is about all of the sound.",
     "other_tracks": "**Several audio tracks:** the answer is about the default one. Export another to hear that.",
-    "channels_differ": "**Different speech on each channel:** the answer is about the mix. For one per channel use the "
-    "command line, `--channels separate`, or export them as two files.",
+    "channels_differ": "**Different speech on each channel:** the answer is about the mix. The button below "
+    "analyses each channel by itself.",
     "phase_cancelled": "**Channels cancel each other:** mixing them removed most of the sound. Export only the left or "
     "the right channel.",
     "short_enrolment": "**Short:** 30 to 60 s of speech are best.",
@@ -119,6 +119,8 @@ def show(
         with slot(bool(advice)):
             for text in advice:
                 st.warning(text, icon="⚠️")
+            if "channels_differ" in chosen.answer.warnings:
+                st.button("Analyse each channel", icon="👥", on_click=state.split, args=(sound,))
     with bars:
         if chosen.answer.probabilities:
             shares = [f"{label} {charts.percent(p)}" for label, p in charts.ranked(chosen.answer)]

@@ -14,7 +14,7 @@ from typing import Final
 
 import shared
 import streamlit as st
-from analysis import Analyser, Analysis, Sound
+from analysis import Analyser, Analysis, Sound, channels_of
 from streamlit.typing import UploadedFile
 
 from speech_emotion import SpeakerProfile
@@ -102,6 +102,11 @@ class Session:
         self.show(sound)
         while len(self.kept) > MAX_KEPT:
             del self.kept[next(iter(self.kept))]
+
+    def split(self, sound: Sound) -> None:
+        """Add each channel of a sound as a sound, and show the first."""
+        for channel in reversed(channels_of(sound)):
+            self.keep(channel)
 
     def record(self, recording: UploadedFile | None) -> None:
         """Keep a new recording; if the recorder was cleared, drop its last one."""

@@ -525,3 +525,20 @@ def test_profiles_are_identified_by_their_content(standin_model: Classifier) -> 
     keys = {session.profile_key(profile) for profile in (one, other, None)}
     assert len(keys) == 3
     assert session.profile_key(session.SpeakerProfile.from_dict(one.to_dict())) in keys
+
+
+def test_the_channels_of_a_call_are_analysed_one_by_one(standin_model: Classifier) -> None:
+    agent, customer = sounds.voice(4.0), sounds.voice(4.0, f0=250)
+    silence = np.zeros(len(agent), np.float32)
+    sides = [np.concatenate(side) for side in ((agent, silence), (silence, customer))]
+    page = upload(visit(), wav("call.wav", sounds.wav(np.stack(sides, axis=1))))
+    assert any("Different speech on each channel" in warning.value for warning in page.warning)
+    (split,) = [button for button in page.button if button.label == "Analyse each channel"]
+    page = split.click().run()
+    state = page.session_state["session"]
+    assert [sound.name for sound in state.sounds] == ["call.wav", "call (right).flac", "call (left).flac"]
+    for sound, side in zip(state.sounds[:0:-1], sides, strict=True):
+        answer = state.analyses[sound.sha256, ""].answer
+        expected = standin_model.predict(side, sample_rate=16_000)
+        assert answer.probabilities == pytest.approx(expected.probabilities, abs=1e-4)
+        assert "channels_differ" not in answer.warnings
