@@ -3,6 +3,7 @@
 Without Chromium these tests are skipped. Install it with: sudo apt-get install chromium
 """
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pages
@@ -11,6 +12,14 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 from streamlit_server import chromium, running
 
 Launch = Callable[..., Browser]
+
+
+@pytest.fixture(autouse=True)
+def main_module() -> Iterator[None]:
+    """AppTest puts its script in the place of __main__, which processes that are spawned later would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")
