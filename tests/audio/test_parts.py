@@ -66,6 +66,28 @@ class TestJoined:
         assert waveform.seconds == pytest.approx(SECONDS, abs=0.01)
         assert waveform.warnings == ("truncated",)
 
+    @pytest.mark.parametrize(
+        "first", [("MP3", "MPEG_LAYER_III"), ("WAV", "PCM_16")], ids=lambda kind: kind[0]
+    )
+    @pytest.mark.parametrize("second", [("FLAC", "PCM_16"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")])
+    def test_a_recording_of_another_kind_ends_it_and_says_so(
+        self, first: tuple[str, str], second: tuple[str, str]
+    ) -> None:
+        if first == second:
+            pytest.skip("of one kind: all is read")
+        tag = b"ID3\x04\0\0\0\0\0\0" if second[0] == "MP3" else b""
+        waveform = load(written(FIRST, *first) + tag + written(SECOND, *second))
+        assert waveform.seconds == pytest.approx(SECONDS, abs=0.01)
+        assert waveform.warnings == ("truncated",)
+
+    @pytest.mark.parametrize("suffix", ["flv", "wma"])
+    def test_where_only_the_first_is_read_it_is_said(self, suffix: str) -> None:
+        first, second = (media.encoded(samples, RATE, suffix) for samples in (FIRST, SECOND))
+        assert load(first).warnings == ()
+        waveform = load(first + second)
+        assert waveform.seconds == pytest.approx(SECONDS, abs=0.2)
+        assert waveform.warnings == ("truncated",)
+
     @pytest.mark.parametrize(("container", "encoding"), JOINABLE)
     def test_the_last_one_may_be_cut(self, container: str, encoding: str) -> None:
         first, second = (written(samples, container, encoding) for samples in (FIRST, SECOND))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from speech_emotion.audio import containers
-from speech_emotion.audio.containers import Container, encoding, recognise
+from speech_emotion.audio.containers import HEAD_BYTES, Container, encoding, recognise
 from speech_emotion.audio.slices import FileSlice, matches, number_at, read_at
 from speech_emotion.audio.structure import (
     CHUNK_LAYOUTS,
@@ -40,6 +40,7 @@ USUAL_CHUNKS = (
     b"_PMX",
 )
 FORMS = (b"RIFF", b"RIFX", b"FORM")
+FOREIGN = (b"fLaC", b"OggS", b"ID3\x03", b"ID3\x04")  # a recording of another kind begins so
 
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _OGG_START = re.compile(rb"OggS\x00[\x02\x03\x06\x07]\x00{8}.{4}\x00{4}", re.DOTALL)  # granule and page are 0
@@ -119,10 +120,16 @@ def _mp3_parts(file: FileSlice) -> Iterator[Part]:
     if run is None:  # a single frame, or free format, whose frames do not tell their size
         yield Part(containers.MP3, file.endless())
     while run:
-        yield (
+        part = (
             _mp3_part(file, run) if run.n_frames else Part(containers.MP3, file.slice(run.start), is_cut=True)
         )
+        yield replace(part, is_cut=part.is_cut or _is_other_sound(file, run.end))
         run = None if run.is_cut else mp3.next_run(file, run.end, file.n_bytes)
+
+
+def _is_other_sound(file: FileSlice, at: int) -> bool:
+    """Whether a recording of another kind begins at `at`, which is not read."""
+    return recognise(read_at(file, at, HEAD_BYTES)) not in (None, containers.MP3)
 
 
 def _mp3_part(file: FileSlice, run: "Run") -> Part:
@@ -146,6 +153,9 @@ def _chunked_parts(file: FileSlice, container: Container) -> Iterator[Part]:
     while following is not None:
         file = file.slice(following)
         sound = next((chunk for chunk in chunks(file, container) if chunk.name in SOUND_CHUNKS), None)
+        if sound and read_at(file, sound.end, 4).startswith(FOREIGN):
+            yield Part(container, file.slice(0, sound.end), is_cut=True)
+            return
         if sound and _is_unfinished(file, container, sound):
             yield Part(container, file.patched(_size_to_the_end(file, container, sound)), is_unfinished=True)
             return

@@ -31,23 +31,50 @@ from speech_emotion.errors import (
 Channels = Literal["mix", "separate"]
 
 SAMPLE_RATE = 16_000
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"}
-    | {
-        ".m4a",
-        ".aac",
-        ".mp4",
-        ".webm",
-        ".wma",
-        ".avi",
-        ".mov",
-        ".mkv",
-        ".flv",
-        ".amr",
-        ".3gp",
+AUDIO_SUFFIXES = frozenset(  # of sounds in a folder; .ts is left out, which is rather TypeScript
+    [
+        ".wav",
+        ".w64",
+        ".rf64",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
         ".spx",
+        ".mp3",
         ".mp2",
-    }
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".snd",
+        ".caf",
+        ".sph",
+        ".m4a",
+        ".m4b",
+        ".aac",
+        ".ac3",
+        ".eac3",
+        ".wma",
+        ".wv",
+        ".amr",
+        ".awb",
+        ".rm",
+        ".mka",
+        ".weba",
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".3gp",
+        ".mkv",
+        ".webm",
+        ".flv",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".mts",
+        ".m2ts",
+    ]
 )
 LARGEST_SAMPLE = 100.0  # full scale is 1; 40 dB louder is another kind of number, such as 16-bit integers
 _DO_NOT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from speech_emotion.audio import containers
 from speech_emotion.audio.containers import Container
-from speech_emotion.audio.slices import FileSlice, SeekableFile, number_at, read_at
+from speech_emotion.audio.slices import FileSlice, SeekableFile, matches, number_at, read_at
 
 TAIL_BYTES = 65_536  # an Ogg page has at most 65 307 bytes, an AAC frame 8 191
 UNKNOWN_SIZE = 0x7FFF_0000  # writers to a pipe leave 0x7FFFxxxx or 0xFFFFFFFF where the size should be
@@ -19,6 +19,11 @@ _OGG_FIRST_PAGE = re.compile(
     rb"OggS\x00[\x02\x03\x06\x07].{20}\x01.(?:\x01vorbis|OpusHead|Speex   |\x7fFLAC)", re.DOTALL
 )
 _OGG_PAGE = re.compile(rb"OggS..(.{8})(.{4})", re.DOTALL)
+
+_JOINED = {  # how another file of the same kind begins
+    containers.FLV: re.compile(rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09"),
+    containers.WMA: re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+}
 
 CHUNK_LAYOUTS = {  # where the first chunk begins, and the form of its size
     containers.WAV: (12, "<I"),
@@ -55,7 +60,7 @@ def chunks(file: SeekableFile, container: Container, at: int | None = None) -> I
 def is_cut_short(file: FileSlice, container: Container) -> bool:
     """Whether `file` ends before the end that its own structure announces (MP3 and FLAC announce none).
 
-    An MP4 with a second index counts as cut: only the recording of the first is read.
+    An MP4 with a second index counts as cut, as do joined FLV and WMA: only the first recording is read.
     """
     size = file.n_bytes
     if container in CHUNK_LAYOUTS:
@@ -68,15 +73,17 @@ def is_cut_short(file: FileSlice, container: Container) -> bool:
     if container is containers.AU:
         start, n_bytes = number_at(file, 4, ">I"), number_at(file, 8, ">I")
         return n_bytes < UNKNOWN_SIZE and start + n_bytes > size
+    if container in _JOINED and next(matches(file, _JOINED[container], 1, size), None) is not None:
+        return True
     if container is containers.WMA:
         return _wma_size(file) > size
+    if container is containers.FLV:
+        return not _ends_with_flv_tag(file, size)
     if container is containers.MATROSKA:
         return _end_of_matroska_segment(file) > size
     tail = read_at(file, max(0, size - TAIL_BYTES), TAIL_BYTES)
     if container is containers.OGG:
         return not _ends_with_last_ogg_page(tail)
-    if container is containers.FLV:
-        return not _ends_with_flv_tag(file, size)
     return container is containers.AAC and not _ends_with_aac_frame(tail)
 
 

@@ -255,8 +255,8 @@ class _Settings:
                 f"hop_seconds must be a number, such as 0.5, not {query['hop_seconds'][:40]!r}"
             ) from error
         track = query.get("track", "")
-        if "track" in query and not (track.isascii() and track.isdecimal() and 0 < len(track) < 6):
-            raise ConfigError(f"track must be a whole number from 1, not {track[:40]!r}")
+        if "track" in query and not (track.isascii() and track.isdecimal() and 0 < int(track[:40]) < 100_000):
+            raise ConfigError(f"track must be a whole number from 1 to 99999, not {track[:40]!r}")
         return cls(hop_seconds, int(track) if track else None, channels)
 
 
