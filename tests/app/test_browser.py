@@ -74,6 +74,7 @@ def downloaded_sounds(page: Page, n_sounds: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_sound_is_answered_and_can_be_downloaded(
     app_url: str, browser: Browser, shipped: Classifier
 ) -> None:
@@ -99,6 +100,7 @@ def test_the_curl_line_gives_the_same_answer(app_url: str, shipped: Classifier) 
         assert json.load(response)["probabilities"] == dict(shipped.predict(LONG).probabilities)
 
 
+@pytest.mark.slow
 def test_a_click_in_the_timeline_plays_from_there(app_url: str, browser: Browser) -> None:
     page = opened(browser, app_url)
     upload(page, ("voice.wav", LONG))
@@ -130,6 +132,7 @@ def click_timeline(page: Page) -> None:
             return
 
 
+@pytest.mark.slow
 def test_many_files_and_one_that_is_no_sound(app_url: str, browser: Browser) -> None:
     page = opened(browser, app_url)
     files = [(f"voice {n}.wav", sounds.wav(sounds.voice(2.0 + n / 10))) for n in range(5)]
@@ -140,6 +143,7 @@ def test_many_files_and_one_that_is_no_sound(app_url: str, browser: Browser) -> 
     assert [sound.get("error") for sound in found] == [None] * 5 + ["audio_decode"]
 
 
+@pytest.mark.slow
 def test_a_whole_folder(app_url: str, browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     (tmp_path / "one.wav").write_bytes(sounds.wav(sounds.voice(2.0)))
@@ -197,6 +201,7 @@ def test_a_page_in_disguise_is_never_served_as_one(app_url: str, browser: Browse
     expect(page.get_by_text("The player holds 0:00.0 to 10:00.0")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_live_in_the_page(app_url: str, microphone: Browser) -> None:
     page = opened(microphone, app_url, permissions=["microphone"])
     page.get_by_role("tab", name="Live").click()
@@ -275,6 +280,7 @@ def test_a_file_beyond_the_limit_is_refused_in_words(app_url: str, browser: Brow
     expect(page.get_by_text("File must be 200.0MB or smaller")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_two_visits_at_once_do_not_mix(app_url: str, browser: Browser, shipped: Classifier) -> None:
     one, other = opened(browser, app_url), opened(browser, app_url)
     low, high = (sounds.wav(sounds.voice(3.0, f0=pitch)) for pitch in (110, 260))
@@ -285,6 +291,7 @@ def test_two_visits_at_once_do_not_mix(app_url: str, browser: Browser, shipped: 
         assert [sound["probabilities"] for sound in found] == [dict(shipped.predict(data).probabilities)]
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_any_other_host(app_url: str, browser: Browser) -> None:
     page = new_page(browser)
     asked: list[str] = []
@@ -335,6 +342,7 @@ def press_until(page: Page, text: str) -> None:
     raise AssertionError(f"{text!r} cannot be reached with the Tab key")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_screen_in_light_and_dark(app_url: str, browser: Browser, scheme: Any) -> None:
     page = opened(browser, app_url, viewport={"width": 360, "height": 780}, color_scheme=scheme)

@@ -164,6 +164,7 @@ def test_the_app_serves_it_beside_the_page(app_url: str) -> None:
         connect(address, origin="https://evil.test")
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_the_answer(live: App, speaking: Browser) -> None:
     page = opened(speaking, live.url)
     start(page, answers=2)
@@ -180,6 +181,7 @@ def test_what_is_shown_is_the_answer(live: App, speaking: Browser) -> None:
     expect(part(page, "rows").get_by_role("row")).to_have_count(len(handed_over(page)["answers"]))
 
 
+@pytest.mark.slow
 def test_muting_sends_silence(live: App, speaking: Browser) -> None:
     page = opened(speaking, live.url)
     start(page)
@@ -199,6 +201,7 @@ def test_muting_sends_silence(live: App, speaking: Browser) -> None:
     expect(part(page, "title")).not_to_have_text("muted")
 
 
+@pytest.mark.slow
 def test_a_session_keeps_the_profile_it_was_started_with(live: App, speaking: Browser) -> None:
     page = opened(speaking, live.url)
     page.get_by_text("Use a profile").click()
@@ -272,6 +275,7 @@ def test_start_and_stop_by_keyboard(live: App, speaking: Browser) -> None:
     expect(page.get_by_role("button", name="Start")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_it_can_be_started_again(live: App, speaking: Browser) -> None:
     page = opened(speaking, live.url)
     for _ in range(2):
@@ -456,6 +460,7 @@ def test_a_server_that_is_full(live: App, speaking: Browser) -> None:
         assert "no free connection" in failure(page)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies(mortal: App, speaking: Browser) -> None:
     page = opened(speaking, mortal.url)
     start(page, answers=1)
@@ -481,6 +486,7 @@ def test_a_server_that_hangs(mortal: App, speaking: Browser) -> None:
 # Layout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_screen_in_light_and_dark(live: App, speaking: Browser, scheme: Any) -> None:
     page = opened(

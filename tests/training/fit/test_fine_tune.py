@@ -46,6 +46,7 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_it_learns_what_there_is_to_learn(tmp_path: Path) -> None:
     made = dataset(clips([1, 2, 3, 4, 5, 6], ["neutral", "sad", "surprised"]))
     config = recipe(network={"dropout": 0.0}, fit={"epochs": 40, "batch_size": 4})
