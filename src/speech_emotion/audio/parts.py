@@ -94,11 +94,8 @@ def _slices_between(file: FileSlice, starts: Iterator[int]) -> Iterator[FileSlic
 
 def _flac_part(file: FileSlice) -> Part:
     """Without the number of samples in its header, which is that of the first where streams were joined."""
-    high, low = (
-        number_at(file, 21, ">B"),
-        number_at(file, 22, ">I"),
-    )  # the other half of the first byte is not its
-    hidden = bytes([high & 0xF0]) + bytes(4)
+    high, low = number_at(file, 21, ">B"), number_at(file, 22, ">I")
+    hidden = bytes([high & 0xF0]) + bytes(4)  # the upper half of the first byte belongs to another field
     return Part(containers.FLAC, file.patched({21: hidden}), n_samples=(high & 0x0F) << 32 | low)
 
 

@@ -31,51 +31,13 @@ from speech_emotion.errors import (
 Channels = Literal["mix", "separate"]
 
 SAMPLE_RATE = 16_000
-AUDIO_SUFFIXES = frozenset(  # of sounds in a folder; .ts is left out, which is rather TypeScript
-    [
-        ".wav",
-        ".w64",
-        ".rf64",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".spx",
-        ".mp3",
-        ".mp2",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".snd",
-        ".caf",
-        ".sph",
-        ".m4a",
-        ".m4b",
-        ".aac",
-        ".ac3",
-        ".eac3",
-        ".wma",
-        ".wv",
-        ".amr",
-        ".awb",
-        ".rm",
-        ".mka",
-        ".weba",
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".3gp",
-        ".mkv",
-        ".webm",
-        ".flv",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".mts",
-        ".m2ts",
-    ]
-)
+_SUFFIXES = """
+    .wav .w64 .rf64 .flac .ogg .oga .opus .spx .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .sph .m4a .m4b .aac .ac3 .eac3
+    .wma .wv .amr .awb .rm .mka .weba .mp4 .m4v .mov .3gp .mkv .webm .flv .avi .mpg .mpeg .mts .m2ts
+"""
+AUDIO_SUFFIXES = frozenset(
+    _SUFFIXES.split()
+)  # of sounds in a folder; without .ts, which is rather TypeScript
 LARGEST_SAMPLE = 100.0  # full scale is 1; 40 dB louder is another kind of number, such as 16-bit integers
 _DO_NOT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag and no such files
 
@@ -251,9 +213,7 @@ class AudioStream:
             if not n_samples:
                 raise
             self._is_damaged = True
-        self._of_file = (
-            self._decoder.warnings()
-        )  # now, as the decoder reads the file, which may be closed later
+        self._of_file = self._decoder.warnings()  # it reads the file, which may be closed later
         if not n_samples:
             raise AudioTooShortError("this recording has no samples; record or export it again")
 
