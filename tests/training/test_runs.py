@@ -1,18 +1,15 @@
 """Run folders: every training of a protocol, kept, resumed, refused or exported; models that keep evaluation honest."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import standin
 from miniature import clips, dataset, halves, recipe
 
 from speech_emotion.corpora.readers import ravdess
@@ -25,7 +22,6 @@ from speech_emotion.evaluation.splits import Protocol, protocol
 from speech_emotion.model import EmotionModel
 from speech_emotion.training import runs, sealed_tensors
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.export import ship
 from speech_emotion.training.fit import checkpoint
 from speech_emotion.training.fit.calibration import Calibration, fit_thresholds
 from speech_emotion.training.fit.job import Fitted, Job
@@ -38,22 +34,10 @@ Exported = list[Any]
 
 
 @pytest.fixture
-def exported(monkeypatch: pytest.MonkeyPatch) -> Exported:
-    """What was asked of `export`, in place of seconds of exporting; a stand-in with its metadata is written."""
-    asked: Exported = []
-
-    def remember(
-        network: Any, config: TrainConfig, calibration: Calibration, provenance: Any, path: Path, *, head: Any
-    ) -> EmotionModel:
-        asked.append(SimpleNamespace(**locals()))
-        metadata = dataclasses.asdict(provenance) | {"name": config.name}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(standin.model_bytes(**metadata, temperature=calibration.temperature))
-        return EmotionModel.load(path)
-
-    monkeypatch.setattr(ship, "export", remember)
-    monkeypatch.setattr(runs, "_enrol", lambda *_: None)  # takes seconds too
-    return asked
+def exported(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Exported:
+    """Without an enrolled head too, which takes seconds as well."""
+    monkeypatch.setattr(runs, "_enrol", lambda *_: None)
+    return exported
 
 
 def train(

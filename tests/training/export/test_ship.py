@@ -1,12 +1,9 @@
 """Shipping: a finished run becomes a model file with checksum and card; only an honest score goes into it."""
 
-import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import standin
 from miniature import recipe
 
 from speech_emotion import corpora
@@ -17,8 +14,6 @@ from speech_emotion.evaluation.splits import protocol
 from speech_emotion.files import write_sealed_json
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import EmotionModel
-from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.export import ship as module
 from speech_emotion.training.export.ship import (
     export_run,
     finished_runs,
@@ -27,28 +22,9 @@ from speech_emotion.training.export.ship import (
     ship,
 )
 from speech_emotion.training.fit import checkpoint
-from speech_emotion.training.fit.calibration import Calibration
 from speech_emotion.training.networks.build import build
 
 Exported = list[Any]
-
-
-@pytest.fixture
-def exported(monkeypatch: pytest.MonkeyPatch) -> Exported:
-    """What was asked of `export`, in place of seconds of exporting; a stand-in with its metadata is written."""
-    asked: Exported = []
-
-    def remember(
-        network: Any, config: TrainConfig, calibration: Calibration, provenance: Any, path: Path, *, head: Any
-    ) -> EmotionModel:
-        asked.append(SimpleNamespace(**locals()))
-        metadata = dataclasses.asdict(provenance) | {"name": config.name}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(standin.model_bytes(**metadata, temperature=calibration.temperature))
-        return EmotionModel.load(path)
-
-    monkeypatch.setattr(module, "export", remember)
-    return asked
 
 
 def test_an_unfinished_run_is_not_exported(tmp_path: Path, exported: Exported) -> None:
