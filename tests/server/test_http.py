@@ -81,6 +81,8 @@ def test_what_is_no_sound_is_refused(server: Served, body: bytes, status: int, c
         ("?hop_seconds=0.05", "0.25 to 3 s, not 0.05"),
         ("?channels=left", "mix or separate, not 'left'"),
         ("?track=0x1", "a whole number from 1"),
+        ("?track=0", "a whole number from 1"),
+        ("?track=99999999999999999999", "a whole number from 1 to 99999"),
     ],
 )
 def test_wrong_settings_are_named(server: Served, query: str, message: str) -> None:
