@@ -67,6 +67,8 @@ class AugmentConfig:
     noise_snr_db: tuple[float, ...] = (5.0, 35.0)
     telephone_probability: float = _in("[0, 1]", 0.0)
     room_probability: float = _in("[0, 1]", 0.0)
+    lowpass_probability: float = _in("[0, 1]", 0.0)
+    codec_probability: float = _in("[0, 1]", 0.0)
     frequency_mask: int = _in("[0, inf)", 10)
     time_mask: int = _in("[0, inf)", 25)
     n_masks: int = _in("[0, inf)", 2)

@@ -3,11 +3,13 @@
 Embeddings use all of it, frames only speed, telephone and room: the rest is computed on log-mel (augment.py).
 """
 
+import io
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 import soxr
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
@@ -18,6 +20,8 @@ LOWEST_HZ: Final = 50.0  # below it noise is flat
 EDGE_HZ: Final = 100.0
 MU: Final = 255.0
 LOW_HZ, HIGH_HZ = (150.0, 450.0), (3_000.0, 4_200.0)  # of telephone bands
+LOWPASS_HZ: Final = (3_000.0, 7_500.0)
+CODECS: Final = (("OGG", "OPUS", (0.7, 0.98)), ("MP3", "MPEG_LAYER_III", (0.3, 0.9)))  # libsndfile's compression level
 RT60_SECONDS, DIRECT_DB = (0.15, 0.8), (-6.0, 6.0)  # of rooms; direct sound against reverberation
 
 Rng = np.random.Generator
@@ -32,7 +36,7 @@ def at_speed(samples: FloatArray, speed: float) -> FloatArray:
 
 
 def augmented(samples: FloatArray, config: AugmentConfig, rng: Rng) -> FloatArray:
-    """Telephone or room, another microphone, and noise: each with its probability."""
+    """Telephone or room, another microphone, noise, a narrower band and a codec: each with its probability."""
     draw = rng.random()
     if draw < config.telephone_probability:
         samples = over_the_telephone(samples, rng)
@@ -41,6 +45,10 @@ def augmented(samples: FloatArray, config: AugmentConfig, rng: Rng) -> FloatArra
     samples = tilted(samples, config.tilt_db, rng)
     if rng.random() < config.noise_probability:
         samples = with_noise(samples, config.noise_snr_db, rng)
+    if config.lowpass_probability and rng.random() < config.lowpass_probability:
+        samples = lowpassed(samples, rng)
+    if config.codec_probability and rng.random() < config.codec_probability:
+        samples = coded(samples, rng)
     return samples
 
 
@@ -83,6 +91,23 @@ def with_noise(samples: FloatArray, snr_db: Sequence[float], rng: Rng) -> FloatA
     noise = _filtered(rng.standard_normal(len(samples)), hz ** (fall / 2)).astype(np.float64)
     noise *= np.sqrt(power / np.square(noise).mean())
     return np.asarray(samples + noise, np.float32)
+
+
+def lowpassed(samples: FloatArray, rng: Rng) -> FloatArray:
+    """Without what is above a frequency between 3 and 7.5 kHz."""
+    hz = _frequencies(len(samples))
+    return _filtered(samples, np.clip((rng.uniform(*LOWPASS_HZ) - hz) / EDGE_HZ + 0.5, 0, 1))
+
+
+def coded(samples: FloatArray, rng: Rng) -> FloatArray:
+    """Encoded and decoded by Opus or MP3, from some 16 to 100 kbit/s."""
+    container, codec, levels = CODECS[rng.integers(len(CODECS))]
+    file = io.BytesIO()
+    level = rng.uniform(*levels)
+    soundfile.write(file, samples, SAMPLE_RATE, format=container, subtype=codec, compression_level=level)
+    file.seek(0)
+    decoded = soundfile.read(file, dtype="float32")[0][: len(samples)]
+    return np.asarray(np.pad(decoded, (0, len(samples) - len(decoded))), np.float32)
 
 
 def _filtered(samples: npt.NDArray[np.floating], gain: Response) -> FloatArray:

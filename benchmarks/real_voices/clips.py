@@ -1,0 +1,58 @@
+"""The clips of the corpora that the trials use, and what each corpus may be used for. DATA holds one folder of each."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from speech_emotion import corpora
+
+FOUR: Final = ("neutral", "happy", "sad", "angry")
+OPEN: Final = ("cremad", "banglaser")
+SHIP: Final = (
+    "ravdess",
+    "ravdess-song",
+    "nemo",
+    "emospeech-in",
+    "emotiontts-ko",
+    "cremad",
+    "tess",
+    "turev-db",
+    "banglaser",
+)
+FAR: Final = ("ased", "aesdd", "uem-es", "urdu")
+PLAIN: Final = "plain"  # read speech and orders without emotion labels
+# Folders of DATA: those of published file names, and those with a labels.tsv.
+PUBLISHED: Final = {
+    "ravdess": "ravdess-speech",
+    "ravdess-song": "ravdess-song",
+    "cremad": "cremad",
+    "tess": "tess",
+    "nemo": "nemo",
+}
+TABLES: Final = {name: name for name in ("emospeech-in", "emotiontts-ko", "turev-db", "banglaser", *FAR)}
+TABLES[PLAIN] = "plain-speech/many"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip."""
+
+    corpus: str
+    path: str
+    speaker: str
+    label: str
+
+
+def rows_of(data: Path) -> Iterator[Row]:
+    """Every clip of DATA. RAVDESS speech and song share their speakers."""
+    for name, folder in PUBLISHED.items():
+        for clip in corpora.get(name).scan(data / folder):
+            speaker = f"{name.removesuffix('-song')}_{clip.speaker}"
+            yield Row(name, str(data / folder / clip.path), speaker, clip.label)
+    for name, folder in TABLES.items():
+        with (data / folder / "labels.tsv").open(encoding="utf-8") as file:
+            for line in csv.DictReader(file, delimiter="\t"):
+                label = line.get("label") or ""
+                yield Row(name, str(data / folder / line["file"]), f"{name}_{line['speaker']}", label)
