@@ -99,7 +99,7 @@ def embed(rows: list[Row], model: Path, cache: Path) -> npt.NDArray[np.float16]:
     path = cache / f"{facts['name'].replace(' ', '-')}.npy"
     if path.exists():
         return np.load(path, mmap_mode="r")
-    encoder = SpeechEncoder(80, width, N_LAYERS, n_heads=width // 64).eval()
+    encoder = SpeechEncoder(80, width, N_LAYERS).eval()
     encoder.load_state_dict(weights)
     front_end = LogMel(n_mels=80, n_fft=400, hop=160, fmin_hz=0.0)
     found = np.full((len(rows), N_LAYERS, 4 * width), np.nan, np.float16)
