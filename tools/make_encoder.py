@@ -1,14 +1,20 @@
-"""The speech encoder in the package, from a published one. In: smart-turn-v3.2-cpu.onnx. Out: encoder.safetensors.
+"""An encoder file, from a published encoder. In: smart-turn-v3.2-cpu.onnx, or Whisper's model.bin. Out: .safetensors.
 
     python tools/make_encoder.py smart-turn-v3.2-cpu.onnx [--recipe recipes/ravdess-encoder.toml] [--out FILE]
+    python tools/make_encoder.py model.bin --recipe RECIPE --out FILE
+
+The first is the encoder in the package. The width of the recipe is that of the encoder: 512 for whisper-base.
 
 It keeps the first layers, as many as the recipe has, as 8-bit integers.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from smart_turn import decode
+import smart_turn
+import whisper
+from torch import Tensor
 
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
@@ -18,7 +24,7 @@ from speech_emotion.training.weights import SHIPPED, save_encoder
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the encoder that trainings start from.")
-    parser.add_argument("source", type=Path, help="smart-turn-v3.2-cpu.onnx")
+    parser.add_argument("source", type=Path, help="smart-turn-v3.2-cpu.onnx, or model.bin of Whisper")
     parser.add_argument("--recipe", type=Path, default=Path("recipes/ravdess-encoder.toml"))
     parser.add_argument("--out", type=Path, default=SHIPPED)
     arguments = parser.parse_args()
@@ -28,10 +34,18 @@ def main() -> None:
 def make(config: TrainConfig, source: Path, out: Path) -> None:
     """Write the layers of `source` that the network of `config` has."""
     network = build(config)
-    weights, facts = decode(source)
+    weights, facts = decoded(source, config.network.layers)
     own = {name: weights[name] for name in network.state_dict() if name.startswith("encoder.")}
     network.load_state_dict(own, strict=False)
     save_encoder(network, {**facts, "commit": commit()}, out)
+
+
+def decoded(source: Path, n_layers: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights of `source` under the names of a transformer, and facts about them."""
+    if source.suffix != ".bin":
+        return smart_turn.decode(source)
+    weights, facts = whisper.decode(source, n_layers)
+    return {f"encoder.{name}": weight for name, weight in weights.items()}, facts
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def embed(task: tuple[Path, list[Path], Path, int, int, int]) -> None:
     for model in models:
         weights, _ = whisper.decode(model, N_LAYERS)
         width = len(weights["convolutions.0.bias"])
-        encoder = SpeechEncoder(80, width, N_LAYERS, n_heads=width // 64).eval()
+        encoder = SpeechEncoder(80, width, N_LAYERS).eval()
         encoder.load_state_dict(weights)
         encoders.append(encoder)
     front_end = LogMel(n_mels=80, n_fft=400, hop=160, fmin_hz=0.0)

@@ -199,6 +199,24 @@ def test_a_corpus_that_was_learned_from_is_not_unheard(scored_paths: list[Path],
         check_unseen(speech_emotion.load(polish).info, split, split.folds[0])
 
 
+def test_a_mixture_may_only_be_tested_by_the_protocol_that_it_was_trained_for(
+    scored_paths: list[Path], tmp_path: Path
+) -> None:
+    luna5, savee4 = protocol("luna5"), protocol("savee4")
+    learned = {
+        "corpora": ["ravdess", "savee", "ravdess-song"],
+        "protocol": luna5.describe(luna5.folds[1]),
+        "split_hash": luna5.split_hash,
+    }
+    info = speech_emotion.load(fakes.make_model(tmp_path / "both.onnx", **learned)).info
+    check_unseen(info, luna5, luna5.folds[1])
+    check_unseen(info, protocol("nemo-unheard"), protocol("nemo-unheard").folds[0])
+    with pytest.raises(SpeakerLeakError, match="learned from all of savee; only ravdess was divided"):
+        check_unseen(info, savee4, savee4.folds[0])
+    with pytest.raises(SpeakerLeakError, match="are tested"):
+        check_unseen(info, luna5, luna5.folds[0])
+
+
 def test_a_single_model_may_answer_a_protocol_of_one_fold(
     scored_paths: list[Path], corpus: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from miniature import recipe
 from onnx import helper, numpy_helper
 
 from speech_emotion.errors import ModelIntegrityError, ModelNotFoundError
+from speech_emotion.training.networks.build import build
 from speech_emotion.training.networks.quantize import pack, unpack
-from speech_emotion.training.weights import load_encoder
+from speech_emotion.training.weights import initialise, load_encoder
 
 sys.path.append(str(Path(__file__).parents[2] / "tools"))
 import make_encoder
 import smart_turn
+import whisper
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 WIDTH, N_MELS = 384, 80
@@ -167,3 +170,65 @@ def test_another_onnx_file_is_refused(source: Path, tmp_path: Path) -> None:
         ModelNotFoundError, match=r"none\.onnx: cannot be read \(No such file.*pipecat-ai==1\.14\.0"
     ):
         smart_turn.decode(tmp_path / "none.onnx")
+
+
+# Whisper
+
+
+def whisper_bin(width: int) -> tuple[bytes, dict[str, Floats]]:
+    """A Whisper encoder of two layers in the format of CTranslate2, and its variables."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "conv1/weight": (width, N_MELS, 3),
+        "conv1/bias": (width,),
+        "conv2/weight": (width, width, 3),
+        "conv2/bias": (width,),
+    }
+    for layer in ("layer_0", "layer_1"):
+        for norm in ("self_attention/layer_norm", "ffn/layer_norm"):
+            shapes |= {f"{layer}/{norm}/gamma": (width,), f"{layer}/{norm}/beta": (width,)}
+        for name, n_out, n_in in (
+            ("self_attention/linear_0", 3 * width, width),
+            ("self_attention/linear_1", width, width),
+            ("ffn/linear_0", 4 * width, width),
+            ("ffn/linear_1", width, 4 * width),
+        ):
+            shapes |= {f"{layer}/{name}/weight": (n_out, n_in), f"{layer}/{name}/bias": (n_out,)}
+    values = {name: RANDOM.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    content = struct.pack("<I", 6) + _text("WhisperSpec") + struct.pack("<II", 3, len(values))
+    for name, value in values.items():
+        content += _text(f"encoder/{name}") + struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
+        content += struct.pack("<BI", 0, value.nbytes) + value.tobytes()
+    return content, values
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"
+
+
+def test_an_encoder_of_whisper_becomes_one_that_trainings_start_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, values = whisper_bin(width=128)
+    source, made = tmp_path / "model.bin", tmp_path / "encoder.safetensors"
+    source.write_bytes(content)
+    config = recipe(
+        network={"architecture": "transformer", "layers": 2, "width": 128},
+        frontend={"n_mels": N_MELS, "n_fft": 400},
+    )
+    with pytest.raises(ModelIntegrityError, match=r"model\.bin: not a known model\.bin of Whisper"):
+        make_encoder.make(config, source, made)
+    monkeypatch.setattr(whisper, "SHA256", {"base": hashlib.sha256(content).hexdigest()})
+    make_encoder.make(config, source, made)
+    network = build(config)
+    facts = initialise(network, str(made))
+    assert (facts["name"], facts["licence"]) == ("whisper-base encoder", "MIT")
+    found = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    for ours, theirs in (
+        ("convolutions.2.bias", values["conv2/bias"]),
+        ("layers.1.key.weight", values["layer_1/self_attention/linear_0/weight"][128:256]),
+        ("layers.0.value.bias", values["layer_0/self_attention/linear_0/bias"][256:]),
+        ("layers.1.widen.weight", values["layer_1/ffn/linear_0/weight"]),
+        ("layers.0.feed_norm.weight", values["layer_0/ffn/layer_norm/gamma"]),
+    ):
+        np.testing.assert_allclose(found[f"encoder.{ours}"], theirs, atol=0.03)  # 8 bits
+    assert network.encoder.layers[0].n_heads == 2

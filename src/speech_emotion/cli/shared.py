@@ -85,6 +85,14 @@ CorpusOption = Annotated[
         help="A corpus and the folder it is in, or a name and a table of your own recordings (CSV).",
     ),
 ]
+CorporaOption = Annotated[
+    list[CorpusFolder],
+    typer.Option(
+        metavar="NAME=PATH",
+        parser=_corpus_folder,
+        help="As for other verbs. Repeat it for each corpus of the recipe's [mixture].",
+    ),
+]
 ProtocolOption = Annotated[
     str,
     typer.Option(

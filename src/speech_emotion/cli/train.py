@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speech_emotion.cli.shared import CorpusFolder, CorpusOption, known_protocol, prepare_corpus, progress
+from speech_emotion.cli.shared import CorporaOption, CorpusFolder, known_protocol, prepare_corpus, progress
+from speech_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
     from speech_emotion.training.config import TrainConfig
+    from speech_emotion.training.data.mixture import Dataset
 
 verbs = typer.Typer()
 
@@ -49,7 +51,7 @@ DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, or
 @verbs.command()
 def train(
     recipe: RecipeArgument,
-    corpus: CorpusOption,
+    corpus: CorporaOption,
     protocol: FoldsOfOption = None,
     fold: FoldOption = None,
     seed: SeedOption = None,
@@ -72,14 +74,16 @@ def train(
     from speech_emotion.training.config import TrainConfig
     from speech_emotion.training.progress import EpochLines, choose_device
 
-    config = _for(corpus, TrainConfig.load(recipe), recipe)
+    loaded = TrainConfig.load(recipe)
+    main, others = _divided(corpus, loaded)
+    config = _for(main, loaded, recipe)
     config = config.with_init(init) if init else config
-    split = splits.protocol_of(corpus.corpus, protocol) if protocol else None
-    run = f"{corpus.name}-{recipe.stem}" if corpus.is_table else recipe.stem
+    split = splits.protocol_of(main.corpus, protocol) if protocol else None
+    run = f"{main.name}-{recipe.stem}" if main.is_table else recipe.stem
     out = out or Path("runs") / run / (protocol or "all-speakers")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     device = choose_device(device)  # refused before the corpus is prepared
-    dataset = prepare_corpus(corpus, prepared / corpus.name)
+    dataset = _prepared(main, others, prepared)
     with progress("embedding") as on_copy:
         models = runs.train(
             trainings,
@@ -91,8 +95,30 @@ def train(
         )
     typer.echo("\n".join(map(str, models)))
     if protocol:
-        command = f"speech-emotion evaluate {out} --corpus {corpus} --protocol {protocol}"
+        command = f"speech-emotion evaluate {out} --corpus {main} --protocol {protocol}"
         typer.echo(f"Next: {command}", err=True)
+
+
+def _divided(given: list[CorpusFolder], config: "TrainConfig") -> tuple[CorpusFolder, list[CorpusFolder]]:
+    """The corpus that a protocol divides, and the others of the recipe's mixture in its order."""
+    by_name = {one.name: one for one in given}
+    if missing := config.mixture.keys() - by_name:
+        names = ", ".join(sorted(missing))
+        raise ConfigError(f"{config.name} also learns from {names}. Give each: --corpus NAME=FOLDER.")
+    others = [by_name.pop(name) for name in config.mixture]
+    if len(by_name) != 1 or len(given) != 1 + len(others):
+        raise typer.BadParameter(
+            f"--corpus {config.corpus}=FOLDER is needed once, and each corpus of the recipe's [mixture]; "
+            f"got {', '.join(one.name for one in given)}"
+        )
+    return by_name.popitem()[1], others
+
+
+def _prepared(main: CorpusFolder, others: list[CorpusFolder], prepared: Path) -> "Dataset":
+    from speech_emotion.training.data.mixture import Mixture
+
+    datasets = [prepare_corpus(one, prepared / one.name) for one in (main, *others)]
+    return Mixture(tuple(datasets)) if others else datasets[0]
 
 
 def _for(corpus: CorpusFolder, config: "TrainConfig", recipe: Path) -> "TrainConfig":

@@ -6,7 +6,7 @@ from typing import Final
 from speech_emotion.corpora.manifest import Clip, Corpus
 from speech_emotion.errors import CorpusError
 
-__all__ = ["Clip", "Corpus", "get", "names"]
+__all__ = ["Clip", "Corpus", "get", "names", "same_speakers"]
 
 # One line per corpus: a module of readers/ and the Corpus in it.
 READERS: Final = (
@@ -20,6 +20,7 @@ READERS: Final = (
     "emospeech_in:CORPUS",
     "emotiontts_ko:CORPUS",
 )
+SAME_SPEAKERS: Final = (frozenset({"ravdess", "ravdess-song"}),)  # corpora that share their speakers
 _CORPORA: Final[tuple[Corpus, ...]] = tuple(
     resolve_name(f"{__name__}.readers.{reader}") for reader in READERS
 )
@@ -39,6 +40,11 @@ def get(name: str) -> Corpus:
             "or give a table of your own recordings instead of a folder (docs/corpora.md)."
         )
     return _BY_NAME[name]
+
+
+def same_speakers(corpus: str) -> frozenset[str]:
+    """The corpora with the speakers of `corpus`: itself, and maybe others."""
+    return next((group for group in SAME_SPEAKERS if corpus in group), frozenset({corpus}))
 
 
 def title(name: str) -> str:

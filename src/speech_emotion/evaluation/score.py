@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import speech_emotion
-from speech_emotion.corpora import Clip, Corpus
+from speech_emotion.corpora import Clip, Corpus, same_speakers
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation.splits import Fold, Protocol, protocol_of
 from speech_emotion.files import write_atomically
@@ -24,7 +24,6 @@ from speech_emotion.model import ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.text import guard, unguard
 
-SAME_SPEAKERS: Final = (frozenset({"ravdess", "ravdess-song"}),)  # corpora that share their speakers
 DECIMALS: Final = 4  # of a probability in the table
 
 T = TypeVar("T")
@@ -162,6 +161,10 @@ def check_unseen(info: ModelInfo, split: Protocol, fold: Fold) -> None:
             f"{where}: the model learned from {', '.join(info.corpora)} and does not name the speakers that were "
             f"left out, so {split.corpus} cannot test it. {advice}"
         )
+    if (divided := info.protocol.get("corpus", split.corpus)) not in same_speakers(split.corpus):
+        raise SpeakerLeakError(
+            f"{where}: the model learned from all of {split.corpus}; only {divided} was divided. {advice}"
+        )
     learned_from = {*info.protocol["train"], *info.protocol["validation"]}
     if seen := sorted(fold.test & learned_from):
         raise SpeakerLeakError(f"{where}: the model learned from {', '.join(seen)}, who are tested. {advice}")
@@ -171,11 +174,6 @@ def check_unseen(info: ModelInfo, split: Protocol, fold: Fold) -> None:
             f"{where}: trained for {trained[0]}, fold {trained[1]} of split {str(trained[2])[:12]}, "
             f"not for fold {fold.index} of split {split.split_hash[:12]}. {advice}"
         )
-
-
-def same_speakers(corpus: str) -> frozenset[str]:
-    """The corpora with the speakers of `corpus`: itself, and maybe others."""
-    return next((group for group in SAME_SPEAKERS if corpus in group), frozenset({corpus}))
 
 
 def write_answers(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:

@@ -48,11 +48,12 @@ class FrontendConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """`architecture` is a key of build.NETWORKS; `channels` are for the cnn, `layers` for the transformer."""
+    """`architecture` is a key of build.NETWORKS; the cnn has `channels`, the transformer `layers` and `width`."""
 
     architecture: str = "cnn"
     channels: tuple[int, ...] = _in("(0, inf)", (32, 64, 96, 160))
     layers: int = _in("[1, inf)", 2)
+    width: int = _in("[64, inf)", 384)
     dropout: float = _in("[0, 1)", 0.3)
 
 
@@ -109,12 +110,13 @@ class ProbeConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The recipe of one model of one corpus.
+    """The recipe of one model. A protocol divides `corpus`.
 
     `name` names the run and the model. `init` names the initial weights: "fresh", "pretrained" (the encoder in the
     package), an encoder file, or "imagenet" for VGG16. `recipes_tried` counts the recipes this one was chosen from.
     `second` is the recipe of a second network, trained on the same clips; its logits have the share `second_weight`
     in the weighted mean of both. Of a frozen encoder and another network, the encoder is the first.
+    `mixture` names other corpora to learn from, and how much each counts; `corpus` counts 1.
     """
 
     name: str
@@ -129,6 +131,7 @@ class TrainConfig:
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     second: "TrainConfig | None" = None
     second_weight: float = _in("(0, 1)", 0.5)
+    mixture: dict[str, float] = field(default_factory=dict, metadata={"interval": "(0, inf)"})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -218,6 +221,12 @@ def _convert(kind: Any, value: Any, interval: str | None, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: must be a list, got {value!r}.")
         return tuple(_convert(get_args(kind)[0], item, interval, where) for item in value)
+    if get_origin(kind) is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: must be a section of settings, got {value!r}.")
+        return {
+            key: _convert(get_args(kind)[1], item, interval, f"{where}: {key}") for key, item in value.items()
+        }
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
@@ -249,6 +258,7 @@ def _check(config: TrainConfig, where: str) -> None:
         "frontend: n_fft must be even": frontend.n_fft % 2 == 0,
         "window: min_seconds must hold n_fft samples": window.min_seconds * SAMPLE_RATE >= frontend.n_fft,
         "network: channels: four multiples of 8": len(channels) == 4 and not any(c % 8 for c in channels),
+        "network: width: a multiple of 64": config.network.width % 64 == 0,
         "augment: 1.0 must be among the speeds": 1.0 in augment.speeds,
         "augment: telephone_probability and room_probability together ≤ 1": channel_share <= 1,
         "augment: noise_snr_db is two numbers, low and high": len(snr) == 2 and snr[0] <= snr[1],
@@ -256,6 +266,11 @@ def _check(config: TrainConfig, where: str) -> None:
         "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds": not probe.copies or crop_fits,
         "probe: augment.warp_frequency and n_masks must be 0": not (probe.copies and changes_log_mel),
     }
+    if config.mixture:
+        rules |= {
+            "mixture: names other corpora than corpus": config.corpus not in config.mixture,
+            "mixture: needs probe.copies and no second": probe.copies > 0 and not config.second,
+        }
     if second := config.second:
         _check(second, f"{where}: second")
         rules |= {

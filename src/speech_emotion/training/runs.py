@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import torch
 
+from speech_emotion.corpora import same_speakers
 from speech_emotion.corpora.parallel import Progress
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
@@ -32,6 +34,7 @@ from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.files import locked, write_atomically, write_sealed_json, writing
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.mixture import Dataset, Mixture, parts_of
 from speech_emotion.training.export.ship import RUN, export_run, finished_runs
 from speech_emotion.training.fit import checkpoint, enrolment
 from speech_emotion.training.fit.job import LOG, Epoch, Fitted, Job, Sides
@@ -67,17 +70,34 @@ class Training:
         """Whether it was trained and exported."""
         return checkpoint.exists(self.folder) and self.model.exists()
 
-    def sides(self, dataset: PreparedDataset) -> Sides:
+    def sides(self, dataset: Dataset) -> Sides:
         """The clips to learn from and to validate on."""
-        sides = Sides(np.arange(len(dataset.clips)), np.zeros(0, dtype=np.int64))
+        train, validation = np.arange(len(dataset)), np.zeros(0, dtype=np.int64)
         if self.protocol and self.fold:
-            some = (self.fold.train, self.fold.validation)
-            sides = Sides(*(self.protocol.indices(dataset.clips, members) for members in some))
-        if len(sides.train) < 2:
-            raise ConfigError(
-                f"{dataset.folder}: holds too few clips of the speakers that {self} learns from."
+            main, *others = parts_of(dataset)
+            train, validation = (
+                self.protocol.indices(main.clips, members)
+                for members in (self.fold.train, self.fold.validation)
             )
-        return sides
+            first = np.cumsum([len(main), *map(len, others)])
+            beside = [
+                start + _beside(other, self.protocol, self.fold)
+                for start, other in zip(first, others, strict=False)
+            ]
+            train = np.concatenate([train, *beside])
+        if isinstance(dataset, Mixture):
+            train = train[dataset.known[dataset.corpus_of, dataset.labels][train]]
+        if len(train) < 2:
+            raise ConfigError(
+                f"{parts_of(dataset)[0].folder}: holds too few clips of the speakers that {self} learns from."
+            )
+        return Sides(train, validation)
+
+
+def _beside(other: PreparedDataset, protocol: Protocol, fold: Fold) -> npt.NDArray[np.int64]:
+    """The clips to learn from of a corpus that is not divided: all but those of people who are held out."""
+    shares_speakers = protocol.corpus in same_speakers(other.corpus)
+    return protocol.indices(other.clips, fold.train) if shares_speakers else np.arange(len(other))
 
 
 def plan(
@@ -112,7 +132,7 @@ def plan(
 
 def train(
     trainings: Sequence[Training],
-    dataset: PreparedDataset,
+    dataset: Dataset,
     *,
     references: Path | None = None,
     device: str = "cpu",
@@ -153,7 +173,7 @@ def train(
     return [training.model for training in trainings]
 
 
-def _job(training: Training, dataset: PreparedDataset, device: str, on_epoch: OnEpoch) -> Job:
+def _job(training: Training, dataset: Dataset, device: str, on_epoch: OnEpoch) -> Job:
     sides, tell = training.sides(dataset), partial(on_epoch, str(training))
     return Job(training.config, dataset, sides, training.folder, device, tell)
 
@@ -169,7 +189,7 @@ def _fit(training: Training, job: Job, learned_from: Sequence[Any]) -> None:
 def _facts(training: Training, job: Job, fitted: Fitted) -> dict[str, Any]:
     protocol, fold = training.protocol, training.fold
     return {
-        "corpora": [job.dataset.corpus],
+        "corpora": [part.corpus for part in parts_of(job.dataset)],
         "corpus_hash": job.dataset.corpus_hash,
         "licence": job.dataset.licence,
         "citation": job.dataset.citation,

@@ -19,14 +19,15 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.training import runs
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
+from speech_emotion.training.data.mixture import Mixture, Shares
 from speech_emotion.training.export.ship import export_run
 from speech_emotion.training.fit import checkpoint, enrolment, linear_probe
 from speech_emotion.training.fit.checkpoint import final_weights
 from speech_emotion.training.fit.job import Epoch, Fitted, Job, Sides
 from speech_emotion.training.fit.linear_probe import fit_head
+from speech_emotion.training.fit.logistic import fit_logistic
 from speech_emotion.training.fit.train import fit
 from speech_emotion.training.networks.build import build
-from speech_emotion.training.networks.encoder import Transformer
 
 CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
 LABELS = torch.tensor([EMOTIONS.index(clip.label) for clip in CLIPS])
@@ -141,9 +142,9 @@ def test_rows_and_labels_belong_together(tmp_path: Path, monkeypatch: pytest.Mon
     seen: list[tuple[Tensor, Tensor]] = []
     learn = linear_probe.fit_head
 
-    def watch(network: Any, rows: Tensor, labels: Tensor, config: TrainConfig) -> float:
+    def watch(network: Any, rows: Tensor, labels: Tensor, config: TrainConfig, shares: None) -> float:
         seen.append((rows, labels))
-        return learn(network, rows, labels, config)
+        return learn(network, rows, labels, config, shares)
 
     monkeypatch.setattr(linear_probe, "fit_head", watch)
     bank = drawn()
@@ -196,10 +197,9 @@ FOLDS = Protocol(
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     """A recipe of a transformer that is narrower than the shipped one."""
-    monkeypatch.setattr(Transformer, "width", 48)
     monkeypatch.setattr(enrolment, "PENALTIES", (1.0, 0.1))
     return config_of(
-        network={"architecture": "transformer", "layers": 1}, frontend={"n_fft": 400, "hop": 160}
+        network={"architecture": "transformer", "layers": 1, "width": 64}, frontend={"n_fft": 400, "hop": 160}
     )
 
 
@@ -257,3 +257,59 @@ def test_a_run_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig) -> N
     (path.parent / "run.json").write_text(json.dumps(run | {"temperature": run["temperature"] + 0.1}))
     with pytest.raises(ModelFormatError, match="does not match its own checksum"):
         export_run(path.parent, tmp_path / "again.onnx")
+
+
+# Several corpora
+
+
+def test_rows_count_by_their_shares() -> None:
+    """A row of weight 2 is two rows; standardisation and solution are those of the repeated rows."""
+    rows, labels = embeddings(200)
+    weight = 1 + (torch.arange(200) % 3 == 0).float()
+    shares = Shares(weight / weight.sum(), torch.ones(200, 8, dtype=torch.bool))
+    repeated = torch.arange(200).repeat_interleave(weight.long())
+    found, expected = build(recipe()).eval(), build(recipe()).eval()
+    fit_head(found, rows, labels, probe_of(0.01, 0.1), shares)
+    fit_head(expected, rows[repeated], labels[repeated], probe_of(0.01, 0.1))
+    with torch.inference_mode():
+        torch.testing.assert_close(found.head(rows), expected.head(rows), rtol=0, atol=2e-2)
+
+
+def test_a_row_says_nothing_about_labels_of_other_corpora() -> None:
+    """Two corpora with labels of their own: each half of the head is the solution for its corpus alone."""
+    rows = torch.cat([torch.eye(4), torch.eye(4)])
+    targets = torch.tensor([0, 1, 0, 1, 2, 3, 3, 2])
+    allowed = torch.zeros(8, 4, dtype=torch.bool)
+    allowed[:4, :2] = allowed[4:, 2:] = True
+    start = (torch.zeros(4, 4), torch.zeros(4))
+    shares = Shares(torch.full((8,), 1 / 8), allowed)
+    weight, bias, loss = fit_logistic(rows, targets, start, 0.01, shares)
+    half = (torch.zeros(2, 4), torch.zeros(2))
+    first, first_bias, first_loss = fit_logistic(rows[:4], targets[:4], half, 0.02)
+    second, second_bias, second_loss = fit_logistic(rows[4:], targets[4:] - 2, half, 0.02)
+    torch.testing.assert_close(weight, torch.cat([first, second]), rtol=0, atol=1e-3)
+    torch.testing.assert_close(bias, torch.cat([first_bias, second_bias]), rtol=0, atol=1e-3)
+    assert loss == pytest.approx((first_loss + second_loss) / 2, abs=1e-5)
+
+
+def test_a_run_of_two_corpora_names_both(
+    tmp_path: Path, narrow: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "export_run", lambda *_: None)
+    few = clips(range(11, 21), ["happy", "angry"])
+    parts = (dataset(clips(range(1, 11), ["calm", "happy"])), dataset(few, corpus="nemo"))
+    made = Mixture(
+        tuple(dataclasses.replace(part, folder=tmp_path / "prepared" / part.corpus) for part in parts)
+    )
+    config = dataclasses.replace(narrow, mixture={"nemo": 2.0})
+    (training,) = runs.plan(config, tmp_path / "run", FOLDS, [0], [0])
+    runs.train([training], made)
+    run = json.loads((training.folder / "run.json").read_text())
+    assert run["corpora"] == ["ravdess", "nemo"]
+    assert json.loads((training.folder / "recipe.json").read_text())["mixture"] == {"nemo": 2.0}
+    assert enrolment.read(training.folder) is not None
+    network, _ = checkpoint.load_network(training.folder)
+    answers = {
+        EMOTIONS[int(network(torch.from_numpy(sound(clip))[None])[0].argmax())] for clip in few
+    }  # learned, although only nemo is ever angry
+    assert "angry" in answers

@@ -12,8 +12,8 @@ from torch.nn import functional
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.build import build
 from speech_emotion.training.networks.encoder import (
+    HEAD_WIDTH,
     MEAN_LEVEL,
-    N_HEADS,
     EncoderLayer,
     SpeechEncoder,
     Transformer,
@@ -22,16 +22,14 @@ from speech_emotion.training.networks.encoder import (
 )
 from speech_emotion.training.networks.frontend import POWER_FLOOR
 
-WIDTH = 48
+WIDTH = 128  # two heads
 NOISE = np.random.default_rng(3).normal(0, 0.02, 8 * 16_000).astype(np.float32)
 
 
 def tiny(n_layers: int = 1) -> Transformer:
     """Untrained, with norms that have seen something and weights large enough to tell sounds apart."""
     torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Transformer, "width", WIDTH)
-        network = Transformer(NetworkConfig(layers=n_layers), FrontendConfig(80, 400, 160, 0.0))
+    network = Transformer(NetworkConfig(layers=n_layers, width=WIDTH), FrontendConfig(80, 400, 160, 0.0))
     with torch.no_grad():
         for layer in network.encoder.layers:
             layer.query.weight.mul_(3)
@@ -156,7 +154,13 @@ def test_a_layer_is_torch_s_own_encoder_layer() -> None:
     torch.manual_seed(1)
     ours = EncoderLayer(WIDTH).eval()
     theirs = nn.TransformerEncoderLayer(
-        WIDTH, N_HEADS, 4 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        WIDTH,
+        WIDTH // HEAD_WIDTH,
+        4 * WIDTH,
+        dropout=0.0,
+        activation="gelu",
+        batch_first=True,
+        norm_first=True,
     ).train()  # in evaluation it takes another path, fused
     with torch.no_grad():
         for norm in (ours.attention_norm, ours.feed_norm):
@@ -186,7 +190,7 @@ def test_attention_is_scaled_dot_product_attention_over_heads() -> None:
     with torch.no_grad():
         y = layer.attention_norm(x)
         heads = [
-            p(y).reshape(2, 11, N_HEADS, WIDTH // N_HEADS).permute(0, 2, 1, 3)
+            p(y).reshape(2, 11, WIDTH // HEAD_WIDTH, HEAD_WIDTH).permute(0, 2, 1, 3)
             for p in (layer.query, layer.key, layer.value)
         ]
         attended = functional.scaled_dot_product_attention(*heads).permute(0, 2, 1, 3).reshape(2, 11, WIDTH)

@@ -47,6 +47,11 @@ class AugmentedEmbeddings:
                 write_sealed_tensors(path, {"embeddings": embeddings}, {})
                 return cls(embeddings)
 
+    @classmethod
+    def joined(cls, parts: Sequence["AugmentedEmbeddings"]) -> "AugmentedEmbeddings":
+        """Those of several corpora, one corpus after the other."""
+        return cls(torch.cat([part.embeddings for part in parts], dim=1)) if len(parts) > 1 else parts[0]
+
 
 def _key(config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset) -> str:
     weights = hashlib.sha256()

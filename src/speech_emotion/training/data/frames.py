@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
-from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import CorpusError
 from speech_emotion.training.config import TrainConfig, WindowConfig
+from speech_emotion.training.data.mixture import Dataset
 from speech_emotion.training.data.waveform_augment import at_speed, in_a_room, over_the_telephone
 from speech_emotion.training.networks.frontend import LogMel
 from speech_emotion.windows import Framer
@@ -25,7 +25,7 @@ from speech_emotion.windows import Framer
 class FrameCache:
     """Log-mel frames of every clip at every speed and over every channel of a recipe, and windows cut from them."""
 
-    def __init__(self, config: TrainConfig, dataset: PreparedDataset) -> None:
+    def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
         self.labels = torch.from_numpy(np.array(dataset.labels, dtype=np.int64))
         self._dataset = dataset
         self._frontend = LogMel(**dataclasses.asdict(config.frontend))

@@ -18,13 +18,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.files import DamagedFileError
 from speech_emotion.profile import shrunk
 from speech_emotion.training.config import WindowConfig
 from speech_emotion.training.data.frames import windows_of
+from speech_emotion.training.data.mixture import Dataset, Shares
 from speech_emotion.training.fit import calibration
 from speech_emotion.training.fit.job import Job
 from speech_emotion.training.fit.logistic import fit_logistic
@@ -125,7 +125,7 @@ class WindowFeatures:
 
 
 @torch.inference_mode()
-def window_features(network: Network, window: WindowConfig, dataset: PreparedDataset) -> WindowFeatures:
+def window_features(network: Network, window: WindowConfig, dataset: Dataset) -> WindowFeatures:
     """The features of every window of `dataset` that a user would get."""
     clip: list[int] = []
     features: list[FloatArray] = []
@@ -195,7 +195,9 @@ def learn(
     mean, deviation = units = population(data)
     plain = _plain_head(network, units)
     rows, clip = relative(data, (data.features - mean) / deviation, range(N_DRAWS), seed)
-    fitted = partial(fit_head, rows, data.labels[clip], plain)
+    clips = torch.from_numpy(job.sides.train[clip])
+    shares = job.shares.rows(clips) if job.shares else None
+    fitted = partial(fit_head, rows, data.labels[clip], plain, shares=shares)
     if len(job.sides.validation):
         judge = _Judge(features.of(job.sides.validation), units, plain, seed)
         heads = [judge.judged(*fitted(penalty), penalty) for penalty in PENALTIES]
@@ -207,10 +209,12 @@ def learn(
     return EnrolledHead(*units, *fitted(penalty), temperature, penalty, round(float(chosen[2].mean()), 4))
 
 
-def fit_head(rows: FloatArray, labels: IntArray, plain: Pair, penalty: float) -> Pair:
+def fit_head(
+    rows: FloatArray, labels: IntArray, plain: Pair, penalty: float, *, shares: Shares | None = None
+) -> Pair:
     """Weight, rounded as its file will hold it, and bias for rows (n, n_features), drawn towards the `plain` head."""
     start = (torch.from_numpy(plain[0]), torch.from_numpy(plain[1]))
-    weight, bias, _ = fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels), start, penalty)
+    weight, bias, _ = fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels), start, penalty, shares)
     return rounded(weight).numpy(), bias.numpy()
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.files import digest, write_atomically
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.mixture import Dataset, Mixture, Shares
 from speech_emotion.training.fit import checkpoint
 
 PAIR: Final = ("first", "second")  # folders of the two networks of a pair, within that of their run
@@ -71,7 +71,7 @@ class Job:
     """One training: what it learns from, the folder that it is kept in, and a function to call with each epoch."""
 
     config: TrainConfig
-    dataset: PreparedDataset
+    dataset: Dataset
     sides: Sides
     folder: Path
     device: str = "cpu"
@@ -89,6 +89,13 @@ class Job:
             self.on_epoch(dataclasses.replace(epoch, network=name))
 
         return dataclasses.replace(self, config=config, folder=self.folder / name, on_epoch=on_epoch)
+
+    @property
+    def shares(self) -> Shares | None:
+        """How much each clip of a mixture of corpora counts; None for one corpus."""
+        if not isinstance(self.dataset, Mixture):
+            return None
+        return Shares.of(self.dataset, self.sides.train, self.config.mixture)
 
     @property
     def fingerprint(self) -> str:

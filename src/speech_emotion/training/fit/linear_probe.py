@@ -12,6 +12,7 @@ from torch import Tensor
 
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
+from speech_emotion.training.data.mixture import Shares
 from speech_emotion.training.fit.job import Fitted, Job
 from speech_emotion.training.fit.logistic import fit_logistic
 from speech_emotion.training.fit.loop import smooth
@@ -30,21 +31,27 @@ def probe(job: Job, augmented: AugmentedEmbeddings) -> Fitted:
     facts = initialise(network, job.config.init)
     labels = torch.from_numpy(np.array(job.dataset.labels, dtype=np.int64))[job.sides.train]
     rows = augmented.embeddings[:, job.sides.train].flatten(0, 1).float()
-    loss = fit_head(network, rows, labels.repeat(len(augmented.embeddings)), job.config)
+    clips = torch.from_numpy(job.sides.train).repeat(len(augmented.embeddings))
+    shares = job.shares.rows(clips) if job.shares else None
+    loss = fit_head(network, rows, labels.repeat(len(augmented.embeddings)), job.config, shares)
     return conclude(job, network, round(loss, 5), (facts,) if facts else (), started)
 
 
-def fit_head(network: EmotionNetwork, rows: Tensor, labels: Tensor, config: TrainConfig) -> float:
+def fit_head(
+    network: EmotionNetwork, rows: Tensor, labels: Tensor, config: TrainConfig, shares: Shares | None = None
+) -> float:
     """Give `network` the best head for embeddings (n, n_embedding) and label indices (n,); returns its loss.
 
-    The head's batch normalisation holds the mean and variance of the rows.
+    The head's batch normalisation holds the mean and variance of the rows, weighted by their `shares`.
     """
     norm, _, linear = network.head
-    mean, variance = rows.mean(dim=0), rows.var(dim=0)
+    mean = shares.weight @ rows if shares else rows.mean(dim=0)
+    variance = shares.weight @ (rows - mean).square() if shares else rows.var(dim=0)
     standard = (rows - mean) / (variance + EPSILON).sqrt()
-    targets = smooth(labels, len(network.labels), config.fit.label_smoothing)
+    smoothing = config.fit.label_smoothing
+    targets = shares.smooth(labels, smoothing) if shares else smooth(labels, len(network.labels), smoothing)
     start = (torch.zeros(len(network.labels), rows.shape[1]), torch.zeros(len(network.labels)))
-    weight, bias, loss = fit_logistic(standard, targets, start, config.probe.penalty)
+    weight, bias, loss = fit_logistic(standard, targets, start, config.probe.penalty, shares)
     state = {"weight": torch.ones_like(mean), "bias": torch.zeros_like(mean)}
     norm.load_state_dict(state | {"running_mean": mean, "running_var": variance}, strict=False)
     linear.load_state_dict({"weight": weight, "bias": bias})

@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 
 from speech_emotion.corpora.parallel import Progress
-from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.frames import FrameCache
+from speech_emotion.training.data.mixture import Dataset, parts_of
 from speech_emotion.training.fit.checkpoint import final_weights
 from speech_emotion.training.fit.fine_tune import fine_tune
 from speech_emotion.training.fit.job import Fitted, Job
@@ -25,20 +25,19 @@ from speech_emotion.training.weights import initialise
 Material = FrameCache | AugmentedEmbeddings
 
 
-def materials(
-    config: TrainConfig, dataset: PreparedDataset, on_copy: Progress = lambda *_: None
-) -> list[Material]:
+def materials(config: TrainConfig, dataset: Dataset, on_copy: Progress = lambda *_: None) -> list[Material]:
     """What each network of a recipe learns from. Jobs that only differ in their sides share it."""
     keep_freed_memory()
     return [_material(part, dataset, on_copy) for part in config.parts]
 
 
-def _material(config: TrainConfig, dataset: PreparedDataset, on_copy: Progress) -> Material:
+def _material(config: TrainConfig, dataset: Dataset, on_copy: Progress) -> Material:
     if not config.probe.copies:
         return FrameCache(config, dataset)
     encoder = build(config, dataset.label_names)
     initialise(encoder, config.init)
-    return AugmentedEmbeddings.of(config, encoder, dataset, on_copy)
+    found = [AugmentedEmbeddings.of(config, encoder, part, on_copy) for part in parts_of(dataset)]
+    return AugmentedEmbeddings.joined(found)
 
 
 def fit(job: Job, learned_from: Sequence[Material]) -> Fitted:

@@ -14,7 +14,7 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.base import EmotionNetwork
 
-N_HEADS = 6  # of whisper-tiny
+HEAD_WIDTH = 64  # of every Whisper
 LN_10 = math.log(10)
 MEAN_LEVEL = 0.9  # log10 of the mean mel power of speech of unit variance, which the encoder was trained on
 
@@ -34,9 +34,9 @@ def normalise(log_mel: Tensor) -> Tensor:
 class EncoderLayer(nn.Module):
     """Self-attention and a feed-forward network, each after a normalisation and beside a shortcut."""
 
-    def __init__(self, width: int, n_heads: int = N_HEADS) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.n_heads = n_heads
+        self.n_heads = width // HEAD_WIDTH
         self.attention_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
@@ -64,7 +64,7 @@ class EncoderLayer(nn.Module):
 class SpeechEncoder(nn.Module):
     """Two convolutions, positions, and transformer layers."""
 
-    def __init__(self, n_mels: int, width: int, n_layers: int, n_heads: int = N_HEADS) -> None:
+    def __init__(self, n_mels: int, width: int, n_layers: int) -> None:
         super().__init__()
         self.width = width
         self.convolutions = nn.Sequential(
@@ -73,7 +73,7 @@ class SpeechEncoder(nn.Module):
             nn.Conv1d(width, width, 3, stride=2, padding=1),
             nn.GELU(),
         )
-        self.layers = nn.ModuleList(EncoderLayer(width, n_heads) for _ in range(n_layers))
+        self.layers = nn.ModuleList(EncoderLayer(width) for _ in range(n_layers))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Normalised log-mel (batch, n_mels, n_frames) → each layer's output (batch, ⌈n_frames / 2⌉, width)."""
@@ -99,14 +99,12 @@ class Transformer(EmotionNetwork):
     The embedding holds mean and deviation of every layer, `n_levels` values, then skewness and trend of every layer.
     """
 
-    width = 384  # of whisper-tiny
-
     def __init__(
         self, network: NetworkConfig, frontend: FrontendConfig, labels: tuple[str, ...] = EMOTIONS
     ) -> None:
         super().__init__(network, frontend, labels)
-        self.n_levels = 2 * self.width * network.layers
-        self.encoder = SpeechEncoder(frontend.n_mels, self.width, network.layers)
+        self.n_levels = 2 * network.width * network.layers
+        self.encoder = SpeechEncoder(frontend.n_mels, network.width, network.layers)
         self.add_head(2 * self.n_levels, network.dropout)
 
     @property

@@ -1,0 +1,146 @@
+"""Several corpora as one. In: prepared datasets. Out: a dataset of all their clips, and how much each clip counts.
+
+Every corpus counts by its weight, and within it every label equally. A clip says nothing about labels that its corpus
+does not have.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from speech_emotion.corpora import Clip, same_speakers
+from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.files import digest
+from speech_emotion.labels import in_order
+
+MIN_CLIPS: Final = 10  # of a label in a corpus; one with fewer is not learned from that corpus
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """The clips of several corpora, one corpus after the other. A protocol divides the first."""
+
+    parts: tuple[PreparedDataset, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The index of the first clip of each corpus."""
+        return tuple(accumulate(map(len, self.parts[:-1]), initial=0))
+
+    @cached_property
+    def clips(self) -> list[Clip]:
+        """All clips."""
+        return [clip for part in self.parts for clip in part.clips]
+
+    @cached_property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels of all corpora, in the order of a model's outputs."""
+        return in_order(label for part in self.parts for label in part.label_names)
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Of each clip, the index into `label_names`."""
+        ours = {label: index for index, label in enumerate(self.label_names)}
+        maps = [np.array([ours[label] for label in part.label_names], np.int64) for part in self.parts]
+        return np.concatenate([ours_of[part.labels] for ours_of, part in zip(maps, self.parts, strict=True)])
+
+    @cached_property
+    def speakers(self) -> npt.NDArray[np.str_]:
+        """Of each clip `corpus:speaker`; corpora that share their speakers have one name for them."""
+        return np.array(
+            [f"{min(same_speakers(part.corpus))}:{name}" for part in self.parts for name in part.speakers]
+        )
+
+    @cached_property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """(n_corpora, n_labels): whether a corpus has at least MIN_CLIPS of a label."""
+        n_labels = len(self.label_names)
+        own = np.split(self.labels, self.starts[1:])
+        return np.stack([np.bincount(labels, minlength=n_labels) >= MIN_CLIPS for labels in own])
+
+    @cached_property
+    def corpus_of(self) -> npt.NDArray[np.int64]:
+        """Of each clip, the index into `parts`."""
+        return np.repeat(np.arange(len(self.parts)), [len(part) for part in self.parts])
+
+    @property
+    def corpus_hash(self) -> str:
+        """Changes with the recordings of any corpus."""
+        return digest([part.corpus_hash for part in self.parts])
+
+    @property
+    def key(self) -> str:
+        """Changes with the key of any corpus."""
+        return digest([part.key for part in self.parts])
+
+    @property
+    def licence(self) -> str:
+        """The licences of all corpora, each once."""
+        return "; ".join(dict.fromkeys(part.licence for part in self.parts))
+
+    @property
+    def citation(self) -> str:
+        """The citations of all corpora, each once."""
+        return " ".join(dict.fromkeys(part.citation for part in self.parts))
+
+    def waveform(self, i: int) -> npt.NDArray[np.float32]:
+        """Clip `i`: (n_samples,) float32 at 16 kHz."""
+        part = int(self.corpus_of[i])
+        return self.parts[part].waveform(i - self.starts[part])
+
+    def seconds(self, i: int) -> float:
+        """The length of clip `i`."""
+        part = int(self.corpus_of[i])
+        return self.parts[part].seconds(i - self.starts[part])
+
+
+Dataset = PreparedDataset | Mixture
+
+
+def parts_of(dataset: Dataset) -> tuple[PreparedDataset, ...]:
+    """The corpora of a dataset, the one that a protocol divides first."""
+    return dataset.parts if isinstance(dataset, Mixture) else (dataset,)
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """How much each row counts, (n_rows,), and which labels it says something about, (n_rows, n_labels)."""
+
+    weight: Tensor
+    allowed: Tensor
+
+    @classmethod
+    def of(cls, dataset: Mixture, train: npt.NDArray[np.int64], weights: Mapping[str, float]) -> "Shares":
+        """One row per clip. The clips `train` have labels that are `known`; the others do not count.
+
+        `weights` are those of the corpora; one that is not named has 1.
+        """
+        weight = np.zeros(len(dataset), np.float32)
+        corpus, label = dataset.corpus_of[train], dataset.labels[train]
+        counts = np.zeros(dataset.known.shape, np.int64)
+        np.add.at(counts, (corpus, label), 1)
+        n_labels = (counts > 0).sum(axis=1)
+        of_corpus = np.array([weights.get(part.corpus, 1.0) for part in dataset.parts])
+        weight[train] = of_corpus[corpus] / (n_labels[corpus] * counts[corpus, label])
+        return cls(torch.from_numpy(weight), torch.from_numpy(dataset.known[dataset.corpus_of]))
+
+    def rows(self, clips: Tensor) -> "Shares":
+        """Those of rows of the clips (n,). Several rows of a clip divide its share; all weights sum to 1."""
+        weight = self.weight[clips] / torch.bincount(clips, minlength=len(self.weight))[clips]
+        return Shares(weight / weight.sum(), self.allowed[clips])
+
+    def smooth(self, labels: Tensor, smoothing: float) -> Tensor:
+        """Label indices (n_rows,) → probabilities (n_rows, n_labels), `smoothing` of them spread over the allowed."""
+        spread = self.allowed / self.allowed.sum(dim=1, keepdim=True)
+        return functional.one_hot(labels, self.allowed.shape[1]) * (1 - smoothing) + smoothing * spread
