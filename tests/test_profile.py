@@ -51,7 +51,7 @@ def test_it_is_mean_and_deviation_of_the_windows(path: Path, profile: SpeakerPro
     windows = np.stack([VOICE[start : start + 3 * RATE] for start in range(0, 22 * RATE, RATE)])
     voices = EmotionModel.load(path).score(windows).voice  # (22, n_features)
     assert (profile.n_windows, profile.seconds, profile.warnings) == (22, 24.0, ())
-    share = 22 / (22 + population_weight(voices, 10))
+    share = 22 / (22 + population_weight(voices.mean(axis=0), 22, 10))
     assert 0.99 < share < 1  # to a stand-in the voice is far from 0
     np.testing.assert_allclose(profile.mean, share * voices.mean(axis=0), atol=1e-4)
     expected = np.sqrt(share * voices.var(axis=0) + 1 - share)
@@ -62,18 +62,20 @@ def test_it_is_mean_and_deviation_of_the_windows(path: Path, profile: SpeakerPro
 
 def test_much_speech_is_believed_and_little_hardly() -> None:
     voices = np.random.default_rng(0).normal(3, 0.5, (4000, 2)).astype(np.float32)
-    np.testing.assert_allclose(shrunk(voices, 10), [[3, 3], [0.5, 0.5]], atol=0.05)
-    np.testing.assert_allclose(shrunk(voices[:1], 99), [voices[0] / 100, [np.sqrt(0.99)] * 2], rtol=1e-5)
+    mean, variance = voices.mean(axis=0), voices.var(axis=0)
+    np.testing.assert_allclose(shrunk(mean, variance, 4000, 10), [[3, 3], [0.5, 0.5]], atol=0.05)
+    one = shrunk(voices[0], np.zeros(2), 1, 99)
+    np.testing.assert_allclose(one, [voices[0] / 100, [np.sqrt(0.99)] * 2], rtol=1e-5)
 
 
 def test_the_population_is_worth_less_to_a_voice_that_is_not_of_it() -> None:
     random = np.random.default_rng(0)
-    noise = random.normal(0, 1, (20, 5000)).astype(np.float32)
-    assert population_weight(noise, 10) == 10
-    assert population_weight(noise + 1.2, 10) == 10  # at a distance of 1.44
-    assert population_weight(noise + 1.3, 10) == pytest.approx(1 / 1.69, rel=0.05)
-    assert population_weight(noise + 2, 10) == pytest.approx(1 / 4, rel=0.05)
-    assert population_weight(noise + 2, 0.1) == 0.1  # never more than a voice of the population needs
+    mean = random.normal(0, 1, (20, 5000)).astype(np.float32).mean(axis=0)
+    assert population_weight(mean, 20, 10) == 10
+    assert population_weight(mean + 1.2, 20, 10) == 10  # at a distance of 1.44
+    assert population_weight(mean + 1.3, 20, 10) == pytest.approx(1 / 1.69, rel=0.05)
+    assert population_weight(mean + 2, 20, 10) == pytest.approx(1 / 4, rel=0.05)
+    assert population_weight(mean + 2, 20, 0.1) == 0.1  # never more than a voice of the population needs
 
 
 def test_a_far_voice_is_believed_after_few_windows(path: Path) -> None:

@@ -11,12 +11,14 @@ import numpy as np
 
 from speech_emotion.audio import AudioStream, Channels, FloatArray, Source, open_audio
 from speech_emotion.audio import load as load_audio
-from speech_emotion.errors import AudioTooShortError, SpeechEmotionError
+from speech_emotion.errors import AudioTooShortError, ConfigError, SpeechEmotionError
 from speech_emotion.model import EmotionModel, ModelInfo, Scores
 from speech_emotion.prediction import Prediction, pool, pool_channels
 from speech_emotion.profile import SpeakerProfile, require_enrolment, summarise
-from speech_emotion.stream import ChannelPredictor, EmotionStream, WindowScorer
+from speech_emotion.stream import ChannelPredictor, EmotionStream, Reference, WindowScorer
 from speech_emotion.windows import Window
+
+Adapt = Literal["recording"]
 
 
 class Classifier:
@@ -37,6 +39,9 @@ class Classifier:
     - `sample_format` says that `source` is not a file but the bytes of raw samples of one channel: "s16le", "f32le",
       "mulaw" or "alaw". They need a `sample_rate` as well.
     - `profile`, made by `enrol`, makes the answers relative to the usual voice of one speaker.
+    - `adapt="recording"` makes each answer relative to the speech before it in the same recording, which acts as a
+      profile. Whoever is angry throughout becomes the norm, and so does the mean of several speakers in one channel.
+      Once a recording is whole, `predict(source, profile=classifier.enrol(source))` takes all of it as the norm.
     - `channels` is "mix", which scores the mean of all channels, or "separate", which scores each one, as for a call
       with the agent on the left and the customer on the right. Then each answer names its `channel`.
     """
@@ -57,6 +62,7 @@ class Classifier:
         sample_rate: int | None = None,
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
+        adapt: Adapt | None = None,
         track: int | None = None,
         channels: Literal["mix"] = "mix",
     ) -> Prediction: ...
@@ -69,6 +75,7 @@ class Classifier:
         sample_rate: int | None = None,
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
+        adapt: Adapt | None = None,
         track: int | None = None,
         channels: Literal["separate"],
     ) -> tuple[Prediction, ...]: ...
@@ -80,6 +87,7 @@ class Classifier:
         sample_rate: int | None = None,
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
+        adapt: Adapt | None = None,
         track: int | None = None,
         channels: Channels = "mix",
     ) -> Prediction | tuple[Prediction, ...]:
@@ -90,6 +98,7 @@ class Classifier:
             sample_rate: The rate of an array or of raw samples in Hz.
             sample_format: The format of raw samples.
             profile: The speaker's profile; None for any speaker.
+            adapt: "recording" for answers relative to the voice heard so far.
             track: Which audio track of a file, from 1; None for its default track.
             channels: "separate" for a tuple with the answer of each channel.
 
@@ -98,12 +107,14 @@ class Classifier:
 
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
-            ModelError: `profile` belongs to another model.
+            ModelError: `profile` belongs to another model, or this one takes none.
+            ConfigError: `adapt` comes with a `profile`.
         """
         with open_audio(
             source, sample_rate=sample_rate, sample_format=sample_format, track=track, channels=channels
         ) as audio:
-            pooled = pool_channels(self._predict_windows(audio, profile, channels), self.info.thresholds)
+            windows = self._predict_windows(audio, _reference(profile, adapt), channels)
+            pooled = pool_channels(windows, self.info.thresholds)
             answers = tuple(replace(answer, warnings=audio.warnings_of[answer.channel]) for answer in pooled)
         return answers if channels == "separate" else answers[0]
 
@@ -114,6 +125,7 @@ class Classifier:
         sample_rate: int | None = None,
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
+        adapt: Adapt | None = None,
         hop_seconds: float | None = None,
         track: int | None = None,
         channels: Channels = "mix",
@@ -125,6 +137,7 @@ class Classifier:
             sample_rate: The rate of an array or of raw samples in Hz.
             sample_format: The format of raw samples.
             profile: The speaker's profile; None for any speaker.
+            adapt: "recording" for answers relative to the voice heard so far.
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
             track: Which audio track of a file, from 1; None for its default track.
             channels: "separate" for the windows of every channel, by time and then by channel.
@@ -134,20 +147,21 @@ class Classifier:
 
         Raises:
             AudioError: The sound cannot be used; see `speech_emotion.errors`.
-            ModelError: `profile` belongs to another model.
-            ConfigError: `hop_seconds` is out of range.
+            ModelError: `profile` belongs to another model, or this one takes none.
+            ConfigError: `hop_seconds` is out of range, or `adapt` comes with a `profile`.
         """
         with open_audio(
             source, sample_rate=sample_rate, sample_format=sample_format, track=track, channels=channels
         ) as audio:
-            predictions = list(self._predict_windows(audio, profile, channels, hop_seconds))
-            return [replace(answer, warnings=audio.warnings_of[answer.channel]) for answer in predictions]
+            windows = list(self._predict_windows(audio, _reference(profile, adapt), channels, hop_seconds))
+            return [replace(answer, warnings=audio.warnings_of[answer.channel]) for answer in windows]
 
     def windows(
         self,
         source: Source,
         *,
         profile: SpeakerProfile | None = None,
+        adapt: Adapt | None = None,
         hop_seconds: float | None = None,
         track: int | None = None,
         channels: Channels = "mix",
@@ -159,18 +173,19 @@ class Classifier:
         Args:
             source: The sound.
             profile: The speaker's profile; None for any speaker.
+            adapt: "recording" for answers relative to the voice heard so far.
             hop_seconds: The time between two answers; None for the model's own.
             track: Which audio track of a file, from 1; None for its default track.
             channels: "separate" for the windows of every channel, by time and then by channel.
 
         Raises:
             AudioError: The sound cannot be used; windows before the place of an error have been yielded.
-            ModelError: `profile` belongs to another model.
-            ConfigError: `hop_seconds` is out of range.
+            ModelError: `profile` belongs to another model, or this one takes none.
+            ConfigError: `hop_seconds` is out of range, or `adapt` comes with a `profile`.
         """
         with open_audio(source, track=track, channels=channels) as audio:
             held: list[Prediction] = []  # may be the last ones, whose warnings are known at the end
-            for answer in self._predict_windows(audio, profile, channels, hop_seconds):
+            for answer in self._predict_windows(audio, _reference(profile, adapt), channels, hop_seconds):
                 if held and answer.start_seconds > held[0].start_seconds:
                     yield from held
                     held = []
@@ -194,6 +209,7 @@ class Classifier:
         sample_rate: int,
         sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
+        adapt: Adapt | None = None,
         hop_seconds: float | None = None,
         channels: Channels = "mix",
     ) -> EmotionStream:
@@ -203,6 +219,7 @@ class Classifier:
             sample_rate: The rate of the chunks in Hz.
             sample_format: The format of chunks that are bytes of raw samples; None for arrays.
             profile: The speaker's profile; None for any speaker.
+            adapt: "recording" for answers relative to the voice heard so far.
             hop_seconds: The time between two answers, from 0.05 s to the model's window; None for the model's own.
             channels: "separate" for an answer per window of every channel.
 
@@ -211,10 +228,12 @@ class Classifier:
 
         Raises:
             AudioError: `sample_rate` cannot be used.
-            ModelError: `profile` belongs to another model.
-            ConfigError: `hop_seconds` is out of range, or there is no such `sample_format`.
+            ModelError: `profile` belongs to another model, or this one takes none.
+            ConfigError: `hop_seconds` is out of range, there is no such `sample_format`, or `adapt` comes with a
+                `profile`.
         """
-        return EmotionStream(self._model, sample_rate, sample_format, profile, hop_seconds, channels)
+        reference = _reference(profile, adapt)
+        return EmotionStream(self._model, sample_rate, sample_format, reference, hop_seconds, channels)
 
     def enrol(
         self, *sources: Source, sample_rate: int | None = None, sample_format: str | None = None
@@ -322,7 +341,7 @@ class Classifier:
     def _predict_windows(
         self,
         audio: AudioStream,
-        profile: SpeakerProfile | None,
+        profile: Reference,
         channels: Channels,
         hop_seconds: float | None = None,
     ) -> Iterator[Prediction]:
@@ -331,6 +350,16 @@ class Classifier:
         for block in audio:
             yield from predictor.push(block)
         yield from predictor.finish()
+
+
+def _reference(profile: SpeakerProfile | None, adapt: Adapt | None) -> Reference:
+    if adapt not in (None, "recording"):
+        raise ConfigError(f'adapt is "recording" or None, not {adapt!r}')
+    if adapt and profile:
+        raise ConfigError(
+            'with a profile, answers are relative to it; leave out either it or adapt="recording"'
+        )
+    return adapt or profile
 
 
 @contextmanager
@@ -373,6 +402,7 @@ def predict(
     sample_rate: int | None = None,
     sample_format: str | None = None,
     profile: SpeakerProfile | None = None,
+    adapt: Adapt | None = None,
     track: int | None = None,
     channels: Literal["mix"] = "mix",
 ) -> Prediction: ...
@@ -385,6 +415,7 @@ def predict(
     sample_rate: int | None = None,
     sample_format: str | None = None,
     profile: SpeakerProfile | None = None,
+    adapt: Adapt | None = None,
     track: int | None = None,
     channels: Literal["separate"],
 ) -> tuple[Prediction, ...]: ...
@@ -396,12 +427,11 @@ def predict(
     sample_rate: int | None = None,
     sample_format: str | None = None,
     profile: SpeakerProfile | None = None,
+    adapt: Adapt | None = None,
     track: int | None = None,
     channels: Channels = "mix",
 ) -> Prediction | tuple[Prediction, ...]:
-    """Return the emotion that a recording expresses, from the shipped model.
-
-    The model is loaded on the first call and kept.
+    """Return the emotion that a recording expresses, from the shipped model, which is loaded once and kept.
 
     Examples:
         >>> predict("hello.wav")
@@ -419,6 +449,7 @@ def predict(
         sample_rate: The rate of an array or of raw samples in Hz. A file has its own.
         sample_format: "s16le", "f32le", "mulaw" or "alaw" if `source` is the bytes of raw samples.
         profile: The speaker's profile; None for any speaker.
+        adapt: "recording" for answers relative to the voice heard so far; its limits are in `Classifier`.
         track: Which audio track of a file, from 1; None for its default track.
         channels: "separate" for a tuple with the answer of each channel, "mix" for one answer to their mean.
 
@@ -428,6 +459,7 @@ def predict(
     Raises:
         AudioError: The sound cannot be used; see `speech_emotion.errors`.
         ModelError: `profile` belongs to another model.
+        ConfigError: `adapt` comes with a `profile`.
     """
     ask: Callable[..., Prediction | tuple[Prediction, ...]] = _shipped().predict  # has an answer to either
     return ask(
@@ -435,6 +467,7 @@ def predict(
         sample_rate=sample_rate,
         sample_format=sample_format,
         profile=profile,
+        adapt=adapt,
         track=track,
         channels=channels,
     )

@@ -286,8 +286,9 @@ def summarise(
             f"an enrolment needs {enrolment.min_seconds:g} s of speech or more, this has {seconds:.1f} s. "
             "Record 30 to 60 s of ordinary speech, or pass further recordings of the same person"
         )
-    stacked = np.stack(voices)
-    mean, deviation = shrunk(stacked, population_weight(stacked, enrolment.prior_windows))
+    mean, variance = np.mean(voices, axis=0), np.var(voices, axis=0)
+    weight = population_weight(mean, len(voices), enrolment.prior_windows)
+    mean, deviation = shrunk(mean, variance, len(voices), weight)
     is_short = seconds < SHORT * enrolment.min_seconds
     profile = SpeakerProfile(
         model_sha256=info.sha256,
@@ -302,25 +303,47 @@ def summarise(
     return profile
 
 
-def population_weight(voices: FloatArray, prior_windows: float) -> float:
-    """Return the weight of the model's training speakers against `voices` (n, n_features), as a number of windows.
+def population_weight(mean: FloatArray, n_windows: float, prior_windows: float) -> float:
+    """Return the weight of the model's training speakers against `n_windows` windows, as a number of windows.
 
-    It is `prior_windows`, because a few seconds in one mood are not a speaker's usual voice. But if the mean of
-    `voices` is farther than FAR from that of the training speakers (mean square over the features, less its
-    expectation under chance), they speak another language or through another microphone, and the training speakers
+    It is `prior_windows`, because a few seconds in one mood are not a speaker's usual voice. But if the `mean` of
+    `voice`, (n_features,), is farther than FAR from that of the training speakers (mean square over the features, less
+    its expectation under chance), they speak another language or through another microphone, and the training speakers
     say little about them. Then the weight is the variance of one window over that distance, as in empirical Bayes
     (Efron & Morris 1973, JASA 68(341)).
     """
-    distance = float(np.square(voices.mean(axis=0)).mean()) - 1 / len(voices)
+    distance = float(np.square(mean).mean()) - 1 / n_windows
     return prior_windows if distance <= FAR else min(prior_windows, 1 / distance)
 
 
-def shrunk(voices: FloatArray, prior_windows: float) -> FloatArray:
-    """Return mean and deviation (2, n_features) of `voices` (n, n_features), drawn towards 0 and 1 if n is small.
+def shrunk(mean: FloatArray, variance: FloatArray, n_windows: float, prior_windows: float) -> FloatArray:
+    """Return mean and deviation (2, n_features) of `n_windows` windows, drawn towards 0 and 1 if they are few.
 
     In the units of `voice`, 0 is the mean of the training speakers and 1 the deviation within one of them. They weigh
     as much as `prior_windows` windows.
     """
-    share = len(voices) / (len(voices) + prior_windows)
-    deviation = np.sqrt(share * voices.var(axis=0) + (1 - share))
-    return np.stack([share * voices.mean(axis=0), deviation]).astype(np.float32)
+    share = n_windows / (n_windows + prior_windows)
+    return np.stack([share * mean, np.sqrt(share * variance + (1 - share))]).astype(np.float32)
+
+
+class RunningProfile:
+    """The profile of what was heard so far in a recording. Its memory does not grow."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        self._enrolment = require_enrolment(info)
+        self._n_windows = 0.0
+        self._sums = np.zeros((2, self._enrolment.n_features))  # of `voice` and of its square
+
+    def add(self, voice: FloatArray, n_windows: float = 1.0) -> None:
+        """Count `voice`, (n_features,), of one window; as less than one window if it overlaps more than the model's."""
+        self._n_windows += n_windows
+        self._sums += n_windows * np.stack([voice, np.square(voice, dtype=np.float64)])
+
+    def current(self) -> FloatArray | None:
+        """Return (2, n_features) as `summarise` would; None before any speech, and if no voice has such numbers."""
+        if not self._n_windows:
+            return None
+        mean, square = self._sums / self._n_windows
+        weight = population_weight(mean, self._n_windows, self._enrolment.prior_windows)
+        found = shrunk(mean, np.maximum(square - mean**2, 0), self._n_windows, weight)
+        return found if _is_plausible(*found.astype(np.float64)) else None

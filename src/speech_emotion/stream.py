@@ -27,10 +27,11 @@ from speech_emotion.audio.speech import is_audible
 from speech_emotion.errors import InvalidWaveformError, SpeechEmotionError
 from speech_emotion.model import SPEECH, EmotionModel, Scores
 from speech_emotion.prediction import Prediction, decide
-from speech_emotion.profile import SpeakerProfile
+from speech_emotion.profile import RunningProfile, SpeakerProfile
 from speech_emotion.windows import Framer, Window
 
 ScoredWindow = tuple[Window, Scores | None]  # None: no speech in it
+Reference = SpeakerProfile | Literal["recording"] | None  # what answers are relative to
 
 
 class WindowScorer:
@@ -41,20 +42,25 @@ class WindowScorer:
 
     Args:
         model: What scores the windows.
-        profile: The speaker's profile; None for any speaker.
+        profile: The speaker's profile; "recording" for that of the windows before, the first being scored without
+            one; None for any speaker.
         hop_seconds: The time between two windows; None for the model's own.
 
     Raises:
-        ModelError: `profile` belongs to another model.
+        ModelError: `profile` belongs to another model, or this one takes none.
         ConfigError: `hop_seconds` is out of range.
     """
 
     def __init__(
-        self, model: EmotionModel, profile: SpeakerProfile | None = None, hop_seconds: float | None = None
+        self, model: EmotionModel, profile: Reference = None, hop_seconds: float | None = None
     ) -> None:
         info = model.info.with_hop(hop_seconds)
         self._model = model
-        self._profile = profile.for_model(info) if profile else None
+        self._running = RunningProfile(info) if profile == "recording" else None
+        self._profile = profile.for_model(info) if isinstance(profile, SpeakerProfile) else None
+        self._share_of_window = (
+            info.hop_samples / model.info.hop_samples
+        )  # profiles are of the model's own hop
         self._framer = Framer(info.window_samples, info.hop_samples, info.min_samples)
         self._threshold = info.thresholds.get(SPEECH, 0.0)
 
@@ -77,15 +83,20 @@ class WindowScorer:
     def _score(self, samples: FloatArray) -> Scores | None:
         if not is_audible(samples):
             return None
-        scores = self._model.score(samples[None], self._profile)
-        return scores if scores.speech[0] >= self._threshold else None
+        profile = self._running.current() if self._running else self._profile
+        scores = self._model.score(samples[None], profile)
+        if scores.speech[0] < self._threshold:
+            return None
+        if self._running:
+            self._running.add(scores.voice[0], self._share_of_window)
+        return scores
 
 
 class WindowPredictor:
     """Turns 16 kHz samples into one prediction per window. The arguments are those of `WindowScorer`."""
 
     def __init__(
-        self, model: EmotionModel, profile: SpeakerProfile | None = None, hop_seconds: float | None = None
+        self, model: EmotionModel, profile: Reference = None, hop_seconds: float | None = None
     ) -> None:
         self._info = model.info
         self._scorer = WindowScorer(model, profile, hop_seconds)
@@ -123,7 +134,7 @@ class ChannelPredictor:
         self,
         model: EmotionModel,
         n_channels: int | None,
-        profile: SpeakerProfile | None = None,
+        profile: Reference = None,
         hop_seconds: float | None = None,
     ) -> None:
         names = channel_names(n_channels) if n_channels else (None,)
@@ -166,7 +177,7 @@ class EmotionStream:
         model: EmotionModel,
         sample_rate: int,
         sample_format: str | None = None,
-        profile: SpeakerProfile | None = None,
+        profile: Reference = None,
         hop_seconds: float | None = None,
         channels: Channels = "mix",
     ) -> None:

@@ -17,7 +17,7 @@ import standin
 from shell import Shell
 from sounds import voice, wav
 
-from speech_emotion.classifier import Classifier
+from speech_emotion.classifier import Classifier, load
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.prediction import Prediction
 
@@ -284,3 +284,21 @@ def test_the_last_window_carries_all_warnings(shell: Shell, classifier: Classifi
     first, last = shell.rows("--timeline", "cut.wav")
     assert (first["warnings"], last["warnings"]) == ([], ["truncated"])
     assert [answer.warnings for answer in classifier.timeline("cut.wav")] == [("truncated",)] * 2
+
+
+def test_adapt_answers_relative_to_the_voice_so_far(enrols: Shell) -> None:
+    tuned = load(enrols.model)
+    for mode, answers in (
+        ([], [tuned.predict("me.wav", adapt="recording")]),
+        (["--timeline"], tuned.timeline("me.wav", adapt="recording")),
+    ):
+        rows = enrols.rows("me.wav", "--adapt", *mode)
+        assert rows == [{"source": "me.wav"} | answer.to_dict() for answer in answers]
+        assert rows != enrols.rows("me.wav", *mode)
+
+
+def test_adapt_that_cannot_be_is_refused_once(shell: Shell) -> None:
+    code, _, err = shell("predict", "voice.wav", "--adapt", "--profile", "me.json")
+    assert (code, "leave out either it or --adapt" in err) == (2, True)
+    code, out, err = shell("predict", "voice.wav", "silent.wav", "--adapt")
+    assert (code, out, err.count("exported without enrolment")) == (1, "", 1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from speech_emotion.classifier import Classifier
     from speech_emotion.formats import Outcome, Writer
     from speech_emotion.prediction import Prediction
-    from speech_emotion.profile import SpeakerProfile
 
 verbs = typer.Typer()
 
@@ -55,6 +54,9 @@ def predict(
     profile: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
     ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Answer relative to the voice heard so far in each recording.")
+    ] = False,
     track: TrackOption = None,
     channels: ChannelsOption = "mix",
     demo: Annotated[bool, typer.Option("--demo", help="Use the bundled synthetic voices.")] = False,
@@ -65,24 +67,37 @@ def predict(
         raise typer.BadParameter("--hop is the time between the answers of --timeline; add --timeline")
     from speech_emotion.classifier import load
     from speech_emotion.formats import columns
-    from speech_emotion.profile import SpeakerProfile
 
     name, write = _writer([format_name, *["json"] * as_json, *["csv"] * as_csv])
     classifier = load(model)
     classifier.info.with_hop(hop)  # refused once, not once per file
-    voice = SpeakerProfile.load(profile) if profile else None
-    if voice:
-        voice.for_model(classifier.info)  # likewise
+    relative_to = _relative_to(classifier, profile, adapt)
     answer = partial(classifier.windows, hop_seconds=hop) if timeline else partial(_whole, classifier)
     failed: list[str] = []
     is_document = name != "text" and sys.stdout.isatty()  # a bar would break its lines
     with nullcontext() if len(sounds) == 1 or is_document else progress("predicting") as on_file:
-        settings = {"profile": voice, "track": track, "channels": channels}
+        settings = {"track": track, "channels": channels, **relative_to}
         outcomes = _outcomes(sounds, partial(answer, **settings), failed, on_file)
         write(outcomes, sys.stdout, columns(classifier.info.labels, channels))
     if failed:
         complain(f"{len(failed)} of {len(sounds)} failed: {', '.join(failed)}")
         raise typer.Exit(1)
+
+
+def _relative_to(classifier: "Classifier", profile: Path | None, adapt: bool) -> dict[str, Any]:
+    """The setting that says what answers are relative to, refused once if the model cannot take it."""
+    from speech_emotion.profile import SpeakerProfile, require_enrolment
+
+    if adapt and profile:
+        raise typer.BadParameter("with --profile, answers are relative to it; leave out either it or --adapt")
+    if adapt:
+        require_enrolment(classifier.info)
+        return {"adapt": "recording"}
+    if profile is None:
+        return {}
+    voice = SpeakerProfile.load(profile)
+    voice.for_model(classifier.info)
+    return {"profile": voice}
 
 
 def _writer(names: Sequence[str]) -> tuple[str, "Writer"]:
@@ -110,14 +125,13 @@ def _whole(
     classifier: "Classifier",
     source: "Source",
     *,
-    profile: "SpeakerProfile | None",
-    track: int | None,
     channels: "Channels",
+    **settings: Any,
 ) -> "Iterable[Prediction]":
     """One answer, or one per channel."""
     if channels == "separate":
-        return classifier.predict(source, profile=profile, track=track, channels="separate")
-    return [classifier.predict(source, profile=profile, track=track)]
+        return classifier.predict(source, channels="separate", **settings)
+    return [classifier.predict(source, **settings)]
 
 
 def _outcomes(

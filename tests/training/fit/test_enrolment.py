@@ -251,7 +251,7 @@ def test_without_a_profile_it_is_the_plain_model(path: Path, tmp_path: Path) -> 
 def test_with_a_profile_it_is_the_enrolled_head(path: Path, network: Cnn, head: EnrolledHead) -> None:
     model, windows = EmotionModel.load(path), np.stack([miniature.sound(clip) for clip in CLIPS[:8]])
     voice = model.score(windows).voice
-    profile = shrunk(voice, 10.0)
+    profile = shrunk(voice.mean(axis=0), voice.var(axis=0), len(voice), 10.0)
     logits = (voice - profile[0]) / profile[1] @ head.weight.T + head.bias
     powers = np.exp(logits / head.temperature)
     expected = powers / powers.sum(axis=1, keepdims=True)

@@ -165,7 +165,8 @@ def profiles(
             order = rng.permutation(neutral if draw % 2 and len(neutral) else own)
             n_clips = 1 + np.searchsorted(data.seconds[order].cumsum(), rng.uniform(*ENROLLED_SECONDS))
             is_enrolled = np.isin(data.clip, order[:n_clips])
-            yield windows, shrunk(standard[is_enrolled], PRIOR_WINDOWS)
+            voices = standard[is_enrolled]
+            yield windows, shrunk(voices.mean(axis=0), voices.var(axis=0), len(voices), PRIOR_WINDOWS)
 
 
 def relative(
