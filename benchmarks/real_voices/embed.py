@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "tools"), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 import whisper
 from clips import Row, rows_of
 
@@ -78,9 +79,9 @@ def cut(samples: npt.NDArray[np.float32], copy: int, index: int, n_samples: int)
     return augmented(samples[start : start + n_samples], AUGMENT, rng)
 
 
-def embed(task: tuple[Path, list[Path], Path, int, int, int]) -> None:
+def embed(task: tuple[list[Path], Path, int, int, int]) -> None:
     """One part of the clips of one copy, by every encoder."""
-    data, models, cache, copy, part, n_parts = task
+    models, cache, copy, part, n_parts = task
     torch.set_num_threads(1)
     out = [cache / f"{model.parent.name}-{copy}-{part}.npy" for model in models]
     if all(path.exists() for path in out):
@@ -137,7 +138,7 @@ def main() -> None:
     arguments.cache.mkdir(parents=True, exist_ok=True)
     waveforms(list(rows_of(arguments.data)), arguments.cache)
     tasks = [
-        (arguments.data, arguments.whisper, arguments.cache, copy, part, arguments.parts)
+        (arguments.whisper, arguments.cache, copy, part, arguments.parts)
         for copy in range(arguments.copies)
         for part in range(arguments.parts)
     ]

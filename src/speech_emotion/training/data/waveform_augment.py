@@ -21,7 +21,10 @@ EDGE_HZ: Final = 100.0
 MU: Final = 255.0
 LOW_HZ, HIGH_HZ = (150.0, 450.0), (3_000.0, 4_200.0)  # of telephone bands
 LOWPASS_HZ: Final = (3_000.0, 7_500.0)
-CODECS: Final = (("OGG", "OPUS", (0.7, 0.98)), ("MP3", "MPEG_LAYER_III", (0.3, 0.9)))  # libsndfile's compression level
+CODECS: Final = (
+    ("OGG", "OPUS", (0.7, 0.98)),
+    ("MP3", "MPEG_LAYER_III", (0.3, 0.9)),
+)  # libsndfile's compression level
 RT60_SECONDS, DIRECT_DB = (0.15, 0.8), (-6.0, 6.0)  # of rooms; direct sound against reverberation
 
 Rng = np.random.Generator
