@@ -135,6 +135,10 @@ def test_a_fold_s_model_names_its_speakers() -> None:
     assert row(card(protocol=leaky.describe(leaky.folds[0])), "trained on") == (
         "synthetic, 1152 members of a LEAKY split (random10, fold 0)"
     )
+    many = card(corpora=["ravdess", "nemo", "ravdess-song"], protocol=split.describe(split.folds[2]))
+    assert row(many, "trained on") == (
+        "ravdess, 17 speakers (luna5, fold 2); also nemo, ravdess-song, everybody but held-out speakers"
+    )
 
 
 def test_the_score_has_its_support() -> None:
