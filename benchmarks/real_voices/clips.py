@@ -1,4 +1,4 @@
-"""The clips of the corpora that the trials use, and what each corpus may be used for. DATA holds one folder of each."""
+"""The clips of the corpora that the trials use, and which of them models learn from. DATA holds one folder of each."""
 
 import csv
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from typing import Final
 from speech_emotion import corpora
 
 FOUR: Final = ("neutral", "happy", "sad", "angry")
-OPEN: Final = ("cremad", "banglaser")
 SHIP: Final = (
     "ravdess",
     "ravdess-song",

@@ -83,17 +83,18 @@ def embed(task: tuple[list[Path], Path, int, int, int]) -> None:
     """One part of the clips of one copy, by every encoder."""
     models, cache, copy, part, n_parts = task
     torch.set_num_threads(1)
-    out = [cache / f"{model.parent.name}-{copy}-{part}.npy" for model in models]
-    if all(path.exists() for path in out):
-        return
     started = time.perf_counter()
-    encoders = []
+    encoders, out = [], []
     for model in models:
-        weights, _ = whisper.decode(model, N_LAYERS)
+        weights, facts = whisper.decode(model, N_LAYERS)
+        size = facts["name"].removeprefix("whisper-").removesuffix(" encoder")
+        out.append(cache / f"{size}-{copy}-{part}.npy")
         width = len(weights["convolutions.0.bias"])
         encoder = SpeechEncoder(80, width, N_LAYERS).eval()
         encoder.load_state_dict(weights)
         encoders.append(encoder)
+    if all(path.exists() for path in out):
+        return
     front_end = LogMel(n_mels=80, n_fft=400, hop=160, fmin_hz=0.0)
     every, bounds = waveforms([], cache)
     mine = np.array_split(np.arange(len(bounds) - 1), n_parts)[part]
