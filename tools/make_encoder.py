@@ -1,11 +1,10 @@
 """An encoder file, from a published encoder. In: smart-turn-v3.2-cpu.onnx, or Whisper's model.bin. Out: .safetensors.
 
     python tools/make_encoder.py smart-turn-v3.2-cpu.onnx [--recipe recipes/ravdess-encoder.toml] [--out FILE]
-    python tools/make_encoder.py model.bin --recipe RECIPE --out FILE
+    python tools/make_encoder.py model.bin --recipe recipes/standard.toml [--out FILE]
 
-The first is the encoder in the package. The width of the recipe is that of the encoder: 512 for whisper-base.
-
-It keeps the first layers, as many as the recipe has, as 8-bit integers.
+FILE is, if not given, the encoder in the package that the recipe starts from. The width of the recipe is that of the
+encoder: 512 for whisper-base. The first layers are kept, as many as the recipe has, as 8-bit integers.
 """
 
 import argparse
@@ -19,16 +18,17 @@ from torch import Tensor
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.networks.build import build
-from speech_emotion.training.weights import SHIPPED, save_encoder
+from speech_emotion.training.weights import ENCODERS, save_encoder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the encoder that trainings start from.")
     parser.add_argument("source", type=Path, help="smart-turn-v3.2-cpu.onnx, or model.bin of Whisper")
     parser.add_argument("--recipe", type=Path, default=Path("recipes/ravdess-encoder.toml"))
-    parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    make(TrainConfig.load(arguments.recipe), arguments.source, arguments.out)
+    config = TrainConfig.load(arguments.recipe)
+    make(config, arguments.source, arguments.out or ENCODERS[config.init])
 
 
 def make(config: TrainConfig, source: Path, out: Path) -> None:

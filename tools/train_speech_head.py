@@ -1,8 +1,8 @@
-"""Train the speech head. In: folders of speech and of other sounds. Out: assets/speech_head.json.
+"""Train a speech head. In: folders of speech and of other sounds. Out: a file in assets for the encoder of the recipe.
 
-    python tools/train_speech_head.py --speech RAVDESS=FOLDER … --other ESC-10=FOLDER … [--out FILE]
+    python tools/train_speech_head.py [--recipe RECIPE] --speech RAVDESS=FOLDER … --other ESC-10=FOLDER … [--out FILE]
 
-It learns from the sounds of speech_examples.py, as the encoder in the package embeds them. It is logistic regression;
+It learns from the sounds of speech_examples.py, as the encoder of the recipe embeds them. It is logistic regression;
 its threshold refuses 1 % of the speech without noise of speakers that were left out. The head is also trained without
 each kind of other sound, threshold and all, and scored on that kind: what it then rejects is written beside the weights
 as `left_out_rejected_percent`.
@@ -19,14 +19,24 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from speech_examples import Example, importance, in_windows, kind_of, left_out, make_examples, named, paths
+from speech_examples import (
+    Describe,
+    Example,
+    importance,
+    in_windows,
+    kind_of,
+    left_out,
+    make_examples,
+    named,
+    paths,
+)
 
 from speech_emotion.audio import load
 from speech_emotion.audio.speech import is_audible
 from speech_emotion.files import write_atomically
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
-from speech_emotion.training.export.speech_head import SHIPPED, SpeechHead
+from speech_emotion.training.export.speech_head import HEADS, SpeechHead
 from speech_emotion.training.networks.encoder import Transformer
 from speech_emotion.training.networks.quantize import round_weights
 from speech_emotion.training.weights import initialise
@@ -43,14 +53,16 @@ N_FOLDS: Final = 5  # of speakers, for the threshold
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the speech head.")
+    parser = argparse.ArgumentParser(description="Train a speech head.")
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--speech", nargs="+", required=True, metavar="NAME=FOLDER")
     parser.add_argument("--other", nargs="+", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # before this process is forked
     other = named(arguments.other)
-    examples = make_examples(named(arguments.speech), other, embed)
+    describe = functools.partial(embed, arguments.recipe)
+    examples = make_examples(named(arguments.speech), other, describe)
     print(f"{len(examples)} examples")
     head = train(examples)
     report = {
@@ -59,10 +71,11 @@ def main() -> None:
         "examples": {
             name: sum(e.source == name for e in examples) for name in sorted({e.source for e in examples})
         },
-        "left_out_rejected_percent": left_out(examples, other, rejected),
+        "left_out_rejected_percent": left_out(examples, other, functools.partial(rejected, describe)),
         **{name: rounded(values) for name, values in head._asdict().items()},
     }
-    write_atomically(arguments.out, (json.dumps(report) + "\n").encode())
+    out = arguments.out or HEADS[TrainConfig.load(arguments.recipe).init]
+    write_atomically(out, (json.dumps(report) + "\n").encode())
 
 
 def rounded(values: Any) -> Any:
@@ -70,9 +83,9 @@ def rounded(values: Any) -> Any:
 
 
 @functools.cache
-def encoder() -> Transformer:
-    """The encoder in the package, rounded as in every exported model."""
-    config = TrainConfig.load(RECIPE)
+def encoder(recipe: Path) -> Transformer:
+    """The frozen encoder of a recipe, rounded as in every exported model."""
+    config = TrainConfig.load(recipe)
     network = Transformer(config.network, config.frontend)
     initialise(network, config.init)
     round_weights(network)
@@ -80,12 +93,13 @@ def encoder() -> Transformer:
 
 
 @torch.inference_mode()
-def embed(samples: FloatArray) -> FloatArray | None:
+def embed(recipe: Path, samples: FloatArray) -> FloatArray | None:
     """The embedding of `samples` (n_samples,): (n_levels,), or None where nothing is audible."""
     if not is_audible(samples):
         return None
     waveform = torch.from_numpy(np.array(samples))[None]
-    levels: FloatArray = encoder().embed(encoder().features(waveform))[0, : encoder().n_levels].numpy()
+    network = encoder(recipe)
+    levels: FloatArray = network.embed(network.features(waveform))[0, : network.n_levels].numpy()
     return levels
 
 
@@ -130,10 +144,10 @@ def fitted(examples: list[Example]) -> SpeechHead:
     return SpeechHead(raw, bias.item() - float(raw @ centre), 0.5)
 
 
-def rejected(examples: list[Example], kind: str, folder: Path) -> dict[str, Any]:
+def rejected(describe: Describe, examples: list[Example], kind: str, folder: Path) -> dict[str, Any]:
     head = train([example for example in examples if kind not in (example.kind, example.noise)])
     sounds = [load(path).samples for path in paths(folder) if kind_of(path, folder) == kind]
-    embedded = [embed(window) for samples in sounds for window in in_windows(samples)]
+    embedded = [describe(window) for samples in sounds for window in in_windows(samples)]
     is_rejected = [found is None or head.score(found) < 0 for found in embedded]
     return {"percent": round(100 * float(np.mean(is_rejected)), 1), "n": len(is_rejected)}
 

@@ -9,6 +9,9 @@ from typing import Final
 EMOTIONS: Final = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """The eight emotions, in the order of the shipped model's outputs."""
 
+UNLABELLED: Final = "unlabelled"
+"""In place of the label of a clip, where a corpus has none."""
+
 ICONS: Final = {
     "neutral": "😐",
     "calm": "😌",

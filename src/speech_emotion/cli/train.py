@@ -33,7 +33,7 @@ InitOption = Annotated[
     str | None,
     typer.Option(
         metavar="WEIGHTS",
-        help="pretrained, fresh, imagenet (VGG16 only), or a file; default: the recipe's.",
+        help="pretrained, whisper-base, fresh, imagenet (VGG16 only), or a file; default: the recipe's.",
     ),
 ]
 CalibrationOption = Annotated[
@@ -83,7 +83,7 @@ def train(
     out = out or Path("runs") / run / (protocol or "all-speakers")
     trainings = runs.plan(config, out, split, seed or [config.fit.seed], fold)
     device = choose_device(device)  # refused before the corpus is prepared
-    dataset = _prepared(main, others, prepared)
+    dataset = _prepared(main, others, config, prepared)
     with progress("embedding") as on_copy:
         models = runs.train(
             trainings,
@@ -114,11 +114,13 @@ def _divided(given: list[CorpusFolder], config: "TrainConfig") -> tuple[CorpusFo
     return by_name.popitem()[1], others
 
 
-def _prepared(main: CorpusFolder, others: list[CorpusFolder], prepared: Path) -> "Dataset":
+def _prepared(
+    main: CorpusFolder, others: list[CorpusFolder], config: "TrainConfig", prepared: Path
+) -> "Dataset":
     from speech_emotion.training.data.mixture import Mixture
 
     datasets = [prepare_corpus(one, prepared / one.name) for one in (main, *others)]
-    return Mixture(tuple(datasets)) if others else datasets[0]
+    return Mixture(tuple(datasets), config.unlabelled) if others else datasets[0]
 
 
 def _for(corpus: CorpusFolder, config: "TrainConfig", recipe: Path) -> "TrainConfig":

@@ -4,7 +4,8 @@
     monday/a1.wav,bored,ann
 
 One row per recording; paths begin at the table. `emotion` may stand for `label`, `path` for `file`, and `gender` for
-`sex`, which may be missing. Every other column is kept as an attribute of the clip.
+`sex`, which may be missing. Without a column of labels every clip is UNLABELLED: only a mixture of corpora can learn
+from it. Every other column is kept as an attribute of the clip.
 """
 
 import csv
@@ -20,7 +21,7 @@ from typing import Final
 from speech_emotion.corpora.manifest import Clip, Corpus, Sex, Survey
 from speech_emotion.errors import CorpusError
 from speech_emotion.files import FileTooLargeError, read_regular_file
-from speech_emotion.labels import in_order
+from speech_emotion.labels import UNLABELLED, in_order
 
 MAX_BYTES: Final = 64 << 20  # of a table
 _COLUMNS: Final = {"file": ("file", "path"), "label": ("label", "emotion"), "speaker": ("speaker",)}
@@ -29,7 +30,17 @@ _SEXES: Final[Mapping[str, Sex]] = {"f": "female", "female": "female", "m": "mal
 _WHOLE: Final = ("", "NaT", "0", "0.0", "0 days", "0 days 00:00:00")  # start or end of a row for a whole file
 _NAME: Final = re.compile(r"\w[\w-]*")
 _LABEL: Final = re.compile(r"[^\W\d_][\w-]{0,39}")
-_RESERVED: Final = ("not_sure", "no_speech", "too_short", "source", "label", "emotions", "error", "message")
+_RESERVED: Final = (
+    "not_sure",
+    "no_speech",
+    "too_short",
+    "source",
+    "label",
+    "emotions",
+    "error",
+    "message",
+    UNLABELLED,
+)
 _TAKEN: Final = ("path", "seconds", "warnings")  # columns of clips.csv in a prepared folder
 
 
@@ -62,7 +73,7 @@ def read_table(name: str, table: Path) -> OwnCorpus:
     if repeated := [path for path, n in Counter(clip.path for clip in clips).items() if n > 1]:
         raise CorpusError(f"{table}: {repeated[0]} has more than one row. Write one row per file.")
     labels = in_order(clip.label for clip in clips)
-    if len(labels) < 2:
+    if len(labels) < 2 and labels != (UNLABELLED,):
         raise CorpusError(f"{table}: there are {len(labels)} different labels. A model needs two or more.")
     return OwnCorpus(
         name=name,
@@ -90,7 +101,7 @@ def _clips(table: Path) -> Iterator[Clip]:
     for number, cells in enumerate(rows, start=2):
         row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
         path, label, speaker = (row.get(name, "") for name in where.values())
-        if not (path and label and speaker):
+        if not (path and speaker and (label or not where["label"])):
             raise CorpusError(
                 f"{table}, row {number}: file, label and speaker must be filled in. Complete the row."
             )
@@ -100,7 +111,8 @@ def _clips(table: Path) -> Iterator[Clip]:
             )
         attributes = {name: row[name] for name in others if row.get(name)}
         known_sex = _SEXES.get(row.get(sex, "").lower(), "unknown")
-        yield Clip(path, _label(label, f"{table}, row {number}"), speaker, known_sex, attributes)
+        label = _label(label, f"{table}, row {number}") if where["label"] else UNLABELLED
+        yield Clip(path, label, speaker, known_sex, attributes)
 
 
 def _rows(table: Path) -> list[list[str]]:
@@ -121,9 +133,11 @@ def _rows(table: Path) -> list[list[str]]:
 
 
 def _column(column: str, names: Sequence[str], header: Sequence[str], table: Path) -> str:
-    """The name under which the table has a column."""
+    """The name under which the table has a column; of the label, "" if it has none."""
     if found := next((name for name in names if name in header), ""):
         return found
+    if column == "label":
+        return ""
     if column == "speaker":
         raise CorpusError(
             f"{table}: has no column speaker. A model must be scored on people that it did not learn from, and without "

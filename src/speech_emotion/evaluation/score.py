@@ -19,7 +19,7 @@ from speech_emotion.corpora import Clip, Corpus, same_speakers
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
 from speech_emotion.evaluation.splits import Fold, Protocol, protocol_of
 from speech_emotion.files import write_atomically
-from speech_emotion.labels import in_order
+from speech_emotion.labels import UNLABELLED, in_order
 from speech_emotion.model import ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.text import guard, unguard
@@ -123,6 +123,8 @@ def make_plan(
         CorpusError: A tested speaker has no clip.
     """
     split = protocol_of(corpus, protocol_name)
+    if UNLABELLED in corpus.label_names:
+        raise CorpusError(f"{corpus.name} has no labels to compare with. Add a column label to its table.")
     held_out = _held_out_clips(split, corpus, folder)
     trainings = [training for run in runs for training in _find_models(Path(run), split)]
     infos = [[_trusted_info(path, split, fold) for path, fold in training] for training in trainings]

@@ -48,12 +48,16 @@ class FrontendConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """`architecture` is a key of build.NETWORKS; the cnn has `channels`, the transformer `layers` and `width`."""
+    """`architecture` is a key of build.NETWORKS; the cnn has `channels`, the transformer `layers` and `width`.
+
+    The embedding of the transformer pools its last `pooled_layers`; 0 is all of them.
+    """
 
     architecture: str = "cnn"
     channels: tuple[int, ...] = _in("(0, inf)", (32, 64, 96, 160))
     layers: int = _in("[1, inf)", 2)
     width: int = _in("[64, inf)", 384)
+    pooled_layers: int = _in("[0, inf)", 0)
     dropout: float = _in("[0, 1)", 0.3)
 
 
@@ -112,11 +116,13 @@ class ProbeConfig:
 class TrainConfig:
     """The recipe of one model. A protocol divides `corpus`.
 
-    `name` names the run and the model. `init` names the initial weights: "fresh", "pretrained" (the encoder in the
-    package), an encoder file, or "imagenet" for VGG16. `recipes_tried` counts the recipes this one was chosen from.
+    `name` names the run and the model. `init` names the initial weights: "fresh", "pretrained" or "whisper-base" (the
+    encoders in the package), an encoder file, or "imagenet" for VGG16. `recipes_tried` counts the recipes this one was
+    chosen from.
     `second` is the recipe of a second network, trained on the same clips; its logits have the share `second_weight`
     in the weighted mean of both. Of a frozen encoder and another network, the encoder is the first.
-    `mixture` names other corpora to learn from, and how much each counts; `corpus` counts 1.
+    `mixture` names other corpora to learn from, and how much each counts; `corpus` counts 1. `unlabelled` says of those
+    without labels what their recordings may be: one of several labels.
     """
 
     name: str
@@ -132,6 +138,7 @@ class TrainConfig:
     second: "TrainConfig | None" = None
     second_weight: float = _in("(0, 1)", 0.5)
     mixture: dict[str, float] = field(default_factory=dict, metadata={"interval": "(0, inf)"})
+    unlabelled: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -259,6 +266,7 @@ def _check(config: TrainConfig, where: str) -> None:
         "window: min_seconds must hold n_fft samples": window.min_seconds * SAMPLE_RATE >= frontend.n_fft,
         "network: channels: four multiples of 8": len(channels) == 4 and not any(c % 8 for c in channels),
         "network: width: a multiple of 64": config.network.width % 64 == 0,
+        "network: pooled_layers ≤ layers": config.network.pooled_layers <= config.network.layers,
         "augment: 1.0 must be among the speeds": 1.0 in augment.speeds,
         "augment: telephone_probability and room_probability together ≤ 1": channel_share <= 1,
         "augment: noise_snr_db is two numbers, low and high": len(snr) == 2 and snr[0] <= snr[1],
@@ -270,6 +278,12 @@ def _check(config: TrainConfig, where: str) -> None:
         rules |= {
             "mixture: names other corpora than corpus": config.corpus not in config.mixture,
             "mixture: needs probe.copies and no second": probe.copies > 0 and not config.second,
+            "mixture: fit.label_smoothing must be 0": config.fit.label_smoothing == 0,
+        }
+    if config.unlabelled:
+        rules |= {
+            "unlabelled: names corpora of mixture": config.unlabelled.keys() <= config.mixture.keys(),
+            "unlabelled: at least one label for each": all(config.unlabelled.values()),
         }
     if second := config.second:
         _check(second, f"{where}: second")

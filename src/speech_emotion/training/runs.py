@@ -32,6 +32,7 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.files import locked, write_atomically, write_sealed_json, writing
+from speech_emotion.labels import UNLABELLED
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.mixture import Dataset, Mixture, parts_of
@@ -149,6 +150,10 @@ def train(
         on_epoch: Called with the name of the training and each epoch.
         on_copy: Called while embeddings are computed, with the copies done and the copies in all.
     """
+    if UNLABELLED in dataset.label_names:
+        raise ConfigError(
+            f"{parts_of(dataset)[0].corpus} has no labels. Add a column label, or learn from it in a [mixture]."
+        )
     folders = [path.parent for path in sorted(references.glob(f"**/{RUN}"))] if references else []
     if references:
         finished_runs(references)  # can be read

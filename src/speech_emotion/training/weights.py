@@ -28,9 +28,13 @@ from speech_emotion.files import write_atomically
 from speech_emotion.training.networks.quantize import pack, unpack
 from speech_emotion.training.networks.vgg16 import Vgg16, load_imagenet
 
-SHIPPED: Final = Path(__file__).parents[1] / "assets" / "encoder.safetensors"
+ASSETS: Final = Path(__file__).parents[1] / "assets"
+ENCODERS: Final = {  # an `init` → an encoder in the package
+    "pretrained": ASSETS / "encoder.safetensors",
+    "whisper-base": ASSETS / "whisper-base.safetensors",
+}
 FACTS_KEY: Final = "speech_emotion_trunk"
-NEXT_STEP: Final = "For the one in the package, use --init pretrained."
+NEXT_STEP: Final = "For one in the package, use --init pretrained or --init whisper-base."
 IMAGENET_URL: Final = "https://download.pytorch.org/models/vgg16-397923af.pth"  # 553 433 881 bytes
 IMAGENET_SHA256: Final = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 IMAGENET_FACTS: Final = {
@@ -43,12 +47,12 @@ IMAGENET_FACTS: Final = {
 def initialise(network: nn.Module, init: str) -> dict[str, Any]:
     """Give the layers below the head of `network` the weights that a recipe's `init` names; returns their facts.
 
-    `init` is "fresh" (nothing happens), "pretrained" (the encoder in the package) or the path of an encoder file; for
-    VGG16 also "imagenet", or the path of torchvision's .pth. ConfigError: these are the weights of another network.
+    `init` is "fresh" (nothing happens), one of ENCODERS or the path of an encoder file; for VGG16 also "imagenet", or
+    the path of torchvision's .pth. ConfigError: these are the weights of another network.
     """
     if init == "fresh":
         return {}
-    path = SHIPPED if init == "pretrained" else Path(init)
+    path = ENCODERS.get(init, Path(init))
     if init == "imagenet" or path.suffix == ".pth":
         if not isinstance(network, Vgg16):
             raise ConfigError(

@@ -22,7 +22,7 @@ from speech_emotion.training.networks.base import EmotionNetwork
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 from speech_emotion.training.weights import below_head
 
-SCHEMA: Final = 3  # raise it whenever the code computes other embeddings from the same settings
+SCHEMA: Final = 4  # raise it whenever the code computes other embeddings from the same settings
 BATCH: Final = 16
 
 
@@ -58,7 +58,7 @@ def _key(config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset)
     for name, tensor in below_head(network).items():
         weights.update(name.encode() + tensor.numpy().tobytes())
     settings = config.to_dict()
-    facts = [settings[key] for key in ("window", "frontend", "augment")]
+    facts = [settings[key] for key in ("window", "frontend", "network", "augment")]
     facts += [SCHEMA, config.probe.copies, config.probe.crop_seconds, config.fit.seed]
     return digest([*facts, dataset.key, weights.hexdigest()])
 

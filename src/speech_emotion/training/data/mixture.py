@@ -1,11 +1,11 @@
 """Several corpora as one. In: prepared datasets. Out: a dataset of all their clips, and how much each clip counts.
 
 Every corpus counts by its weight, and within it every label equally. A clip says nothing about labels that its corpus
-does not have.
+does not have. A clip without a label says that it is one of several (partial labels: Cour et al. 2011, JMLR 12).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from typing import Final
@@ -14,21 +14,38 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from speech_emotion.corpora import Clip, same_speakers
 from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.errors import ConfigError
 from speech_emotion.files import digest
-from speech_emotion.labels import in_order
+from speech_emotion.labels import UNLABELLED, in_order
 
+IMPOSSIBLE: Final = -1e9  # a logit; finite, because 0 · ∞ is not a number
 MIN_CLIPS: Final = 10  # of a label in a corpus; one with fewer is not learned from that corpus
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """The clips of several corpora, one corpus after the other. A protocol divides the first."""
+    """The clips of several corpora, one corpus after the other. A protocol divides the first.
+
+    unlabelled: of a corpus without labels, what its clips may be.
+    """
 
     parts: tuple[PreparedDataset, ...]
+    unlabelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            may_be = self.unlabelled.get(part.corpus, ())
+            if bool(may_be) != (UNLABELLED in part.label_names):
+                state = "has labels of its own" if may_be else "has no labels"
+                raise ConfigError(
+                    f"{part.corpus} {state}. In the recipe, [unlabelled] says what recordings of a corpus without "
+                    f'labels may be: {part.corpus} = ["neutral", "calm"].'
+                )
+            if unknown := set(may_be) - set(self.label_names):
+                raise ConfigError(f"unlabelled: no corpus has the label {', '.join(sorted(unknown))}.")
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -46,13 +63,16 @@ class Mixture:
     @cached_property
     def label_names(self) -> tuple[str, ...]:
         """The labels of all corpora, in the order of a model's outputs."""
-        return in_order(label for part in self.parts for label in part.label_names)
+        return in_order(
+            label for part in self.parts for label in part.label_names if part.corpus not in self.unlabelled
+        )
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
-        """Of each clip, the index into `label_names`."""
+        """Of each clip, the index into `label_names`; without a label, of the first that it may be."""
         ours = {label: index for index, label in enumerate(self.label_names)}
-        maps = [np.array([ours[label] for label in part.label_names], np.int64) for part in self.parts]
+        names = [self.unlabelled.get(part.corpus, part.label_names) for part in self.parts]
+        maps = [np.array([ours[label] for label in given], np.int64) for given in names]
         return np.concatenate([ours_of[part.labels] for ours_of, part in zip(maps, self.parts, strict=True)])
 
     @cached_property
@@ -68,6 +88,15 @@ class Mixture:
         n_labels = len(self.label_names)
         own = np.split(self.labels, self.starts[1:])
         return np.stack([np.bincount(labels, minlength=n_labels) >= MIN_CLIPS for labels in own])
+
+    @cached_property
+    def may_be(self) -> npt.NDArray[np.bool_]:
+        """(n_clips, n_labels): its own label, or those that a clip without one may have."""
+        found = np.eye(len(self.label_names), dtype=bool)[self.labels]
+        for index, part in enumerate(self.parts):
+            if names := self.unlabelled.get(part.corpus):
+                found[self.corpus_of == index] = np.isin(self.label_names, names)
+        return found
 
     @cached_property
     def corpus_of(self) -> npt.NDArray[np.int64]:
@@ -115,9 +144,13 @@ def parts_of(dataset: Dataset) -> tuple[PreparedDataset, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """How much each row counts, (n_rows,), and which labels it says something about, (n_rows, n_labels)."""
+    """How much each row counts, and what it says: it is one of the labels `spoken`, among those `allowed`.
+
+    weight: (n_rows,); spoken, allowed: (n_rows, n_labels), bool.
+    """
 
     weight: Tensor
+    spoken: Tensor
     allowed: Tensor
 
     @classmethod
@@ -133,14 +166,18 @@ class Shares:
         n_labels = (counts > 0).sum(axis=1)
         of_corpus = np.array([weights.get(part.corpus, 1.0) for part in dataset.parts])
         weight[train] = of_corpus[corpus] / (n_labels[corpus] * counts[corpus, label])
-        return cls(torch.from_numpy(weight), torch.from_numpy(dataset.known[dataset.corpus_of]))
+        is_unlabelled = np.array([part.corpus in dataset.unlabelled for part in dataset.parts])
+        allowed = (dataset.known | is_unlabelled[:, None])[dataset.corpus_of]
+        return cls(*map(torch.from_numpy, (weight, dataset.may_be, allowed)))
 
     def rows(self, clips: Tensor) -> "Shares":
         """Those of rows of the clips (n,). Several rows of a clip divide its share; all weights sum to 1."""
         weight = self.weight[clips] / torch.bincount(clips, minlength=len(self.weight))[clips]
-        return Shares(weight / weight.sum(), self.allowed[clips])
+        return Shares(weight / weight.sum(), self.spoken[clips], self.allowed[clips])
 
-    def smooth(self, labels: Tensor, smoothing: float) -> Tensor:
-        """Label indices (n_rows,) → probabilities (n_rows, n_labels), `smoothing` of them spread over the allowed."""
-        spread = self.allowed / self.allowed.sum(dim=1, keepdim=True)
-        return functional.one_hot(labels, self.allowed.shape[1]) * (1 - smoothing) + smoothing * spread
+    def loss(self, logits: Tensor) -> Tensor:
+        """The mean negative log-likelihood of what the rows say, from their logits (n_rows, n_labels)."""
+        spoken, allowed = (
+            logits.masked_fill(~some, IMPOSSIBLE).logsumexp(dim=1) for some in (self.spoken, self.allowed)
+        )
+        return (allowed - spoken) @ self.weight

@@ -78,7 +78,8 @@ def _initial_weights(recipe: Mapping[str, Any]) -> str:
     init = recipe.get("init", "fresh")
     known = {
         "fresh": "random",
-        "pretrained": "the encoder in the package; its licence and citation are among those below",
+        "pretrained": "an encoder in the package; its licence and citation are among those below",
+        "whisper-base": "an encoder in the package; its licence and citation are among those below",
         "imagenet": "torchvision's ImageNet weights",
     }
     is_frozen = recipe.get("probe", {}).get("copies")

@@ -1,11 +1,10 @@
-"""Speech detection with the encoder in the package. In: an embedding's levels. Out: the probability of speech.
+"""Speech detection with an encoder in the package. In: an embedding's levels. Out: the probability of speech.
 
 A linear head on the frozen encoder, so it fits every model with that encoder, whatever its emotion head.
-tools/train_speech_head.py makes its weights, assets/speech_head.json, which names its data.
+tools/train_speech_head.py makes its weights, a file in assets, which names its data.
 """
 
 import json
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,8 +12,12 @@ import numpy.typing as npt
 
 from speech_emotion.errors import ModelFormatError
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.weights import ASSETS
 
-SHIPPED: Final = Path(__file__).parents[2] / "assets" / "speech_head.json"
+HEADS: Final = {  # an `init` → the head on that encoder
+    "pretrained": ASSETS / "speech_head.json",
+    "whisper-base": ASSETS / "whisper-base-speech.json",
+}
 
 
 class SpeechHead(NamedTuple):
@@ -35,12 +38,12 @@ class SpeechHead(NamedTuple):
 
 
 def speech_head(config: TrainConfig) -> SpeechHead | None:
-    """The head in the package, if the recipe freezes the encoder in the package."""
-    uses_encoder = config.network.architecture == "transformer" and config.init == "pretrained"
-    if not (uses_encoder and config.probe.copies):
+    """The head in the package, if the recipe freezes an encoder in the package."""
+    path = HEADS.get(config.init)
+    if not (path and config.network.architecture == "transformer" and config.probe.copies):
         return None
     try:
-        found = json.loads(SHIPPED.read_bytes())
+        found = json.loads(path.read_bytes())
         return SpeechHead(np.array(found["weight"], np.float32), found["bias"], found["threshold"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFormatError(

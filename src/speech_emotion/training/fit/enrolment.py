@@ -215,7 +215,7 @@ def fit_head(
 ) -> Pair:
     """Weight, rounded as its file will hold it, and bias for rows (n, n_features), drawn towards the `plain` head."""
     start = (torch.from_numpy(plain[0]), torch.from_numpy(plain[1]))
-    weight, bias, _ = fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels), start, penalty, shares)
+    weight, bias, _ = fit_logistic(torch.from_numpy(rows), shares or torch.from_numpy(labels), start, penalty)
     return rounded(weight).numpy(), bias.numpy()
 
 

@@ -48,10 +48,9 @@ def fit_head(
     mean = shares.weight @ rows if shares else rows.mean(dim=0)
     variance = shares.weight @ (rows - mean).square() if shares else rows.var(dim=0)
     standard = (rows - mean) / (variance + EPSILON).sqrt()
-    smoothing = config.fit.label_smoothing
-    targets = shares.smooth(labels, smoothing) if shares else smooth(labels, len(network.labels), smoothing)
+    targets = shares or smooth(labels, len(network.labels), config.fit.label_smoothing)
     start = (torch.zeros(len(network.labels), rows.shape[1]), torch.zeros(len(network.labels)))
-    weight, bias, loss = fit_logistic(standard, targets, start, config.probe.penalty, shares)
+    weight, bias, loss = fit_logistic(standard, targets, start, config.probe.penalty)
     state = {"weight": torch.ones_like(mean), "bias": torch.zeros_like(mean)}
     norm.load_state_dict(state | {"running_mean": mean, "running_var": variance}, strict=False)
     linear.load_state_dict({"weight": weight, "bias": bias})

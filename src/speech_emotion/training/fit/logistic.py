@@ -7,21 +7,15 @@ from torch.nn import functional
 from speech_emotion.training.data.mixture import Shares
 
 MAX_ITERATIONS = 100
-IMPOSSIBLE = -1e9  # a logit; finite, because 0 · ∞ is not a number
 
 
 def fit_logistic(
-    rows: Tensor,
-    targets: Tensor,
-    start: tuple[Tensor, Tensor],
-    penalty: float,
-    shares: Shares | None = None,
+    rows: Tensor, targets: Tensor | Shares, start: tuple[Tensor, Tensor], penalty: float
 ) -> tuple[Tensor, Tensor, float]:
     """Weight, bias and the minimum of the mean cross-entropy + penalty · ‖weight - start‖².
 
-    rows: (n, n_features); targets: label indices (n,) or probabilities (n, n_labels); start: weight (n_labels,
-    n_features) and bias (n_labels,) to begin with; shares: those of the rows, whose mean is then weighted and whose
-    softmax is over the labels that each row says something about.
+    rows: (n, n_features); targets: label indices (n,), probabilities (n, n_labels), or what the rows of a mixture say;
+    start: weight (n_labels, n_features) and bias (n_labels,) to begin with.
     """
     first = start[0]
     weight, bias = first.clone().requires_grad_(), start[1].clone().requires_grad_()
@@ -30,11 +24,9 @@ def fit_logistic(
     def objective() -> float:
         optimizer.zero_grad()
         logits = functional.linear(rows, weight, bias)
-        if shares is None:
-            loss = functional.cross_entropy(logits, targets)
-        else:
-            logits = logits.masked_fill(~shares.allowed, IMPOSSIBLE)
-            loss = functional.cross_entropy(logits, targets, reduction="none") @ shares.weight
+        loss = (
+            targets.loss(logits) if isinstance(targets, Shares) else functional.cross_entropy(logits, targets)
+        )
         loss = loss + penalty * (weight - first).square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()

@@ -94,16 +94,17 @@ def sinusoids(position: Tensor, width: int) -> Tensor:
 
 
 class Transformer(EmotionNetwork):
-    """Log-mel → speech encoder → moments over time of every layer → linear head.
+    """Log-mel → speech encoder → moments over time of the pooled layers → linear head.
 
-    The embedding holds mean and deviation of every layer, `n_levels` values, then skewness and trend of every layer.
+    The embedding holds mean and deviation of each of these layers, `n_levels` values, then skewness and trend.
     """
 
     def __init__(
         self, network: NetworkConfig, frontend: FrontendConfig, labels: tuple[str, ...] = EMOTIONS
     ) -> None:
         super().__init__(network, frontend, labels)
-        self.n_levels = 2 * network.width * network.layers
+        self.n_pooled = network.pooled_layers or network.layers
+        self.n_levels = 2 * network.width * self.n_pooled
         self.encoder = SpeechEncoder(frontend.n_mels, network.width, network.layers)
         self.add_head(2 * self.n_levels, network.dropout)
 
@@ -113,10 +114,9 @@ class Transformer(EmotionNetwork):
         return [self.encoder]
 
     def embed(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) → embedding (batch, 4 · width · layers)."""
-        levels, shapes = zip(
-            *(_moments(frames.float()) for frames in self.encoder(normalise(log_mel))), strict=True
-        )
+        """(batch, n_mels, n_frames) → embedding (batch, 4 · width · pooled layers)."""
+        pooled = self.encoder(normalise(log_mel))[-self.n_pooled :]
+        levels, shapes = zip(*(_moments(frames.float()) for frames in pooled), strict=True)
         return torch.cat([*levels, *shapes], dim=1)
 
 
