@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from speech_emotion import corpora
-from speech_emotion.corpora.manifest import Clip
+from speech_emotion.corpora.manifest import Clip, Sex
 from speech_emotion.corpora.readers import cremad, ravdess
 from speech_emotion.corpora.validate import check
 from speech_emotion.errors import CorpusError
@@ -96,6 +96,13 @@ def test_a_wrong_name_is_refused_with_its_field(name: str, field: str) -> None:
         ("cremad", 7442, 91, {"neutral": 1087} | dict.fromkeys(EMOTIONS[2:7], 1271)),
         ("emospeech-in", 2015, 105, {"calm": 749, "happy": 389, "angry": 455, "fearful": 422}),
         ("emotiontts-ko", 300, 15, dict.fromkeys(["neutral", "happy", "sad", "angry"], 75)),
+        ("turev-db", 1735, 6, {"calm": 408, "happy": 357, "sad": 483, "angry": 487}),
+        (
+            "banglaser",
+            1467,
+            34,
+            {"neutral": 243} | dict.fromkeys(["happy", "sad", "angry", "surprised"], 306),
+        ),
     ],
 )
 def test_what_was_published(corpus: str, n_clips: int, n_speakers: int, labels: dict[str, int]) -> None:
@@ -336,12 +343,84 @@ def test_emotiontts(
     assert clip.attributes == {"script": script, "sentence": sentence}
 
 
-@pytest.mark.parametrize("name", ["tess", "savee", "emodb", "cremad", "emospeech-in", "emotiontts-ko"])
+@pytest.mark.parametrize(
+    ("path", "label", "speaker", "sex", "word"),
+    [
+        ("Sound Source/Angry/1157_kz_acik.wav", "angry", "1157", "male", "acik"),
+        ("Calm/1234_sk_zeytin.opus", "calm", "1234", "female", "zeytin"),
+        ("1358_mt_goz.flac", "happy", "1358", "male", "goz"),
+        ("Sad/7895_hl_ogul1.wav", "sad", "7895", "female", "ogul"),
+    ],
+)
+def test_turev_db(tmp_path: Path, path: str, label: str, speaker: str, sex: Sex, word: str) -> None:
+    assert only_clip("turev-db", tmp_path, path) == Clip(path, label, speaker, sex, {"word": word})
+
+
+def test_the_copies_that_the_authors_of_turev_db_tested_are_left_out(tmp_path: Path) -> None:
+    clip = "Sound Source/Angry/1157_kz_beste.wav"
+    copy = "Model Output for Test Data/testEmotions500HighPass/sound/Angry/1157_kz_beste.wav"
+    survey = corpora.get("turev-db").survey(touch(tmp_path, clip, copy))
+    assert [clip.path for clip in survey.clips] == [clip]
+    assert survey.skipped == {copy: "copy for a test of the authors"}
+
+
+@pytest.mark.parametrize(
+    ("path", "label", "speaker", "sex", "intensity"),
+    [
+        ("03-01-01-01-02-03-01.opus", "happy", "01", "male", "normal"),
+        ("Actor 34/03-01-02-01-02-03-34.wav", "sad", "34", "female", "normal"),
+        ("03-01-03-02-02-03-12.wav", "angry", "12", "female", "strong"),
+        ("03-01-04-02-02-03-31.wav", "surprised", "31", "male", "strong"),
+        ("03-01-05-01-02-03-33.wav", "neutral", "33", "unknown", "normal"),
+    ],
+)
+def test_banglaser(tmp_path: Path, path: str, label: str, speaker: str, sex: Sex, intensity: str) -> None:
+    attributes = {"intensity": intensity, "statement": "02", "repetition": "03"}
+    assert only_clip("banglaser", tmp_path, path) == Clip(path, label, speaker, sex, attributes)
+
+
+def test_the_misnamed_clips_of_banglaser_are_published_ones_and_count_once(tmp_path: Path) -> None:
+    odd, right = "01-01-04-02-03-01-15.wav", "03-01-04-02-03-01-15.wav"
+    banglaser = corpora.get("banglaser")
+    (clip,) = banglaser.scan(touch(tmp_path, odd))
+    assert (clip.label, clip.speaker, banglaser.name_of(clip)) == ("surprised", "15", "03-01-04-02-03-01-15")
+    assert banglaser.name_of(clip) in banglaser.names
+    survey = banglaser.survey(touch(tmp_path, right))
+    assert [clip.path for clip in survey.clips] == [odd]
+    assert survey.skipped == {right: "second copy"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "01-01-04-02-03-01-14",  # only three names of actor 15 begin with 01
+        "03-01-03-01-01-01-01",  # anger is strong
+        "03-01-06-01-01-01-01",
+        "03-01-01-01-04-01-01",
+        "03-01-01-01-01-04-01",
+        "03-01-01-01-01-01-35",
+    ],
+)
+def test_a_name_that_banglaser_never_had_is_refused(name: str) -> None:
+    parse = corpora.get("banglaser").parse
+    assert parse
+    with pytest.raises(CorpusError, match="Restore the published name"):
+        parse(PurePosixPath(f"{name}.wav"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tess", "savee", "emodb", "cremad", "emospeech-in", "emotiontts-ko"),
+        *("turev-db", "banglaser"),
+    ],
+)
 @pytest.mark.parametrize(
     "path",
     [
         *("xyz.wav", "1092_IEO_ANG_LO.wav", "YAF_back_calm.wav", "DC/x01.wav", "04a01Fa.wav"),
         *("0001-01-1.mp3", "go-safe-sad-1-7091a094ff2d.wav", "ema00000.wav", "nea00401.wav", "emc00001.wav"),
+        *("1158_kz_acik.wav", "1157_zk_acik.wav"),
     ],
 )
 def test_a_foreign_name_is_no_clip(name: str, path: str) -> None:

@@ -19,6 +19,8 @@ READERS: Final = (
     "cremad:CORPUS",
     "emospeech_in:CORPUS",
     "emotiontts_ko:CORPUS",
+    "turev_db:CORPUS",
+    "banglaser:CORPUS",
 )
 SAME_SPEAKERS: Final = (frozenset({"ravdess", "ravdess-song"}),)  # corpora that share their speakers
 _CORPORA: Final[tuple[Corpus, ...]] = tuple(

@@ -259,7 +259,16 @@ def _unheard(corpus: str) -> Protocol:
     return Protocol(f"{corpus}-unheard", corpus, (fold,), divides_nothing=True)
 
 
-_UNHEARD: Final = ("nemo", "emotiontts-ko", "emospeech-in", "tess", "emodb", "cremad")
+_UNHEARD: Final = (
+    "nemo",
+    "emotiontts-ko",
+    "emospeech-in",
+    "tess",
+    "emodb",
+    "cremad",
+    "turev-db",
+    "banglaser",
+)
 _PROTOCOLS: Final[dict[str, Callable[[], Protocol]]] = {
     "luna5": _luna5,
     "emobox6": lambda: Protocol("emobox6", "ravdess", _derived(_EMOBOX6, _ravdess_sex)),
