@@ -55,11 +55,17 @@ def test_other_columns_are_kept_as_attributes(tmp_path: Path) -> None:
     assert corpus.language == "de"
 
 
+def test_without_a_column_of_labels_there_are_none(tmp_path: Path) -> None:
+    corpus = read_table("plain", write(tmp_path, "file\tspeaker\n1.wav\ta\n2.wav\tb\n"))
+    assert corpus.label_names == (UNLABELLED,)
+    assert [clip.label for clip in corpus.clips] == [UNLABELLED] * 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("file,label\n1.wav,bored\n2.wav,sad\n", r"no column speaker\. A model must be scored on people"),
-        ("file,speaker\n1.wav,a\n2.wav,b\n", "no column label. Its columns are: file, speaker"),
+        ("speaker,label\na,bored\nb,sad\n", "no column file. Its columns are: speaker, label"),
         (
             "file,label,speaker\n1.wav,bored,a\n2.wav,sad,\n",
             "row 3: file, label and speaker must be filled in",

@@ -83,6 +83,8 @@ def test_the_resolved_recipe_survives_json() -> None:
         ({"mixture": {"nemo": "much"}}, "mixture: nemo: must be float, got 'much'"),
         ({"mixture": {"nemo": 0}}, "mixture: nemo: must be in (0, inf), got 0.0"),
         ({"mixture": {"nemo": 1}}, "mixture: needs probe.copies and no second"),
+        ({"unlabelled": {"nemo": ["calm"]}}, "unlabelled: names corpora of mixture"),
+        ({"network": {"layers": 2, "pooled_layers": 3}}, "network: pooled_layers ≤ layers"),
         ({"mixture": {"ravdess": 1}}, "mixture: names other corpora than corpus"),
     ],
 )

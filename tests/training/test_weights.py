@@ -16,7 +16,7 @@ from speech_emotion.training.config import FrontendConfig, NetworkConfig, TrainC
 from speech_emotion.training.networks.build import build
 from speech_emotion.training.networks.quantize import round_weights
 from speech_emotion.training.networks.vgg16 import Vgg16
-from speech_emotion.training.weights import FACTS_KEY, SHIPPED, initialise, load_encoder, save_encoder
+from speech_emotion.training.weights import ENCODERS, FACTS_KEY, initialise, load_encoder, save_encoder
 
 FACTS = {"name": "made here", "licence": "frei für alle", "validation_uar": 31.25}
 
@@ -69,10 +69,9 @@ def test_fresh_is_what_was_drawn() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in started.state_dict().items())
 
 
-def test_pretrained_is_the_encoder_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert SHIPPED.parent.name == "assets"
-    assert SHIPPED.parent.is_dir()
-    monkeypatch.setattr(module, "SHIPPED", saved(tmp_path))
+def test_pretrained_is_an_encoder_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(path.parent.name == "assets" and path.is_file() for path in ENCODERS.values())
+    monkeypatch.setitem(ENCODERS, "pretrained", saved(tmp_path))
     started = network(seed=5)
     assert initialise(started, "pretrained") == FACTS
     assert torch.equal(started.state_dict()["stem.0.weight"], network().state_dict()["stem.0.weight"])

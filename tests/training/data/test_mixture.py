@@ -11,7 +11,8 @@ import torch
 from miniature import clips, dataset, halves, recipe
 
 from speech_emotion.corpora.prepare import PreparedDataset
-from speech_emotion.labels import EMOTIONS
+from speech_emotion.errors import ConfigError
+from speech_emotion.labels import EMOTIONS, UNLABELLED
 from speech_emotion.training import runs
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.mixture import Mixture, Shares, parts_of
@@ -95,17 +96,54 @@ def test_a_clip_says_nothing_about_labels_that_its_corpus_has_seldom_or_never() 
 
 
 def test_rows_of_a_clip_divide_its_share() -> None:
-    shares = Shares(torch.tensor([0.5, 0.25, 0.75]), torch.eye(3, dtype=torch.bool))
-    rows = shares.rows(torch.tensor([2, 1, 2]))
+    spoken, allowed = torch.eye(3, dtype=torch.bool), torch.ones(3, 3, dtype=torch.bool).tril()
+    rows = Shares(torch.tensor([0.5, 0.25, 0.75]), spoken, allowed).rows(torch.tensor([2, 1, 2]))
     assert rows.weight.tolist() == pytest.approx([0.375, 0.25, 0.375])
-    assert rows.allowed.int().tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 1]]
+    assert rows.spoken.int().tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 1]]
+    assert rows.allowed.int().tolist() == [[1, 1, 1], [1, 1, 0], [1, 1, 1]]
 
 
-def test_smoothing_is_spread_over_the_labels_of_the_corpus() -> None:
-    allowed = torch.tensor([[True, True, False, False], [True, True, True, True]])
-    smoothed = Shares(torch.ones(2) / 2, allowed).smooth(torch.tensor([1, 1]), 0.2)
-    expected = torch.tensor([[0.1, 0.9, 0, 0], [0.05, 0.85, 0.05, 0.05]])
-    torch.testing.assert_close(smoothed, expected)
+def test_the_loss_of_a_row_is_among_its_allowed_labels_and_one_of_several_may_be_spoken() -> None:
+    spoken = torch.tensor([[True, False, False], [False, True, True]])
+    allowed = torch.tensor([[True, True, False], [True, True, True]])
+    logits = torch.tensor([[2.0, 1.0, 9.0], [0.0, 0.0, 0.0]])
+    loss = Shares(torch.tensor([0.75, 0.25]), spoken, allowed).loss(logits)
+    assert float(loss) == pytest.approx(0.75 * np.log1p(np.exp(-1)) + 0.25 * np.log(3 / 2))
+
+
+# Corpora without labels
+
+
+def plain(n_clips: int) -> PreparedDataset:
+    some = clips([1], ["neutral"] * n_clips)
+    made = dataset(some, waveforms=[QUIET] * n_clips, corpus="plain")
+    return dataclasses.replace(made, label_names=(UNLABELLED,), labels=np.zeros(n_clips, np.int64))
+
+
+def test_a_clip_without_a_label_is_one_of_those_that_the_recipe_names() -> None:
+    mixture = Mixture((*two().parts, plain(12)), {"plain": ("calm", "sad")})
+    assert mixture.label_names == two().label_names
+    assert mixture.labels[-12:].tolist() == [mixture.label_names.index("calm")] * 12
+    shares = Shares.of(mixture, np.arange(len(mixture)), {})
+    assert [mixture.label_names[i] for i in shares.spoken[-1].nonzero().flatten()] == ["calm", "sad"]
+    assert shares.allowed[-12:].all()
+    assert shares.weight[-12:].numpy() == pytest.approx(1 / 12)
+    assert shares.spoken[:-12].sum(dim=1).tolist() == [1] * (len(mixture) - 12)
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "message"),
+    [
+        ({}, r"plain has no labels. In the recipe, \[unlabelled\] says what"),
+        ({"plain": ("calm",), "nemo": ("calm",)}, "nemo has labels of its own"),
+        ({"plain": ("calm", "bored")}, "unlabelled: no corpus has the label bored"),
+    ],
+)
+def test_the_recipe_must_say_it_of_these_corpora_alone(
+    unlabelled: dict[str, tuple[str, ...]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Mixture((*two().parts, plain(12)), unlabelled)
 
 
 # Who is learned from
@@ -140,6 +178,7 @@ def test_the_embeddings_of_a_corpus_are_kept_for_every_mixture(tmp_path: Path) -
     config = recipe(
         probe={"copies": 2, "crop_seconds": 0.6},
         augment={"warp_frequency": 0.0, "n_masks": 0},
+        fit={"label_smoothing": 0.0},
         mixture={"nemo": 1},
     )
     parts = [

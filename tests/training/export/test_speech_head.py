@@ -14,9 +14,8 @@ from speech_emotion.errors import ModelFormatError, ParityError
 from speech_emotion.model import EmotionModel
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.export import onnx as export_module
-from speech_emotion.training.export import speech_head as speech_head_module
 from speech_emotion.training.export.onnx import check_parity, export
-from speech_emotion.training.export.speech_head import SHIPPED, SpeechHead, speech_head
+from speech_emotion.training.export.speech_head import HEADS, SpeechHead, speech_head
 from speech_emotion.training.fit.calibration import Calibration
 from speech_emotion.training.fit.enrolment import EnrolledHead
 from speech_emotion.training.networks.build import build
@@ -40,9 +39,10 @@ def test_it_fits_the_encoder_in_the_package() -> None:
     assert 0 < head.threshold < 1
 
 
-def test_its_file_is_small_and_says_where_it_comes_from() -> None:
-    found = json.loads(SHIPPED.read_bytes())
-    assert SHIPPED.stat().st_size < 50_000
+@pytest.mark.parametrize("path", HEADS.values(), ids=HEADS)
+def test_its_file_is_small_and_says_where_it_comes_from(path: Path) -> None:
+    found = json.loads(path.read_bytes())
+    assert path.stat().st_size < 50_000
     assert found["command"].startswith("python tools/train_speech_head.py")
     assert len(found["commit"]) == 40
 
@@ -74,7 +74,7 @@ def test_a_damaged_file_is_refused(
     path = tmp_path / "speech_head.json"
     if data is not None:
         path.write_bytes(data)
-    monkeypatch.setattr(speech_head_module, "SHIPPED", path)
+    monkeypatch.setitem(HEADS, "pretrained", path)
     with pytest.raises(ModelFormatError, match="Install speech-emotion again"):
         speech_head(TrainConfig.load(COMPACT))
 

@@ -266,11 +266,11 @@ def test_rows_count_by_their_shares() -> None:
     """A row of weight 2 is two rows; standardisation and solution are those of the repeated rows."""
     rows, labels = embeddings(200)
     weight = 1 + (torch.arange(200) % 3 == 0).float()
-    shares = Shares(weight / weight.sum(), torch.ones(200, 8, dtype=torch.bool))
+    shares = Shares(weight / weight.sum(), torch.eye(8, dtype=torch.bool)[labels], torch.ones(200, 8, dtype=torch.bool))
     repeated = torch.arange(200).repeat_interleave(weight.long())
     found, expected = build(recipe()).eval(), build(recipe()).eval()
-    fit_head(found, rows, labels, probe_of(0.01, 0.1), shares)
-    fit_head(expected, rows[repeated], labels[repeated], probe_of(0.01, 0.1))
+    fit_head(found, rows, labels, probe_of(0.01, 0.0), shares)
+    fit_head(expected, rows[repeated], labels[repeated], probe_of(0.01, 0.0))
     with torch.inference_mode():
         torch.testing.assert_close(found.head(rows), expected.head(rows), rtol=0, atol=2e-2)
 
@@ -282,8 +282,8 @@ def test_a_row_says_nothing_about_labels_of_other_corpora() -> None:
     allowed = torch.zeros(8, 4, dtype=torch.bool)
     allowed[:4, :2] = allowed[4:, 2:] = True
     start = (torch.zeros(4, 4), torch.zeros(4))
-    shares = Shares(torch.full((8,), 1 / 8), allowed)
-    weight, bias, loss = fit_logistic(rows, targets, start, 0.01, shares)
+    shares = Shares(torch.full((8,), 1 / 8), torch.eye(4, dtype=torch.bool)[targets], allowed)
+    weight, bias, loss = fit_logistic(rows, shares, start, 0.01)
     half = (torch.zeros(2, 4), torch.zeros(2))
     first, first_bias, first_loss = fit_logistic(rows[:4], targets[:4], half, 0.02)
     second, second_bias, second_loss = fit_logistic(rows[4:], targets[4:] - 2, half, 0.02)
