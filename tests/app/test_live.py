@@ -23,6 +23,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from speech_emotion.classifier import Classifier, load
+from speech_emotion.shipped import MODELS
 
 Launch = Callable[..., Browser]
 FAKE_MICROPHONE = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
@@ -159,7 +160,7 @@ def test_the_app_serves_it_beside_the_page(app_url: str) -> None:
     address = app_url.replace("http", "ws") + "/api/stream"
     with connect(address, origin=app_url) as line:
         line.send(json.dumps({"sample_rate": RATE, "format": "f32le"}))
-        assert json.loads(line.recv(timeout=10))["model"] == "compact"
+        assert json.loads(line.recv(timeout=10))["model"] == MODELS[0].name
     with pytest.raises(InvalidStatus):
         connect(address, origin="https://evil.test")
 
