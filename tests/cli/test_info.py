@@ -59,6 +59,7 @@ def test_info_of_a_shipped_model_leaves_nothing_blank(shell: Shell, name: str) -
 def test_info_without_a_model_lists_those_in_the_package(
     shell: Shell, two_models: list[ShippedModel]
 ) -> None:
+    shell.patch.setenv("COLUMNS", "80")
     code, out, err = shell("info")
     assert (code, err) == (0, "")
     lines = [re.split(r" {2,}", line.strip()) for line in out.splitlines() if line.strip()]
