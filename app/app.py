@@ -1,7 +1,7 @@
 """Page and live sound on one port: `streamlit run app/app.py`.
 
-Streamlit finds `app` here and serves it; the page itself is page.py. `/api` is mounted below the same
-`server.baseUrlPath`, so that the browser sends the microphone's sound only to the server of the page.
+Streamlit finds `app` here and serves it; the page itself is page.py. The routes of each model are mounted below the
+same `server.baseUrlPath`, so that the browser sends the microphone's sound only to the server of the page.
 """
 
 import charts  # noqa: F401 - imports the drawing libraries before the first visit needs them
@@ -10,8 +10,11 @@ import streamlit as st
 from starlette.routing import Mount
 
 from speech_emotion.server import create_app
+from speech_emotion.shipped import MODELS
 
-base_path = st.get_option("server.baseUrlPath").strip("/")
-routes = create_app(shared.classifier(), origins=st.get_option("server.corsAllowedOrigins"))
-api = Mount(f"/{base_path}/api" if base_path else "/api", app=routes)
-app = st.App("page.py", routes=[api])
+origins = st.get_option("server.corsAllowedOrigins")
+routes = [
+    Mount(shared.route(model.name), app=create_app(shared.classifier(model.name), origins=origins))
+    for model in reversed(MODELS)  # the default last: its path begins those of the others
+]
+app = st.App("page.py", routes=routes)

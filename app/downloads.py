@@ -65,9 +65,9 @@ def picture(analysis: Analysis, info: ModelInfo, profile_seconds: float | None) 
     return png
 
 
-def python_snippet(name: str, *, with_profile: bool, is_long: bool) -> str:
+def python_snippet(name: str, model: str, *, with_profile: bool, is_long: bool) -> str:
     """Python code that reproduces the answer of the page."""
-    lines = ["import speech_emotion as ser", "", "classifier = ser.load()"]
+    lines = ["import speech_emotion as ser", "", f'classifier = ser.load("{model}")']
     voice = ""
     if with_profile:
         lines.append('me = ser.SpeakerProfile.load("my-voice.json")')
@@ -79,10 +79,9 @@ def python_snippet(name: str, *, with_profile: bool, is_long: bool) -> str:
     return "\n".join(lines)
 
 
-def curl_snippet(name: str, page_url: str, *, is_long: bool) -> str:
-    """Shell commands that get the same answer from the server of the page."""
+def curl_snippet(name: str, address: str, *, is_long: bool) -> str:
+    """Shell commands that get the same answer from the routes of the model at `address`."""
     verbs = ["predict", *(["timeline"] if is_long else [])]
-    address = page_url.rstrip("/") + "/api/"
     return "\n".join(
         f"curl --data-binary @{shlex.quote(name)} {shlex.quote(address + verb)}" for verb in verbs
     )

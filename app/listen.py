@@ -9,6 +9,7 @@ import charts
 import downloads
 import recorder
 import session
+import shared
 import streamlit as st
 from analysis import Analysis, Sound
 from session import Key, Session
@@ -40,7 +41,7 @@ def tab(state: Session, info: ModelInfo) -> DeltaGenerator:
                     _table(state, found)
             sound, analysis = _chosen(state, found)
             state.seen = sound.id
-            plain = state.analyses.get((sound.sha256, "")) if state.active_profile else None
+            plain = state.analyses.get(state.key(sound)) if state.active_profile else None
             answers.show(sound, analysis, state, info, without_profile=plain)
             _downloads([analysis for _, analysis in found], sound, analysis, state, info)
     return place
@@ -51,12 +52,12 @@ def work(state: Session, place: DeltaGenerator) -> None:
     profile = state.active_profile
     keys = _keys(state, profile)
     missing = [key for key in keys if key not in state.analyses]
-    if todo := [key for key in missing if key[0] not in state.cancelled]:
+    if todo := [key for key in missing if key.sound not in state.cancelled]:
         with place.container(border=True):
             _work(state, todo, keys, profile)
         st.rerun()
     state.batch = ()
-    without = {key[0] for key in missing}
+    without = {key.sound for key in missing}
     if left := [sound.name for sound in state.sounds if sound.sha256 in without]:
         with place.container(horizontal=True, vertical_alignment="center"):
             st.text(
@@ -104,7 +105,7 @@ def _keys(state: Session, profile: SpeakerProfile | None) -> dict[Key, Sound]:
     """All analyses to make: every sound without the profile and, if there is one, with it; short sounds first."""
     mine = session.profile_key(profile)
     return {
-        (sound.sha256, which): sound
+        state.key(sound, which): sound
         for sound in sorted(state.sounds, key=lambda sound: len(sound.data))
         for which in dict.fromkeys([mine, ""])
     }
@@ -113,7 +114,7 @@ def _keys(state: Session, profile: SpeakerProfile | None) -> dict[Key, Sound]:
 def _finished(state: Session) -> list[tuple[Sound, Analysis]]:
     """The sounds whose analysis is finished."""
     mine = session.profile_key(state.active_profile)
-    found = [(sound, state.analyses.get((sound.sha256, mine))) for sound in state.sounds]
+    found = [(sound, state.analyses.get(state.key(sound, mine))) for sound in state.sounds]
     return [(sound, analysis.named(sound.name)) for sound, analysis in found if analysis]
 
 
@@ -121,8 +122,8 @@ def _work(state: Session, todo: list[Key], keys: dict[Key, Sound], profile: Spea
     """Analyse until everything is done, or until something new is worth showing."""
     waiting: dict[str, list[Key]] = {}
     for key in todo:
-        waiting.setdefault(key[0], []).append(key)
-    present = {key[0] for key in keys}
+        waiting.setdefault(key.sound, []).append(key)
+    present = {key.sound for key in keys}
     state.batch = tuple(dict.fromkeys([*(sha256 for sha256 in state.batch if sha256 in present), *waiting]))
     n_in_all, n_of_each = len(state.batch), 2 if profile else 1
     began, has_news = time.monotonic(), False
@@ -130,7 +131,7 @@ def _work(state: Session, todo: list[Key], keys: dict[Key, Sound], profile: Spea
     st.button("Cancel", on_click=state.cancel, args=(list(waiting),), icon="✋")
     for n_done, its_keys in enumerate(waiting.values(), start=n_in_all - len(waiting)):
         for n_finished, key in enumerate(its_keys, start=n_of_each - len(its_keys)):
-            analyser = state.analyser(key, keys[key], profile if key[1] else None)
+            analyser = state.analyser(key, keys[key], profile if key.profile else None)
             while analyser.result is None:
                 if has_news and time.monotonic() - began > SHOWN_SECONDS:
                     return
@@ -214,7 +215,7 @@ def _downloads(
         is_long = len(chosen.windows) > 1
         path = session.sample_path(sound.id) if sound.id in session.SAMPLES else sound.name
         st.code(
-            downloads.python_snippet(path, with_profile=profile is not None, is_long=is_long),
+            downloads.python_snippet(path, state.model, with_profile=profile is not None, is_long=is_long),
             language="python",
         )
         if profile:
@@ -222,4 +223,5 @@ def _downloads(
         elif not downloads.fits_rest(len(sound.data), chosen.seconds):
             st.caption("Over HTTP a sound is limited to 25 MB and 600 s; this one is larger.")
         else:
-            st.code(downloads.curl_snippet(path, st.context.url or "", is_long=is_long), language="bash")
+            address = f"{(st.context.url or '').rstrip('/')}/{shared.api(state.model)}/"
+            st.code(downloads.curl_snippet(path, address, is_long=is_long), language="bash")

@@ -47,9 +47,9 @@ def panel(
     colours: Mapping[str, str],
     icons: Mapping[str, str],
     labels_text: Mapping[str, str],
+    path: str,
     profile: SpeakerProfile | None = None,
     hop_seconds: float = 0.5,
-    key: str = "live",
 ) -> LiveSession | None:
     """Start, Mute and Stop, the level, the current answer and those of the last minute.
 
@@ -59,24 +59,22 @@ def panel(
         colours: colour of each emotion and of "not_sure", "no_speech" and "too_short".
         icons: icon of each of them.
         labels_text: text of each of them; a label without a text is shown as it is.
+        path: of the routes of the model, from the next Start on.
         profile: used from the next Start on.
         hop_seconds: seconds between answers, from the next Start on.
-        key: key of the element.
 
     Returns:
         The session that ended last, if any.
     """
-    kept = f"{key}-session"
 
     def keep() -> None:  # a callback runs before the page, whose run another click may interrupt
-        if document := st.session_state[key].session:
-            st.session_state[kept] = _session(document)
+        if document := st.session_state.live.session:
+            st.session_state.live_session = _session(document)
 
-    base_path = st.get_option("server.baseUrlPath").strip("/")
     _element(
-        key=key,
+        key="live",
         data={
-            "path": f"/{base_path}/api/stream" if base_path else "/api/stream",
+            "path": f"{path}/stream",
             "hop_seconds": hop_seconds,
             "profile": profile.to_dict() if profile else None,
             "colours": dict(colours),
@@ -85,7 +83,7 @@ def panel(
         },
         on_session_change=keep,
     )
-    session: LiveSession | None = st.session_state.get(kept)
+    session: LiveSession | None = st.session_state.get("live_session")
     return session
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from analysis import Analysis
 from session import Session
 
+from speech_emotion import Classifier
 from speech_emotion.model_info import ModelInfo
 
 TEXTS = {reason: text for reason, (_, text) in charts.ABSTENTIONS.items()}
@@ -31,17 +32,21 @@ def tab(state: Session, info: ModelInfo) -> None:
         colours=charts.colours(info.labels),
         icons=icons | {reason: icon for reason, (icon, _) in charts.ABSTENTIONS.items()},
         labels_text=TEXTS,
+        path=shared.route(state.model),
         profile=state.active_profile,
     )
     if ended and ended.predictions:
-        _show(ended, info)
+        if ended.model_sha256 == info.sha256:
+            _show(ended, shared.classifier(state.model))
+        else:
+            st.caption("The last session was answered by another model. Choose that one to see its answers.")
 
 
-def _show(ended: live.LiveSession, info: ModelInfo) -> None:
+def _show(ended: live.LiveSession, classifier: Classifier) -> None:
     """The answers of a session that has ended."""
     # Warnings are known only at the end, and concern every answer.
     windows = tuple(replace(window, warnings=ended.warnings) for window in ended.predictions)
-    answer = shared.classifier().pool(windows)
+    info, answer = classifier.info, classifier.pool(windows)
     st.markdown(
         f"**The last session:** {charts.title_with_share(answer)}, over {charts.clock(ended.seconds)}"
         + (", tuned to your voice" if ended.profile_seconds else "")

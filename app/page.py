@@ -27,10 +27,10 @@ STYLE = """
 
 st.set_page_config("speech-emotion", page_icon="🎙️", layout="wide")
 st.html(STYLE)
-info = shared.classifier().info
-about.header(info)
+state = session.current()
+info = shared.classifier(state.model).info
+about.header(state, info)
 if about.notice(info):
-    state = session.current()
     listening, microphone_live, my_voice, model = st.tabs(
         ["🎧 Listen", "🎙️ Live", "👤 My voice", "ℹ️ Model and limits"]
     )

@@ -80,7 +80,7 @@ def _enrol(state: Session, sources: Sequence[UploadedFile]) -> None:
             except SpeechEmotionError as error:
                 left_out.append(f"Left out: {answers.escape(f'{source.name}. {answers.explain(error)}')}")
         try:
-            profile = shared.classifier().enrol(*readable)
+            profile = shared.classifier(state.model).enrol(*readable)
         except SpeechEmotionError as error:
             _warn(left_out)
             st.error(answers.escape(answers.capital(str(error))), icon="❌")
@@ -107,7 +107,7 @@ def _load(state: Session, file: UploadedFile, info: ModelInfo) -> None:
 
 
 def _adopt(state: Session, profile: SpeakerProfile, left_out: Sequence[str] = ()) -> None:
-    state.profile, state.uses_profile, state.left_out = profile, True, tuple(left_out)
+    state.profiles[state.model], state.uses_profile, state.left_out = profile, True, tuple(left_out)
     st.rerun()
 
 
@@ -138,7 +138,7 @@ def _comparison(state: Session) -> None:
     """The answers for the sounds of this visit, with the profile and without."""
     mine = session.profile_key(state.profile)
     pairs = [
-        (sound.name, state.analyses.get((sound.sha256, "")), state.analyses.get((sound.sha256, mine)))
+        (sound.name, state.analyses.get(state.key(sound)), state.analyses.get(state.key(sound, mine)))
         for sound in state.sounds
     ]
     rows = [

@@ -1,7 +1,7 @@
 """The state of one visit: sounds, their analyses and the profile of a voice. Nothing outlives the visit.
 
-Analyses are keyed by the content of a sound and of the profile, never by name, so that no two are mixed up. The sounds
-themselves live in the uploader, or here until they are removed.
+Analyses are keyed by the content of a sound and of the profile and by the model, never by the name of a sound, so that
+no two are mixed up. The sounds themselves live in the uploader, or here until they are removed.
 """
 
 import hashlib
@@ -10,14 +10,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import shared
 import streamlit as st
 from analysis import Analyser, Analysis, Sound, channels_of
 from streamlit.typing import UploadedFile
 
-from speech_emotion import SpeakerProfile
+from speech_emotion import SpeakerProfile, shipped
 
 MAX_ANALYSES: Final = 200  # of removed sounds; 60 to 200 kB each
 MAX_KEPT: Final = 20  # recordings and samples; the uploader keeps its own
@@ -27,7 +27,13 @@ SAMPLES: Final = {
     "demo-low.flac": "🐢 A low voice",
 }
 
-Key = tuple[str, str]  # sha256 of a sound, and of the profile ("" without one)
+
+class Key(NamedTuple):
+    """What an analysis is about: sha256 of a sound and of the profile ("" without one), and the model."""
+
+    sound: str
+    profile: str
+    model: str
 
 
 @dataclass
@@ -35,7 +41,8 @@ class Session:
     """State that the runs of the page share.
 
     kept: sounds that no widget holds; uploaded: those in the uploaders. Both by `Sound.id`, in order of arrival.
-    analyses: the results so far, by sound and profile.
+    model: name of the model that answers.
+    analyses: the results so far.
     chosen: id of the sound that is shown; newest: ids that arrived with it, until one of them is chosen by hand or has
     an answer; n_shown: how often new sounds were chosen automatically; seen: id of the sound the page showed last.
     seek: id of the sound whose player starts at this second, and how often that was requested.
@@ -44,9 +51,10 @@ class Session:
     keys of the widgets that record and enrol: a widget forgets its content only when a new one replaces it.
     in_progress: analyses that are not finished; batch: sha256 of the sounds that share one progress bar.
     cancelled: sha256 of sounds not to analyse until the user resumes or adds them again.
-    left_out: why recordings are not in the profile.
+    profiles: the profile for each model that has one; left_out: why recordings are not in the newest.
     """
 
+    model: str = field(default_factory=lambda: shipped.MODELS[0].name)
     kept: dict[str, Sound] = field(default_factory=dict)
     uploaded: dict[str, Sound] = field(default_factory=dict)
     analyses: dict[Key, Analysis] = field(default_factory=dict)
@@ -63,9 +71,14 @@ class Session:
     in_progress: dict[Key, Analyser] = field(default_factory=dict)
     batch: tuple[str, ...] = ()
     cancelled: set[str] = field(default_factory=set)
-    profile: SpeakerProfile | None = None
+    profiles: dict[str, SpeakerProfile] = field(default_factory=dict)
     uses_profile: bool = True
     left_out: tuple[str, ...] = ()
+
+    @property
+    def profile(self) -> SpeakerProfile | None:
+        """The profile for the model that answers; those of other models it cannot use."""
+        return self.profiles.get(self.model)
 
     @property
     def active_profile(self) -> SpeakerProfile | None:
@@ -76,6 +89,15 @@ class Session:
     def sounds(self) -> list[Sound]:
         """All sounds of the visit: uploads, then recordings and samples."""
         return [*self.uploaded.values(), *self.kept.values()]
+
+    def key(self, sound: Sound, profile: str = "") -> Key:
+        """The key of the analysis of `sound` by the model that answers; `profile` is the `profile_key`."""
+        return Key(sound.sha256, profile, self.model)
+
+    def use_model(self, name: str) -> None:
+        """Let another model answer. The analyses and the profile of each model are kept."""
+        self.model, self.batch, self.left_out = name, (), ()
+        self.in_progress = {}
 
     def choose(self, sound_id: str) -> None:
         """Show another sound, from its beginning and without playing it."""
@@ -133,17 +155,19 @@ class Session:
     def forget_old(self) -> None:
         """Drop what belongs to removed sounds, except for the newest analyses, in case of an undo."""
         present = {sound.sha256 for sound in self.sounds}
-        absent = [key for key in self.analyses if key[0] not in present]
+        absent = [key for key in self.analyses if key.sound not in present]
         for key in absent[: max(len(absent) - MAX_ANALYSES, 0)]:
             del self.analyses[key]
-        self.in_progress = {key: analyser for key, analyser in self.in_progress.items() if key[0] in present}
+        self.in_progress = {
+            key: analyser for key, analyser in self.in_progress.items() if key.sound in present
+        }
         if self.played[0] not in present:
             self.played = "", 0, b""
 
     def analyser(self, key: Key, sound: Sound, profile: SpeakerProfile | None) -> Analyser:
         """The analyser of `sound`, where an earlier run of the page left it, or a new one."""
         if key not in self.in_progress:
-            self.in_progress[key] = Analyser(shared.classifier(), sound, profile)
+            self.in_progress[key] = Analyser(shared.classifier(key.model), sound, profile)
         return self.in_progress[key]
 
     def cancel(self, sounds: Collection[str]) -> None:
@@ -151,23 +175,28 @@ class Session:
         self.cancelled |= set(sounds)
         self.batch = ()
         self.in_progress = {
-            key: analyser for key, analyser in self.in_progress.items() if key[0] not in sounds
+            key: analyser for key, analyser in self.in_progress.items() if key.sound not in sounds
         }
 
     def forget_kept(self) -> None:
         """Drop recordings and samples with their analyses."""
         gone = {sound.sha256 for sound in self.kept.values()}
         self.kept.clear()
-        self.analyses = {key: analysis for key, analysis in self.analyses.items() if key[0] not in gone}
+        self.analyses = {key: analysis for key, analysis in self.analyses.items() if key.sound not in gone}
         self.recording = None
         self.recorders += 1
         self.forget_old()
 
     def forget_profile(self) -> None:
         """Drop the profile, the recording it was made of, and the analyses that used it."""
-        self.analyses = {key: analysis for key, analysis in self.analyses.items() if not key[1]}
-        self.in_progress = {key: analyser for key, analyser in self.in_progress.items() if not key[1]}
-        self.profile, self.left_out = None, ()
+        self.analyses = {
+            key: analysis
+            for key, analysis in self.analyses.items()
+            if not key.profile or key.model != self.model
+        }
+        self.in_progress = {key: analyser for key, analyser in self.in_progress.items() if not key.profile}
+        self.profiles.pop(self.model, None)
+        self.left_out = ()
         self.enrolments += 1
 
 

@@ -1,11 +1,25 @@
-"""What the page and the live route share: the classifier."""
+"""What the page and its routes share: the models and where each one answers."""
 
 from functools import cache
 
+import streamlit as st
+
 from speech_emotion import Classifier, load
+from speech_emotion.shipped import find
 
 
 @cache
-def classifier() -> Classifier:
-    """The shipped model, loaded once."""
-    return load()
+def classifier(model: str) -> Classifier:
+    """A model of the package, loaded once."""
+    return load(model)
+
+
+def api(model: str) -> str:
+    """Where a model answers programs, from the address of the page: api the default, api/NAME any other."""
+    return "api" if find(model) == find(None) else f"api/{model}"
+
+
+def route(model: str) -> str:
+    """The same from the root of the server."""
+    base_path = st.get_option("server.baseUrlPath").strip("/")
+    return f"/{base_path}/{api(model)}" if base_path else f"/{api(model)}"

@@ -1,6 +1,6 @@
 """How long a person waits: an import, the help, one file as a whole process, one file when warm.
 
-    python benchmarks/latency.py [--model FILE] [--out results/benchmarks/latency.json]
+    python benchmarks/latency.py [--model MODEL] [--out results/benchmarks/latency.json]
 
 In: the installed package and a model. Out: for each wait its minimum and median over n runs and its goal, as a
 table and as JSON. Processes run with bytecode compiled and on one core, as does the warm prediction.
@@ -34,7 +34,7 @@ N_PROCESSES, N_WARM = 15, 200
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how long a person waits.")
-    parser.add_argument("--model", type=Path, help="an exported .onnx instead of the shipped one")
+    parser.add_argument("--model", help="a model in the package or an exported .onnx, instead of the default")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "latency.json")
     arguments = parser.parse_args()
     compileall.compile_dir(Path(speech_emotion.__file__).parent, quiet=2)
@@ -47,14 +47,14 @@ def main() -> None:
         print(f"{name:<28} {wait['median_ms']:8.1f} ms  ({support})")
 
 
-def measure(model: Path | None) -> dict[str, Any]:
+def measure(model: str | None) -> dict[str, Any]:
     classifier = load(model)
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.wav"
         soundfile.write(clip, three_and_a_half_seconds(), RATE, subtype="PCM_16")
         assert classifier.predict(clip).label, "the clip must be scored, not abstained on"  # noqa: S101
         predict = [sys.executable, "-m", "speech_emotion", "predict", str(clip)]
-        predict += ["--model", str(model)] if model else []
+        predict += ["--model", model] if model else []
         waits = {
             "import speech_emotion": import_wait(),
             "speech-emotion --help": process_wait([sys.executable, "-m", "speech_emotion", "--help"], 200),

@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from speech_emotion.errors import ModelError
-from speech_emotion.model import SHIPPED, verify
+from speech_emotion.model import verify
 from speech_emotion.provenance import commit
+from speech_emotion.shipped import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Flip bits of the model file, one at a time.")
-    parser.add_argument("--model", type=Path, default=SHIPPED)
+    parser.add_argument("--model", type=Path, default=MODELS[0].path)
     parser.add_argument("--flips", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "model-bit-flips.json")

@@ -1,5 +1,6 @@
 """What many tests share: the stand-in model, a classifier with it, and fake models in the place of real ones."""
 
+import hashlib
 import signal
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import standin
 from hypothesis import settings
 
 import speech_emotion
+from speech_emotion import shipped
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.model import EmotionModel
+from speech_emotion.shipped import ShippedModel
 
 settings.register_profile("loaded", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("loaded")
@@ -58,3 +61,24 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     path = tmp_path_factory.mktemp("model") / "enrols.onnx"
     path.write_bytes(standin.model_bytes(enrolment=standin.ENROLMENT))
     return load(path)
+
+
+@pytest.fixture
+def two_models(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> list[ShippedModel]:
+    """Two stand-ins in the place of the models of the package: "first" is the default, "second" has shorter windows."""
+    folder = tmp_path_factory.mktemp("package")
+    uar = {"mean": 0.62314, "sd": 0.012, "ci95": [0.5804, 0.665]}
+    metrics = {"corpus": "ravdess", "protocol": "luna5", "leaky": True, "uar": uar}
+    first = _ship(folder / "first.onnx", "long talks", standin.model_bytes(name="first", metrics=metrics))
+    facts = {"name": "second", "window_seconds": 2.0, "enrolment": standin.ENROLMENT}
+    second = _ship(folder / "second.onnx", "short talks", standin.model_bytes(**facts))
+    monkeypatch.setattr(shipped, "MODELS", (first, second))
+    return [first, second]
+
+
+def _ship(path: Path, purpose: str, data: bytes) -> ShippedModel:
+    path.write_bytes(data)
+    path.with_suffix(".sha256").write_text(f"{hashlib.sha256(data).hexdigest()}  {path.name}\n")
+    return ShippedModel(path.stem, path, purpose)

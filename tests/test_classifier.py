@@ -28,6 +28,7 @@ from speech_emotion.errors import (
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import EmotionModel
 from speech_emotion.prediction import Prediction, pool
+from speech_emotion.shipped import ShippedModel
 
 RATE = 48_000
 VOICE = sounds.voice(5.25, RATE)
@@ -165,11 +166,13 @@ def test_a_pickled_classifier_whose_file_has_changed(
         pickle.loads(data)  # noqa: S301
 
 
-def test_the_shipped_classifier_is_pickled_without_a_path() -> None:
-    shipped = ser.load()
-    data = pickle.dumps(shipped)
-    assert b"compact.onnx" not in data
-    assert pickle.loads(data).info == shipped.info  # noqa: S301
+def test_a_shipped_classifier_is_pickled_by_its_name(two_models: list[ShippedModel]) -> None:
+    for model, chosen in zip(two_models, (None, "second"), strict=True):
+        classifier = ser.load(chosen)
+        data = pickle.dumps(classifier)
+        assert b".onnx" not in data
+        assert pickle.loads(data).info == classifier.info  # noqa: S301
+        assert classifier.info.name == model.name
 
 
 def test_the_embedding_of_each_window_with_speech(tuned: Classifier, judging: Classifier) -> None:
@@ -196,8 +199,8 @@ def test_a_model_without_enrolment_has_no_embedding(classifier: Classifier) -> N
         classifier.embed(VOICE, sample_rate=RATE)
 
 
-def test_the_shipped_model_gives_3488_features() -> None:
-    assert ser.load().embed(VOICE, sample_rate=RATE).shape[1] == 3488  # as the docstring says
+def test_the_compact_model_gives_3488_features() -> None:
+    assert ser.load("compact").embed(VOICE, sample_rate=RATE).shape[1] == 3488  # as the docstring says
 
 
 def test_memory_stays_flat_over_a_long_recording(classifier: Classifier, tmp_path: Path) -> None:
@@ -216,12 +219,12 @@ def test_memory_stays_flat_over_a_long_recording(classifier: Classifier, tmp_pat
 def test_function_and_object_share_verb_and_answer(
     classifier: Classifier, model: EmotionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_shipped", lambda: Classifier(model))
+    monkeypatch.setattr(module, "_default", lambda: Classifier(model))
     assert ser.predict(VOICE, sample_rate=RATE) == classifier.predict(VOICE, sample_rate=RATE)
     assert classifier.info == model.info
 
 
-def test_the_shipped_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch, model: EmotionModel) -> None:
+def test_the_default_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch, model: EmotionModel) -> None:
     loads: list[None] = []
 
     def load() -> Classifier:
@@ -229,10 +232,10 @@ def test_the_shipped_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch, model
         return Classifier(model)
 
     monkeypatch.setattr(module, "load", load)
-    module._shipped.cache_clear()
+    module._default.cache_clear()
     try:
         for _ in range(3):
             ser.predict(VOICE, sample_rate=RATE)
         assert len(loads) == 1
     finally:
-        module._shipped.cache_clear()
+        module._default.cache_clear()

@@ -1,5 +1,6 @@
 """The changes that docs/extending.md describes, made in a copy of the package from the code on that page."""
 
+import hashlib
 import json
 import os
 import re
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import sounds
+import standin
 
 import speech_emotion
+from speech_emotion.shipped import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
@@ -78,7 +81,7 @@ def test_a_format_is_one_function_and_one_line(package: Path) -> None:
         f"\n\n{function}\n\n",
     )
     insert(formats, "WRITERS: Final[dict[str, Writer]] = {", line)
-    written = run(package, "-m", "speech_emotion", "predict", "--demo", "--format", "srt")
+    written = run(package, "-m", "speech_emotion", "predict", "--demo", "--model=compact", "--format", "srt")
     assert re.findall(r"(\d)\n(.*)\n(.*)\n\n", written) == [
         ("1", "00:00:00,000 --> 00:00:02,327", "angry"),
         ("2", "00:00:00,000 --> 00:00:02,419", "happy"),
@@ -131,3 +134,19 @@ def test_a_route_is_one_function_and_one_line(package: Path) -> None:
     answer = json.loads(run(package, "-c", SERVED).splitlines()[-1])
     assert answer.keys() == {"shares", "version", "model", "model_sha256"}
     assert sum(answer["shares"].values()) in (0, pytest.approx(1))
+
+
+def test_a_model_in_the_package_is_its_files_and_one_line(package: Path) -> None:
+    (line,) = blocks("A model in the package")
+    data = standin.model_bytes(name="mine")
+    (package / "assets" / "mine.onnx").write_bytes(data)
+    (package / "assets" / "mine.sha256").write_text(f"{hashlib.sha256(data).hexdigest()}  mine.onnx\n")
+    insert(package / "shipped.py", "MODELS: Final[tuple[ShippedModel, ...]] = (\n", line)
+    listed = json.loads(run(package, "-m", "speech_emotion", "info", "--json"))
+    before = [(model.name, False) for model in MODELS]
+    assert [(one["name"], one["default"]) for one in listed] == [("mine", True), *before]
+    assert listed[0]["purpose"] == "what it is for, in a few words"
+    command = ["-m", "speech_emotion", "predict", "--demo", "--json"]
+    chosen = ([], ["--model=mine"], ["--model=compact"])
+    by_default, by_name, other = (run(package, *command, *model) for model in chosen)
+    assert by_default == by_name != other

@@ -18,6 +18,7 @@ from speech_emotion.errors import ModelError, ModelFormatError, ModelIntegrityEr
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import EmotionModel, ModelInfo, seal, verify
 from speech_emotion.model_info import Enrolment
+from speech_emotion.shipped import ShippedModel
 
 
 def load(tmp_path: Path, data: bytes) -> EmotionModel:
@@ -202,23 +203,24 @@ def test_a_graph_with_other_names(tmp_path: Path, names: dict[str, str]) -> None
         load(tmp_path, standin.sealed(standin.graph(**names), standin.METADATA))
 
 
-def test_shipped_model_is_pinned_outside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipped = tmp_path / "compact.onnx"
-    monkeypatch.setattr(module, "SHIPPED", shipped)
-    with pytest.raises(ModelNotFoundError, match=r"No such file.*Install speech-emotion again"):
-        EmotionModel.load()
-    shipped.write_bytes(standin.model_bytes())
-    with pytest.raises(ModelNotFoundError, match=r"compact\.sha256"):
-        EmotionModel.load()
-    pin = hashlib.sha256(shipped.read_bytes()).hexdigest()
-    (tmp_path / "compact.sha256").write_text(f"{pin}  compact.onnx\n")
-    assert EmotionModel.load().info.sha256 == pin
-    shipped.write_bytes(standin.model_bytes(name="another, soundly sealed"))
+def test_a_shipped_model_is_pinned_outside_itself(two_models: list[ShippedModel]) -> None:
+    path = two_models[1].path
+    assert EmotionModel.load("second").info.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(standin.model_bytes(name="another, soundly sealed"))
+    with pytest.raises(ModelIntegrityError, match="the shipped model second is not the one of this release"):
+        EmotionModel.load("second")
+    path.with_suffix(".sha256").write_text("")
     with pytest.raises(ModelIntegrityError, match="not the one of this release"):
-        EmotionModel.load()
-    (tmp_path / "compact.sha256").write_text("")
-    with pytest.raises(ModelIntegrityError, match="not the one of this release"):
-        EmotionModel.load()
+        EmotionModel.load("second")
+    path.with_suffix(".sha256").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"second\.sha256.*Install speech-emotion again"):
+        EmotionModel.load("second")
+    path.unlink()
+    with pytest.raises(
+        ModelNotFoundError, match=r"second\.onnx': No such file.*Install speech-emotion again"
+    ):
+        EmotionModel.load("second")
+    assert EmotionModel.load().info.name == "first"
 
 
 def test_info_reads_back_as_json(model: EmotionModel) -> None:

@@ -189,7 +189,7 @@ def test_every_door_takes_it(
     stream = tuned.stream(sample_rate=RATE, profile=profile)
     assert stream.push(CLIP) + stream.finish() == timeline
     assert classifier_module.pool(timeline) == answer
-    monkeypatch.setattr(classifier_module, "_shipped", lambda: tuned)
+    monkeypatch.setattr(classifier_module, "_default", lambda: tuned)
     assert ser.predict(CLIP, sample_rate=RATE, profile=profile) == answer
 
 

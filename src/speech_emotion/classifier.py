@@ -279,7 +279,7 @@ class Classifier:
         """Return the features that the model's head for enrolled voices reads: its output `voice`.
 
         They are the embedding of the network, then mean and deviation of each mel band over time. In each of them 0
-        is the mean of the training speakers, and 1 the deviation within one. A window has 3488 in the shipped model.
+        is the mean of the training speakers, and 1 the deviation within one. A window has 3488 in the model compact.
 
         Examples:
             >>> classifier.embed("hello.wav").mean(axis=0)  # one vector for the recording
@@ -377,18 +377,20 @@ def load(model: str | os.PathLike[str] | None = None) -> Classifier:
     """Load a model.
 
     Examples:
+        >>> classifier = load("compact")
         >>> classifier = load("mine.onnx")
         >>> classifier.info.labels
         ('neutral', 'calm', 'happy', 'sad', 'angry', 'fearful', 'disgust', 'surprised')
 
     Args:
-        model: The path of an .onnx made by `speech-emotion export`; None for the shipped model.
+        model: The name of a shipped model, which `speech-emotion info` lists, or the path of an .onnx made by
+            `speech-emotion export`; None for the default model. Text without a folder and without .onnx is a name.
 
     Returns:
         A classifier, ready to be used.
 
     Raises:
-        ModelNotFoundError: There is no such file.
+        ModelNotFoundError: There is no such file, or no shipped model of that name.
         ModelFormatError: The file is not a model of this package, or has another format version.
         ModelIntegrityError: The file is damaged.
     """
@@ -431,7 +433,7 @@ def predict(
     track: int | None = None,
     channels: Channels = "mix",
 ) -> Prediction | tuple[Prediction, ...]:
-    """Return the emotion that a recording expresses, from the shipped model, which is loaded once and kept.
+    """Return the emotion that a recording expresses, from the default model, which is loaded once and kept.
 
     Examples:
         >>> predict("hello.wav")
@@ -461,7 +463,7 @@ def predict(
         ModelError: `profile` belongs to another model.
         ConfigError: `adapt` comes with a `profile`.
     """
-    ask: Callable[..., Prediction | tuple[Prediction, ...]] = _shipped().predict  # has an answer to either
+    ask: Callable[..., Prediction | tuple[Prediction, ...]] = _default().predict  # has an answer to either
     return ask(
         source,
         sample_rate=sample_rate,
@@ -474,5 +476,5 @@ def predict(
 
 
 @cache
-def _shipped() -> Classifier:
+def _default() -> Classifier:
     return load()

@@ -8,7 +8,7 @@
     │   ├── AudioTooLargeError         beyond a limit of duration, bytes, rate or channels
     │   └── InvalidWaveformError       NaN, infinity, wrong shape or type
     ├── ModelError                     a model file or a profile that cannot be trusted or used
-    │   ├── ModelNotFoundError         no such file
+    │   ├── ModelNotFoundError         no such file, or no shipped model of that name
     │   ├── ModelFormatError           not a model of this package, or another format version
     │   └── ModelIntegrityError        the bytes are not the ones that were written
     ├── ConfigError (ValueError)       an unknown or impossible setting
@@ -74,7 +74,7 @@ class ModelError(SpeechEmotionError):
 
 
 class ModelNotFoundError(ModelError):
-    """There is no such model file."""
+    """There is no such model file, or no shipped model of that name."""
 
     code = "model_not_found"
 

@@ -10,22 +10,13 @@ A new format is one function beside `write_csv`, and its line in `WRITERS`: `pre
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.labels import ICONS
 from speech_emotion.prediction import Prediction
 from speech_emotion.text import guard, printable, valid_unicode
 
-if TYPE_CHECKING:
-    from speech_emotion.model_info import Enrolment, ModelInfo  # soxr and more, which errors do without
-
-LIMITS = (
-    "It scores how acted voices sound, not what a person feels. The EU AI Act, Art. 5(1)(f), prohibits "
-    "emotion inference at work and in education except for medical or safety reasons; Art. 50(3) obliges "
-    "its deployers to inform people."
-)
 BAR_WIDTH = 10
 
 
@@ -90,85 +81,6 @@ def write_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], out: 
 def error_fields(error: SpeechEmotionError) -> dict[str, str]:
     """What stands in a row or an object in place of an answer: `error`, the stable code, and `message`."""
     return {"error": error.code, "message": valid_unicode(str(error))}
-
-
-def write_info(info: "ModelInfo", out: TextIO) -> None:
-    """Write what a model says about itself, to read."""
-    facts = {
-        "emotions": ", ".join(info.labels),
-        "input": f"windows of {info.window_seconds:g} s, one every {info.hop_seconds:g} s, "
-        f"at least {info.min_seconds:g} s, at {info.sample_rate:,} Hz",
-        "size": f"{info.n_parameters:,} parameters, {info.size_bytes:,} bytes",
-        "sha256": info.sha256,
-        "trained on": ", ".join(info.corpora),
-        "score": _score(info.metrics),
-        "speech": _speech(info.thresholds),
-        **_thresholds(info.thresholds),
-        **_enrolment(info.enrolment),
-        "recipe": f"{info.recipe.get('name', info.name)}; its settings: info --json",
-        "commit": info.commit or "unknown",
-        "licence": info.licence,
-        "citation": info.citation,
-        "limits": LIMITS,
-    }
-    print(printable(info.name), file=out)
-    for name, value in facts.items():
-        print(f"  {name:<10}  {printable(value)}", file=out)
-
-
-def write_info_json(info: "ModelInfo", out: TextIO) -> None:
-    """Write everything a model says about itself as JSON."""
-    detection = "model" if "speech" in info.thresholds else "none"
-    document = asdict(info) | {"speech_detection": detection, "limits": LIMITS}
-    out.write(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
-
-
-def _score(metrics: Mapping[str, Any]) -> str:
-    """The test result in the file: each number with its interval, then what it was measured on."""
-    scores = [f"{name} {_percent(metrics.get(name.lower()))}" for name in ("UAR", "accuracy", "ECE")]
-    measured = [score for score in scores if not score.endswith(" ")]
-    if not measured:
-        return "not measured"
-    where = " ".join(str(metrics[key]) for key in ("corpus", "protocol") if metrics.get(key))
-    leaky = "LEAKY" if metrics.get("leaky") else ""
-    counts = [f"{metrics[f'n_{noun}']} {noun}" for noun in ("clips", "speakers") if metrics.get(f"n_{noun}")]
-    support = ", ".join(part for part in (where, leaky, *counts) if part)
-    return ", ".join(measured) + (f" ({support})" if support else "")
-
-
-def _speech(thresholds: Mapping[str, float]) -> str:
-    """How speech is told from other sounds."""
-    if "speech" not in thresholds:
-        return "detection: none (only silence is refused)"
-    return f"detection: by the model (no speech below {thresholds['speech']:.2f})"
-
-
-def _thresholds(thresholds: Mapping[str, float]) -> dict[str, str]:
-    """The probabilities from which a label is given and an emotion is in the set; empty if there are none."""
-    words = []
-    if "not_sure" in thresholds:
-        words.append(f"not sure below {thresholds['not_sure']:.2f}")
-    if "set" in thresholds:
-        words.append(f"emotion sets: the best, and all from {1 - thresholds['set']:.2f} on")
-    return {"thresholds": "; ".join(words)} if words else {}
-
-
-def _enrolment(enrolment: "Enrolment | None") -> dict[str, str]:
-    """What a profile needs and gains; empty if the model takes none."""
-    if enrolment is None:
-        return {}
-    gain = "gain not measured"
-    if enrolment.gain is not None:
-        gain = f"UAR {100 * enrolment.gain:+.1f} points on validation speakers"
-    return {"enrolment": f"yes, from {enrolment.min_seconds:g} s of speech; {gain}"}
-
-
-def _percent(score: Any) -> str:
-    """`62.1 % [58.0, 66.2]`: a mean with its 95 % interval, both given as fractions; empty without a mean."""
-    if not isinstance(score, dict) or not isinstance(score.get("mean"), float):
-        return ""
-    interval = ", ".join(f"{100 * bound:.1f}" for bound in score.get("ci95") or ())
-    return f"{100 * score['mean']:.1f} %" + (f" [{interval}]" if interval else "")
 
 
 def _picture(prediction: Prediction) -> str:

@@ -21,11 +21,11 @@ from speech_emotion.audio import FloatArray
 from speech_emotion.errors import ModelError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
 from speech_emotion.files import FileTooLargeError, read_regular_file
 from speech_emotion.model_info import FORMAT_VERSION, METADATA_KEY, NEXT_STEP, ModelInfo
+from speech_emotion.shipped import ShippedModel, find
 
 __all__ = ["FORMAT_VERSION", "METADATA_KEY", "SEAL_KEY", "UNSEALED"]
 __all__ += ["EmotionModel", "ModelInfo", "Scores", "seal", "verify"]
 
-SHIPPED: Final = Path(__file__).parent / "assets" / "compact.onnx"
 SEAL_KEY: Final = "speech_emotion_sha256"
 UNSEALED: Final = "0" * 64  # the content of the seal while the file is hashed
 MAX_BYTES: Final = 512 * 2**20
@@ -36,6 +36,8 @@ SPEECH: Final = "speech"  # output: the probability of speech; and the threshold
 
 # One metadata entry as protobuf writes it: key (field 1, its length), value (field 2, 64 characters).
 _SEAL = re.compile(b"\x0a" + bytes([len(SEAL_KEY)]) + SEAL_KEY.encode() + b"\x12\x40([0-9a-f]{64})")
+_INSTALL: Final = "Install speech-emotion again, or pass the path of an exported .onnx"
+_EXPORT: Final = "Pass the path of an .onnx made by: speech-emotion export"
 _EXTERNAL_DATA = b"\x0a\x08location\x12"  # how a tensor names the other file that holds its values
 
 
@@ -64,33 +66,39 @@ class EmotionModel:
         info: What the file says about itself.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo, path: Path | None) -> None:
-        self._session, self._path = session, path
+    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo, source: str | Path) -> None:
+        self._session, self._source = session, source
         self.info = info
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """The path of the file, so that a model travels between processes; the shipped one has none."""
-        return _load_again, (self._path, self.info.sha256)
+        """A model travels between processes as the path of its file, and a shipped one as its name."""
+        return _load_again, (self._source, self.info.sha256)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None) -> "EmotionModel":
-        """Load the model at `path`; None for the shipped one.
+    def load(cls, model: str | os.PathLike[str] | None = None) -> "EmotionModel":
+        """Load a shipped model by its name, or the file at a path; None for the default.
 
         Raises:
-            ModelNotFoundError: The file cannot be read.
+            ModelNotFoundError: The file cannot be read, or no shipped model has that name.
             ModelFormatError: It is not a model of this package, or has another format version.
             ModelIntegrityError: Its bytes are not the ones that were exported.
         """
-        data = _read(SHIPPED if path is None else Path(path))
+        found = find(model)
+        source: str | Path
+        if isinstance(found, ShippedModel):
+            path, source, advice = found.path, found.name, _INSTALL
+        else:
+            path, source, advice = found, found.absolute(), _EXPORT
+        data = _read(path, advice)
         verify(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        if path is None:
-            _check_pin(sha256)
+        if isinstance(found, ShippedModel):
+            _check_pin(path, sha256)
         session = _open_session(data)
         metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
         info = model_info.parse(metadata, size_bytes=len(data), sha256=sha256)
         _check_graph(session, info)
-        return cls(session, info, None if path is None else Path(path).absolute())
+        return cls(session, info, source)
 
     def score(self, batch: npt.ArrayLike, profile: FloatArray | None = None) -> Scores:
         """Score windows of equal length.
@@ -120,7 +128,7 @@ class EmotionModel:
         found = {VOICE: np.zeros((n_rows, 0), np.float32), SPEECH: np.ones(n_rows, np.float32)} | found
         scores = Scores(**found)
         if not (np.isfinite(scores.probabilities).all() and np.isfinite(scores.speech).all()):
-            raise ModelError(f"the model {self.info.name} answered NaN. {NEXT_STEP}, or use the shipped one")
+            raise ModelError(f"the model {self.info.name} answered NaN. {NEXT_STEP}, or use a shipped one")
         return scores
 
 
@@ -168,17 +176,17 @@ def _seal_span(data: bytes) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4)  # of 10,000 tasks that are each sent a classifier, a process loads the model once
-def _load_again(path: Path | None, sha256: str) -> EmotionModel:
+def _load_again(source: str | Path, sha256: str) -> EmotionModel:
     """Load the model that was pickled. Raises ModelIntegrityError if its file has changed since."""
-    model = EmotionModel.load(path)
+    model = EmotionModel.load(source)
     if model.info.sha256 != sha256:
         raise ModelIntegrityError(
-            f"{str(path or SHIPPED)!r} is no longer the model that was pickled. Load it and pickle it again"
+            f"{str(source)!r} is no longer the model that was pickled. Load it and pickle it again"
         )
     return model
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, advice: str) -> bytes:
     try:
         return read_regular_file(path, MAX_BYTES)
     except FileTooLargeError as error:
@@ -186,20 +194,16 @@ def _read(path: Path) -> bytes:
             f"{str(path)!r} is not a model: {error}. Use an .onnx made by: speech-emotion export"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if path.parent == SHIPPED.parent:
-            advice = "Install speech-emotion again, or pass the path of an exported .onnx"
-        else:
-            advice = "Pass the path of an .onnx made by: speech-emotion export"
         reason = getattr(error, "strerror", None) or error
         raise ModelNotFoundError(f"cannot read the model {str(path)!r}: {reason}. {advice}") from error
 
 
-def _check_pin(sha256: str) -> None:
-    """The digest of the shipped model is kept a second time, outside of it."""
-    pin = _read(SHIPPED.with_suffix(".sha256")).decode("ascii", "replace").split()
+def _check_pin(path: Path, sha256: str) -> None:
+    """The digest of a shipped model is kept a second time, outside of it."""
+    pin = _read(path.with_suffix(".sha256"), _INSTALL).decode("ascii", "replace").split()
     if pin[:1] != [sha256]:
         raise ModelIntegrityError(
-            "the shipped model is not the one of this release. Install speech-emotion again"
+            f"the shipped model {path.stem} is not the one of this release. Install speech-emotion again"
         )
 
 

@@ -259,7 +259,7 @@ def require_enrolment(info: ModelInfo) -> Enrolment:
     if info.enrolment is None:
         raise ModelError(
             f"the model {info.name} was exported without enrolment: it takes no speaker profile and gives no "
-            "features of a voice. Use it without them, or a model whose `speech-emotion info` names an enrolment"
+            "features of a voice. Use it without them, or a model whose `speech-emotion info MODEL` names an enrolment"
         )
     return info.enrolment
 

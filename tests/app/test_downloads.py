@@ -16,6 +16,7 @@ from PIL import Image
 
 import speech_emotion
 from speech_emotion import Classifier
+from speech_emotion.shipped import MODELS
 
 VOICE = sounds.wav(sounds.voice(6.0))
 
@@ -74,7 +75,7 @@ def test_the_picture_is_a_png_of_the_timeline(classifier: Classifier, analyses: 
 
 def test_the_python_snippet_reproduces_the_answer(tmp_path: Path) -> None:
     (tmp_path / "it's a voice.wav").write_bytes(VOICE)
-    code = downloads.python_snippet("it's a voice.wav", with_profile=False, is_long=True)
+    code = downloads.python_snippet("it's a voice.wav", MODELS[0].name, with_profile=False, is_long=True)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
@@ -82,15 +83,15 @@ def test_the_python_snippet_reproduces_the_answer(tmp_path: Path) -> None:
     expected = [shipped.predict(VOICE), *shipped.timeline(VOICE)]
     assert done.stdout.splitlines() == [str(answer) for answer in expected]
     assert 'SpeakerProfile.load("my-voice.json")' in downloads.python_snippet(
-        "a.wav", with_profile=True, is_long=False
+        "a.wav", "second", with_profile=True, is_long=False
     )
 
 
 def test_the_curl_snippet_quotes_for_the_shell() -> None:
-    snippet = downloads.curl_snippet("a b;rm -rf.wav", "http://localhost:8501/", is_long=True)
+    snippet = downloads.curl_snippet("a b;rm -rf.wav", "http://localhost:8501/api/second/", is_long=True)
     assert snippet.splitlines() == [
-        "curl --data-binary @'a b;rm -rf.wav' http://localhost:8501/api/predict",
-        "curl --data-binary @'a b;rm -rf.wav' http://localhost:8501/api/timeline",
+        "curl --data-binary @'a b;rm -rf.wav' http://localhost:8501/api/second/predict",
+        "curl --data-binary @'a b;rm -rf.wav' http://localhost:8501/api/second/timeline",
     ]
 
 

@@ -1,6 +1,7 @@
 """Live sound in a real browser, with a fake microphone: what it shows, what it sends, and its error messages."""
 
 import base64
+import dataclasses
 import json
 import re
 import signal
@@ -23,6 +24,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from speech_emotion.classifier import Classifier, load
+from speech_emotion.shipped import MODELS
 
 Launch = Callable[..., Browser]
 FAKE_MICROPHONE = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
@@ -159,7 +161,7 @@ def test_the_app_serves_it_beside_the_page(app_url: str) -> None:
     address = app_url.replace("http", "ws") + "/api/stream"
     with connect(address, origin=app_url) as line:
         line.send(json.dumps({"sample_rate": RATE, "format": "f32le"}))
-        assert json.loads(line.recv(timeout=10))["model"] == "compact"
+        assert json.loads(line.recv(timeout=10))["model"] == MODELS[0].name
     with pytest.raises(InvalidStatus):
         connect(address, origin="https://evil.test")
 
@@ -317,7 +319,8 @@ def live_tab() -> None:
     import session
     import shared
 
-    microphone.tab(session.current(), shared.classifier().info)
+    state = session.current()
+    microphone.tab(state, shared.classifier(state.model).info)
 
 
 @pytest.fixture
@@ -347,6 +350,18 @@ def test_the_downloads_are_about_the_session(ended: AppTest, monkeypatch: pytest
     assert sound["warnings"] == ["clipped"]
     assert [window["warnings"] for window in sound["windows"]] == [["clipped"]] * 5
     assert (settings.hop_seconds, profile_seconds) == (0.5, 40.0)
+
+
+def test_the_session_of_another_model_is_not_mixed_with_this_one(
+    ended: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = dataclasses.replace(live_module.panel(), model_sha256="0" * 64)
+    monkeypatch.setattr(live_module, "panel", lambda **_: session)
+    ended.run()
+    assert [text.value for text in ended.caption] == [
+        "The last session was answered by another model. Choose that one to see its answers."
+    ]
+    assert not any("last session" in text.value for text in ended.markdown)
 
 
 def test_a_session_is_shown_once_it_has_ended(ended: AppTest) -> None:

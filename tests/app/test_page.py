@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import about
 import downloads
 import numpy as np
 import pytest
@@ -32,7 +31,7 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **metadata: Any) -> Cla
     path = tmp_path / "stand-in.onnx"
     path.write_bytes(standin.model_bytes(**{"enrolment": standin.ENROLMENT} | metadata))
     classifier = load(path)
-    monkeypatch.setattr(shared, "classifier", lambda: classifier)
+    monkeypatch.setattr(shared, "classifier", lambda _: classifier)
     return classifier
 
 
@@ -320,7 +319,7 @@ def test_cancel_and_resume(standin_model: Classifier) -> None:
     def cancel(*sounds: bytes) -> None:
         given = [hashlib.sha256(data).hexdigest() for data in sounds]
         for sha256 in given:
-            del state.analyses[sha256, ""]
+            del state.analyses[session.Key(sha256, "", state.model)]
         state.cancel(given)
         page.run()
 
@@ -340,10 +339,11 @@ def test_a_rerun_continues_where_the_last_one_stopped(standin_model: Classifier)
     state = session.Session()
     sound = session.Sound.of("voice.wav", VOICE, "1")
     state.keep(sound)
-    analyser = state.analyser((sound.sha256, ""), sound, None)
-    assert state.analyser((sound.sha256, ""), sound, None) is analyser
+    key = state.key(sound)
+    analyser = state.analyser(key, sound, None)
+    assert state.analyser(key, sound, None) is analyser
     state.cancel([sound.sha256])
-    assert state.analyser((sound.sha256, ""), sound, None) is not analyser
+    assert state.analyser(key, sound, None) is not analyser
     state.forget_kept()  # and holds no removed sound
     assert state.in_progress == {}
 
@@ -476,7 +476,7 @@ def test_the_score_stands_beside_the_name(monkeypatch: pytest.MonkeyPatch, tmp_p
         "finds the acted emotion 70 times in 100 (95 % interval 66 to 75), tested on 24 actors, each left out of "
         "training"
     )
-    assert page.caption[0].value == f"Model **stand-in**: {expected}; guessing finds 12.5. {about.ELSEWHERE}."
+    assert page.caption[0].value == f"Model **stand-in**: {expected}; guessing finds 12.5."
     recalls = {row["emotion"]: row["found, %"] for row in table(page)}
     assert recalls == {"😢 sad": 53.6, "😠 angry": 81.9}
 
@@ -501,7 +501,7 @@ def test_what_is_kept_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
         sound = session.Sound.of(f"{number}.wav", VOICE + bytes([number]), str(number))
         state.keep(sound)
-        state.analyses[sound.sha256, ""] = session.Analysis(sound.name, sound.sha256)
+        state.analyses[state.key(sound)] = session.Analysis(sound.name, sound.sha256)
     assert [sound.name for sound in state.kept.values()] == ["4.wav", "5.wav"]
     state.forget_old()  # those of present sounds stay, and of the others the newest
     assert [analysis.name for analysis in state.analyses.values()] == ["2.wav", "3.wav", "4.wav", "5.wav"]
@@ -538,7 +538,7 @@ def test_the_channels_of_a_call_are_analysed_one_by_one(standin_model: Classifie
     state = page.session_state["session"]
     assert [sound.name for sound in state.sounds] == ["call.wav", "call (right).flac", "call (left).flac"]
     for sound, side in zip(state.sounds[:0:-1], sides, strict=True):
-        answer = state.analyses[sound.sha256, ""].answer
+        answer = state.analyses[state.key(sound)].answer
         expected = standin_model.predict(side, sample_rate=16_000)
         assert answer.probabilities == pytest.approx(expected.probabilities, abs=1e-4)
         assert "channels_differ" not in answer.warnings

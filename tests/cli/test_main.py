@@ -47,13 +47,13 @@ def test_a_reader_that_leaves_early_sees_no_traceback(shell: Shell) -> None:
 
 @pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-", "| true"])
 def test_closed_streams_make_no_traceback(shell: Shell, redirection: str) -> None:
-    command = f"{' '.join(COMMAND)} info --model {shell.model} {redirection}"
+    command = f"{' '.join(COMMAND)} info {shell.model} {redirection}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-@pytest.mark.parametrize("arguments", ["info --model {0}", "predict --csv --model {0} voice.wav", "--help"])
+@pytest.mark.parametrize("arguments", ["info {0}", "predict --csv --model {0} voice.wav", "--help"])
 def test_a_full_disk_makes_no_traceback(shell: Shell, arguments: str) -> None:
     command = f"{' '.join(COMMAND)} {arguments.format(shell.model)} > /dev/full"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)

@@ -20,6 +20,7 @@ from sounds import voice, wav
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.prediction import Prediction
+from speech_emotion.shipped import ShippedModel
 
 
 def test_a_line_a_file_for_people(shell: Shell, classifier: Classifier) -> None:
@@ -181,11 +182,23 @@ def test_usage_errors_end_with_2(shell: Shell) -> None:
 
 
 def test_a_model_that_cannot_be_used_is_one_line(shell: Shell) -> None:
-    for path, reason in {"none.onnx": "(model_not_found)", "voice.wav": "(model_format)"}.items():
-        for verb in (["predict", "voice.wav"], ["info"]):
-            code, out, err = shell(*verb, "--model", path)
+    reasons = {"none": "(model_not_found)", "none.onnx": "(model_not_found)", "./voice.wav": "(model_format)"}
+    for model, reason in reasons.items():
+        for verb in (
+            ["predict", "voice.wav", "--model"],
+            ["enrol", "--out=me.json", "voice.wav", "--model"],
+            ["info"],
+        ):
+            code, out, err = shell(*verb, model)
             assert (code, out, len(err.splitlines())) == (1, "", 1)
             assert err.endswith(f"{reason}\n")
+
+
+def test_a_shipped_model_is_chosen_by_its_name(shell: Shell, two_models: list[ShippedModel]) -> None:
+    Path("second").write_bytes(b"a file of that name changes nothing")
+    (row,) = shell.rows("voice.wav", "--model", "second")
+    assert row == {"source": "voice.wav"} | load(two_models[1].path).predict("voice.wav").to_dict()
+    assert row["probabilities"] != load("first").predict("voice.wav").probabilities
 
 
 def test_demo_voices(shell: Shell) -> None:

@@ -13,11 +13,11 @@ import sounds
 import standin
 
 from speech_emotion.classifier import Classifier, load
-from speech_emotion.model import SHIPPED
+from speech_emotion.shipped import MODELS
 
 GOLDEN = Path(__file__).with_name("golden.json")
 TOLERANCE = 1e-3  # processors differ in the last digits
-DEMO_VOICES = sorted(SHIPPED.parent.glob("demo-*.flac"))
+DEMO_VOICES = sorted(MODELS[0].path.parent.glob("demo-*.flac"))
 
 
 def answers(classifier: Classifier) -> dict[str, dict[str, float]]:
@@ -42,10 +42,14 @@ def test_the_stand_in_answers_as_ever(classifier: Classifier) -> None:
     compare(answers(classifier), json.loads(GOLDEN.read_text())["stand-in"])
 
 
-def test_the_shipped_model_answers_as_released() -> None:
-    shipped: dict[str, Any] = json.loads(GOLDEN.read_text()).get("shipped", {})
-    assert load().info.sha256 == shipped.get("sha256"), "another model: write its golden values as said above"
-    compare(answers(load()), shipped["answers"])
+@pytest.mark.parametrize("name", [model.name for model in MODELS])
+def test_a_shipped_model_answers_as_released(name: str) -> None:
+    golden: dict[str, Any] = json.loads(GOLDEN.read_text())["shipped"].get(name, {})
+    classifier = load(name)
+    assert classifier.info.sha256 == golden.get("sha256"), (
+        "another model: write its golden values as said above"
+    )
+    compare(answers(classifier), golden["answers"])
 
 
 def write() -> None:
@@ -53,8 +57,10 @@ def write() -> None:
         file.write(standin.model_bytes())
         file.flush()
         golden: dict[str, Any] = {"stand-in": answers(load(file.name))}
-    if SHIPPED.exists():
-        golden["shipped"] = {"sha256": load().info.sha256, "answers": answers(load())}
+    shipped = {model.name: load(model.name) for model in MODELS}
+    golden["shipped"] = {
+        name: {"sha256": one.info.sha256, "answers": answers(one)} for name, one in shipped.items()
+    }
     GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
 
 

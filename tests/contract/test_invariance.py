@@ -8,15 +8,16 @@ import sounds
 
 from speech_emotion.classifier import Classifier
 from speech_emotion.model import EmotionModel
+from speech_emotion.shipped import MODELS
 
 ROUNDING = 5e-6  # of a probability: matrix products of a batch add in another order than those of a row
 VOICES = np.stack([sounds.voice(3, f0=f0, peak=peak) for f0, peak in [(90, 0.9), (140, 0.02), (230, 0.3)]])
 
 
-@pytest.fixture(params=["stand-in", "shipped"])
+@pytest.fixture(params=["stand-in", *(model.name for model in MODELS)])
 def any_model(request: pytest.FixtureRequest, model_path: Path) -> EmotionModel:
     """The contract holds for every model file."""
-    return EmotionModel.load(model_path if request.param == "stand-in" else None)
+    return EmotionModel.load(model_path if request.param == "stand-in" else request.param)
 
 
 @pytest.mark.parametrize("n_samples", [8_000, 29_999, 48_000])

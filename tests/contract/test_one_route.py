@@ -37,7 +37,7 @@ def clip(tmp_path: Path) -> Path:
 @pytest.fixture
 def shipped(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Classifier:
     """The stand-in in the place of the shipped model, for the doors that take no other."""
-    monkeypatch.setattr(classifier_module, "_shipped", lambda: classifier)
+    monkeypatch.setattr(classifier_module, "_default", lambda: classifier)
     return classifier
 
 

@@ -1,5 +1,6 @@
 """Whole sounds over real HTTP: the numbers of the classifier, and every refusal with its status."""
 
+import json
 import re
 import sys
 import tempfile
@@ -17,10 +18,11 @@ from serving import Served, served, wait_until
 
 from speech_emotion import __version__
 from speech_emotion.audio import Limits
-from speech_emotion.classifier import Classifier
+from speech_emotion.classifier import Classifier, load
 from speech_emotion.errors import ConfigError
 from speech_emotion.prediction import Prediction
 from speech_emotion.server import RestLimits, create_app
+from speech_emotion.shipped import ShippedModel
 from speech_emotion.stream import EmotionStream
 
 VOICE = sounds.wav(sounds.voice(5.2, 22_050), 22_050)
@@ -38,6 +40,22 @@ def test_predict_is_what_the_classifier_says(server: Served, classifier: Classif
     assert status == 200
     model = {"model": "stand-in", "version": __version__, "model_sha256": classifier.info.sha256}
     assert answer == {**classifier.predict(VOICE).to_dict(), **model}
+
+
+def test_models_names_the_one_that_answers_and_those_in_the_package(two_models: list[ShippedModel]) -> None:
+    classifier = load("second")
+    with served(create_app(classifier, origins=["https://example.org"])) as server, server.http() as line:
+        line.request("GET", "/models", headers=PAGE)
+        answer = line.getresponse()
+        document = json.loads(answer.read())
+        _, prediction, _ = server.post("/predict", VOICE)
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, "https://example.org")
+    assert document.pop("shipped") == [
+        {"name": "first", "purpose": "long talks", "default": True},
+        {"name": "second", "purpose": "short talks", "default": False},
+    ]
+    assert document == {"model": "second", "model_sha256": classifier.info.sha256, "version": __version__}
+    assert prediction == classifier.predict(VOICE).to_dict() | document
 
 
 @pytest.mark.parametrize(("query", "hop"), [("", None), ("?hop_seconds=0.5", 0.5)])

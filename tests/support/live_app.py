@@ -5,5 +5,7 @@ import streamlit as st
 from starlette.routing import Mount
 
 from speech_emotion.server import create_app
+from speech_emotion.shipped import MODELS
 
-app = st.App("live_page.py", routes=[Mount("/api", app=create_app(shared.classifier()))])
+name = MODELS[0].name
+app = st.App("live_page.py", routes=[Mount(shared.route(name), app=create_app(shared.classifier(name)))])

@@ -19,7 +19,8 @@ class Shell:
         self.folder, self.model, self.capture, self.patch = folder, model, capture, patch
 
     def __call__(self, verb: str, *arguments: str) -> tuple[int, str, str]:
-        model = [] if "--model" in arguments else ["--model", str(self.model)]
+        takes_none = verb == "info" or "--model" in arguments
+        model = [] if takes_none else ["--model", str(self.model)]
         self.patch.setattr(sys, "argv", ["speech-emotion", verb, *arguments, *model])
         with pytest.raises(SystemExit) as exit_:
             cli.main()

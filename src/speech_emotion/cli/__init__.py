@@ -25,7 +25,7 @@ _USE = ("predict", "enrol", "info")
 _MODULES = {  # verb → the module of this folder that holds it
     "predict": "predict",
     "enrol": "enrol",
-    "info": "predict",
+    "info": "info",
     "corpora": "corpora",
     "train": "train",
     "evaluate": "evaluate",

@@ -1,4 +1,4 @@
-"""The verbs `predict` and `info`: what the model answers, and what it is."""
+"""The verb `predict`: what the model answers."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from speech_emotion.cli.shared import JsonOption, ModelOption, complain, progress
+from speech_emotion.cli.shared import ModelOption, complain, progress
 from speech_emotion.cli.sources import NamedSource, expand, opened
 from speech_emotion.errors import SpeechEmotionError
 
@@ -156,13 +156,3 @@ def _outcomes(
             failed.append(f"{name} ({error.code})")
             yield Outcome(name, [], error)
         on_file(n_done, len(sounds))
-
-
-@verbs.command()
-def info(as_json: JsonOption = False, model: ModelOption = None) -> None:
-    """Show what the model is and how well it does."""
-    from speech_emotion import formats
-    from speech_emotion.classifier import load
-
-    write = formats.write_info_json if as_json else formats.write_info
-    write(load(model).info, sys.stdout)

@@ -74,7 +74,8 @@ def known_protocol(name: str | None) -> str | None:
 
 
 ModelOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Use this exported .onnx, not the shipped model.")
+    str | None,
+    typer.Option(metavar="MODEL", help="Name of a model that `info` lists, or an exported .onnx."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 CorpusOption = Annotated[

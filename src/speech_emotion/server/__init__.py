@@ -3,6 +3,7 @@
     /stream     live sound over a WebSocket: websocket.py
     /predict    one answer for a whole sound: http.py
     /timeline   one answer per window of it: http.py
+    /models     the model that answers, and those in the package: http.py
 
 docs/live.md describes the requests and the answers. No sound is kept or logged.
 """
@@ -56,7 +57,7 @@ def create_app(
 
     allowed.check(origins)
     readable = Middleware(
-        CORSMiddleware, allow_origins=origins, allow_methods=["POST"], expose_headers=["Retry-After"]
+        CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], expose_headers=["Retry-After"]
     )
     cores = Cores()
     live = websocket.route(classifier, limits, origins, cores)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from speech_emotion import shipped
 from speech_emotion.audio import SAMPLE_RATE, Limits, open_audio
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import AudioDecodeError, AudioTooLargeError, ConfigError, SpeechEmotionError
@@ -82,13 +83,28 @@ class _RefusedError(Exception):
 def routes(
     classifier: Classifier, limits: RestLimits, origins: Collection[str], cores: Cores
 ) -> "list[Route]":
-    """A route for each of `ANSWERS`, for pages of this host and of `origins` and for programs."""
+    """`/models` and a route for each of `ANSWERS`, for pages of this host and of `origins` and for programs."""
     from starlette.routing import Route
 
     sounds = _Sounds(classifier, limits, origins, cores)
     return [
-        Route(path, partial(sounds.respond, answer), methods=["POST"]) for path, answer in ANSWERS.items()
+        Route("/models", partial(_list_models, classifier)),
+        *(Route(path, partial(sounds.respond, answer), methods=["POST"]) for path, answer in ANSWERS.items()),
     ]
+
+
+async def _list_models(classifier: Classifier, _: "Request") -> "Response":
+    """Name the model that answers, and those that a server can be started with."""
+    from starlette.responses import JSONResponse
+
+    listed = [{"name": one.name, "purpose": one.purpose, "default": one.is_default} for one in shipped.MODELS]
+    return JSONResponse({"shipped": listed, **_answered_by(classifier)})
+
+
+def _answered_by(classifier: Classifier) -> dict[str, str]:
+    """The program and the model that answer."""
+    info = classifier.info
+    return {"version": __version__, "model": info.name, "model_sha256": info.sha256}
 
 
 class _Sounds:
@@ -201,9 +217,7 @@ class _Sounds:
                     yield None
             windows += stream.finish()
             windows = [replace(window, warnings=audio.warnings_of[window.channel]) for window in windows]
-        info = self._classifier.info
-        model = {"version": __version__, "model": info.name, "model_sha256": info.sha256}
-        document = {**answer(self._classifier, windows), **model}
+        document = {**answer(self._classifier, windows), **_answered_by(self._classifier)}
         yield json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
 
 

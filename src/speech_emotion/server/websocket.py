@@ -37,7 +37,7 @@ DONE, BAD_DATA, POLICY, TOO_BIG, TRY_AGAIN_LATER = 1000, 1003, 1008, 1009, 1013
 
 @dataclass(frozen=True, slots=True)
 class LiveLimits:
-    """What a server gives its connections. With the shipped model one takes 4 % of a core at two answers per second.
+    """What a server gives its connections. With the model compact one takes 4 % of a core at two answers per second.
 
     Attributes:
         max_connections: How many there may be at once.
