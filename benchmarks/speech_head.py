@@ -63,7 +63,9 @@ def main() -> None:
     report = {
         "false_abstention_percent": {name: not_speech(job.result()) for name, job in of_speech.items()},
         "rejected_percent": {name: not_speech(job.result()) for name, job in of_other.items()},
-        "left_out_rejected_percent": json.loads(HEADS["pretrained"].read_bytes())["left_out_rejected_percent"],
+        "left_out_rejected_percent": json.loads(HEADS["pretrained"].read_bytes())[
+            "left_out_rejected_percent"
+        ],
         "milliseconds_per_window": {"is_audible": milliseconds()},
         "model": info.name,
         "model_sha256": info.sha256,

@@ -10,6 +10,7 @@ from speech_emotion.corpora.prepare import PreparedDataset, prepare
 from speech_emotion.corpora.validate import check
 from speech_emotion.errors import ConfigError, CorpusError
 from speech_emotion.evaluation.splits import ALL_SPEAKERS, protocol_of
+from speech_emotion.labels import UNLABELLED
 
 
 def write(folder: Path, text: str, name: str = "mine.csv") -> Path:

@@ -140,7 +140,7 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path, damage: Callable[[bytes],
     path = saved(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(
-        ModelFormatError, match=r"encoder\.safetensors: not an encoder file \(.*For the one in the package"
+        ModelFormatError, match=r"encoder\.safetensors: not an encoder file \(.*For one in the package"
     ):
         load_encoder(path)
 

@@ -266,7 +266,9 @@ def test_rows_count_by_their_shares() -> None:
     """A row of weight 2 is two rows; standardisation and solution are those of the repeated rows."""
     rows, labels = embeddings(200)
     weight = 1 + (torch.arange(200) % 3 == 0).float()
-    shares = Shares(weight / weight.sum(), torch.eye(8, dtype=torch.bool)[labels], torch.ones(200, 8, dtype=torch.bool))
+    shares = Shares(
+        weight / weight.sum(), torch.eye(8, dtype=torch.bool)[labels], torch.ones(200, 8, dtype=torch.bool)
+    )
     repeated = torch.arange(200).repeat_interleave(weight.long())
     found, expected = build(recipe()).eval(), build(recipe()).eval()
     fit_head(found, rows, labels, probe_of(0.01, 0.0), shares)
@@ -301,7 +303,9 @@ def test_a_run_of_two_corpora_names_both(
     made = Mixture(
         tuple(dataclasses.replace(part, folder=tmp_path / "prepared" / part.corpus) for part in parts)
     )
-    config = dataclasses.replace(narrow, mixture={"nemo": 2.0})
+    config = dataclasses.replace(
+        narrow, mixture={"nemo": 2.0}, fit=dataclasses.replace(narrow.fit, label_smoothing=0.0)
+    )
     (training,) = runs.plan(config, tmp_path / "run", FOLDS, [0], [0])
     runs.train([training], made)
     run = json.loads((training.folder / "run.json").read_text())
