@@ -207,7 +207,7 @@ def train(
     for (config, _), group in groupby(todo, lambda training: (training.config, training.left_out)):
         same = list(group)  # but for their folds
         with writing(same[0].folder, ConfigError):
-            learned_from = materials(config, same[0].material(dataset), on_copy)
+            learned_from = materials(config, jobs[same[0].folder].dataset, on_copy)
         features = None
         for training in same:
             with writing(training.folder, ConfigError), locked(training.folder):

@@ -65,9 +65,9 @@ _EXPLANATION: Final = (
     f"([protocols]({DOCS}/training.md#protocols-which-speakers-are-tested)). Brackets are the 95 % interval of a "
     "bootstrap over speakers. **Among four**: UAR of the likeliest of neutral, happy, sad and angry, over the clips of "
     "those that the corpus has. **Among its own**: UAR of the likeliest of all emotions that the corpus has. Both ask "
-    'for the likeliest where the answer was "not sure", too. **Among all**: the answer itself counts; an abstention '
-    "and an emotion that the corpus lacks are errors. Chance is that of the column before it. A mean weighs every "
-    "corpus equally: compare models by it only over the same corpora."
+    'for the likeliest where the answer was "not sure", too. **Among all** and the recall of neutral count the answer '
+    "itself: an abstention and an emotion that the corpus lacks are errors. Chance is that of the column before it. A "
+    "mean weighs every corpus equally: compare models by it only over the same corpora."
 )
 _COLUMNS: Final[dict[str, Callable[[Tested], Score | float | None]]] = {
     "among four": lambda one: one.among_four,
