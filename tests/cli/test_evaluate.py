@@ -13,6 +13,7 @@ from speech_emotion.evaluation import score
 from speech_emotion.evaluation.result import read_result
 from speech_emotion.evaluation.score import read_answers
 from speech_emotion.evaluation.splits import protocol
+from speech_emotion.labels import EMOTIONS
 
 
 @pytest.fixture
@@ -85,6 +86,59 @@ def test_where_nothing_can_be_written_nothing_is_scored(
     )
     assert isinstance(ended.exception, ConfigError)
     assert "cannot be written to" in str(ended.exception)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, Path]:
+    """Two corpora in tables: neutral, happy and sad speech of the actors 01 to 04, and calm speech as well."""
+    written = {}
+    for name, codes in {"ased": (1, 3, 4), "urdu": (1, 2, 3, 4)}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = ["file,label,speaker"]
+        for actor in range(1, 5):
+            for code in codes:
+                file = f"03-01-{code:02d}-01-01-01-{actor:02d}.wav"
+                (folder / file).touch()
+                rows.append(f"{file},{EMOTIONS[code - 1]},{actor}")
+        written[name] = folder / "labels.csv"
+        written[name].write_text("\n".join(rows))
+    return written
+
+
+def test_each_corpus_has_a_result_of_its_own(
+    scored_paths: list[Path], tables: dict[str, Path], tmp_path: Path
+) -> None:
+    model, out = fakes.make_model(tmp_path / "fake.onnx"), tmp_path / "results"
+    options = [word for name, table in tables.items() for word in ("--corpus", f"{name}={table}")]
+    ended = evaluate(model, *options, "--protocol", "dev-far", "--out", out)
+    assert ended.exit_code == 0, ended.output
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("ased-dev-far-fake-cnn.csv", "ased-dev-far-fake-cnn.json"),
+        *("urdu-dev-far-fake-cnn.csv", "urdu-dev-far-fake-cnn.json"),
+    ]
+    ased, urdu = (read_result(out / f"{name}-dev-far-fake-cnn.json") for name in tables)
+    assert (ased.n_clips, ased.uar.mean) == (12, round(2.5 / 3, 4))  # women's sad is taken for neutral
+    assert (urdu.n_clips, urdu.uar.mean) == (16, round((1 + 0.75 + 1 + 0.5) / 4, 4))
+    assert (
+        ased.command == f"speech-emotion evaluate {model} --corpus ased={tables['ased']} --protocol dev-far"
+    )
+
+
+def test_all_corpora_are_looked_at_before_the_first_is_scored(
+    scored_paths: list[Path], tables: dict[str, Path], tmp_path: Path
+) -> None:
+    model = fakes.make_model(tmp_path / "fake.onnx", corpora=["urdu"])
+    options = [word for name, table in tables.items() for word in ("--corpus", f"{name}={table}")]
+    ended = evaluate(model, *options, "--protocol", "dev-far", "--out", tmp_path / "results")
+    assert isinstance(ended.exception, SpeakerLeakError)
+    assert "so urdu cannot test it" in str(ended.exception)
+    assert scored_paths == []
+
+
+def test_a_corpus_is_given_once(tmp_path: Path) -> None:
+    ended = evaluate(tmp_path, "--corpus", "urdu=a.csv", "--corpus", "urdu=b.csv", "--protocol", "dev-far")
+    assert (ended.exit_code, "names a corpus twice" in ended.stderr) == (2, True)
 
 
 def test_a_protocol_of_another_corpus_is_refused(tmp_path: Path) -> None:

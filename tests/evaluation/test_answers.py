@@ -12,6 +12,7 @@ from speech_emotion.evaluation.answers import AnswerTable, difference, read_meas
 from speech_emotion.evaluation.metrics import PairedDifference
 from speech_emotion.evaluation.result import Result
 from speech_emotion.evaluation.score import Evaluation
+from speech_emotion.labels import EMOTIONS
 
 
 def test_the_order_of_the_answers_does_not_matter(evaluation: Evaluation) -> None:
@@ -29,6 +30,15 @@ def test_the_uar_of_a_speaker_is_the_mean_over_seeds(evaluation: Evaluation) -> 
     assert table.seeds == (0, 1)
     assert table.uar_by_speaker["01"] == (7 / 8 + 1) / 2
     assert table.uar_by_speaker["03"] == 1
+
+
+def test_the_likeliest_among_some_emotions_is_asked_for_over_their_clips(evaluation: Evaluation) -> None:
+    """Women's sad is taken for neutral, and actor 01's calm has no probabilities."""
+    table = AnswerTable.of(evaluation.answers)
+    assert table.uar_among(("sad", "angry")).mean == 1.0
+    assert table.uar_among(("sad", "angry", "neutral")).mean == round(2.5 / 3, 4)
+    assert table.uar_among(("calm", "angry")).mean == round((1 + 23 / 24) / 2, 4)
+    assert table.uar_among(EMOTIONS) == table.uar
 
 
 def test_no_difference_to_itself(evaluation: Evaluation) -> None:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fakes
@@ -238,12 +239,19 @@ def test_sets_come_back_from_their_file(result_with_sets: Result, tmp_path: Path
     assert read_result(result_with_sets.write(tmp_path)) == result_with_sets
 
 
+def corpus_of(written: Result) -> Any:
+    """The published corpus of a result; of a table, what the file says of it."""
+    if written.corpus in corpora.names():
+        return corpora.get(written.corpus)
+    return SimpleNamespace(name=written.corpus, n_clips=written.n_clips_published)
+
+
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
 def test_the_committed_numbers_are_those_of_the_committed_answers(path: Path) -> None:
     written = read_result(path)
     evaluation = Evaluation(
         protocol=written.split,
-        corpus=corpora.get(written.corpus),
+        corpus=corpus_of(written),
         labels=written.labels,
         model=written.model,
         parameters=written.parameters,

@@ -217,6 +217,45 @@ def test_a_mixture_may_only_be_tested_by_the_protocol_that_it_was_trained_for(
         check_unseen(info, luna5, luna5.folds[0])
 
 
+def loco_run(folder: Path, left_out: list[str], learned: list[str]) -> Path:
+    """A run folder with one training under loco."""
+    described = {"name": "loco", "leaky": False, "left_out": left_out}
+    path = folder / "seed-0" / f"without-{left_out[0]}" / "model.onnx"
+    fakes.make_model(path, corpora=learned, protocol=described)
+    return folder
+
+
+def test_under_loco_the_training_that_left_a_corpus_out_answers_all_of_it(
+    scored_paths: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    loco_run(tmp_path / "run", ["nemo"], ["ravdess", "tess"])
+    loco_run(tmp_path / "run", ["ravdess", "ravdess-song"], ["nemo", "tess"])
+    evaluation = score_protocol([tmp_path / "run"], corpora.get("ravdess"), corpus, "loco")
+    assert len(evaluation.answers) == len(scored_paths) == 192
+    assert (evaluation.protocol.name, evaluation.protocol.corpus) == ("loco", "ravdess")
+    plan = make_plan([tmp_path / "run"], corpora.get("ravdess"), corpus, "loco")
+    assert {held_out.model.parent.name for held_out in plan.clips} == {"without-ravdess"}
+
+
+def test_under_loco_a_model_that_learned_from_the_corpus_is_refused(
+    scored_paths: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    run = loco_run(tmp_path / "run", ["ravdess"], ["nemo", "ravdess-song"])
+    assert "the model learned from nemo, ravdess-song and does not name" in refusal(
+        [run], corpus, scored_paths, "loco"
+    )
+
+
+def test_a_run_that_left_other_corpora_out_does_not_answer(
+    scored_paths: list[Path], corpus: Path, tmp_path: Path
+) -> None:
+    run = loco_run(tmp_path / "run", ["nemo"], ["ravdess"])
+    with pytest.raises(
+        ModelNotFoundError, match=r"loco needs seed-0/without-ravdess/model\.onnx in it, as made by"
+    ):
+        score_protocol([run], corpora.get("ravdess"), corpus, "loco")
+
+
 def test_a_single_model_may_answer_a_protocol_of_one_fold(
     scored_paths: list[Path], corpus: Path, tmp_path: Path
 ) -> None:

@@ -183,6 +183,30 @@ def test_all_of_an_unheard_corpus_is_tested(name: str) -> None:
     assert f"{protocol(name).corpus}-unheard" == name
 
 
+@pytest.mark.parametrize(
+    ("name", "corpus"),
+    [("loco", "nemo"), ("loco", "ravdess-song"), *(("dev-far", name) for name in splits.DEV_FAR)],
+)
+def test_a_protocol_for_several_corpora_tests_all_of_each(name: str, corpus: str) -> None:
+    split = splits.undivided(corpus, name)
+    assert (split.name, split.corpus, split.leaky) == (name, corpus, False)
+    assert split.split_hash == protocol("nemo-unheard").split_hash
+    np.testing.assert_array_equal(
+        split.indices([clip("a", "one"), clip("b", "two")], split.folds[0].test), [0, 1]
+    )
+
+
+def test_loco_tests_any_corpus_and_dev_far_its_own() -> None:
+    assert splits.protocol_of(corpora.get("savee"), "loco") == splits.undivided("savee", "loco")
+    with pytest.raises(ConfigError, match=r"dev-far tests ased, aesdd, uem-es, urdu, not savee\."):
+        splits.protocol_of(corpora.get("savee"), "dev-far")
+
+
+def test_who_sings_is_left_out_with_who_speaks() -> None:
+    assert splits.folder_without("nemo") == "without-nemo"
+    assert splits.folder_without("ravdess-song") == splits.folder_without("ravdess") == "without-ravdess"
+
+
 def test_describe_is_what_a_model_carries() -> None:
     luna5 = protocol("luna5")
     described = luna5.describe(luna5.folds[4])

@@ -1,5 +1,6 @@
 """Run folders: every training of a protocol, kept, resumed, refused or exported; models that keep evaluation honest."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -18,10 +19,12 @@ from speech_emotion.errors import (
     SpeakerLeakError,
 )
 from speech_emotion.evaluation.score import check_unseen
-from speech_emotion.evaluation.splits import Protocol, protocol
+from speech_emotion.evaluation.splits import Protocol, protocol, undivided
+from speech_emotion.labels import in_order
 from speech_emotion.model import EmotionModel
 from speech_emotion.training import runs, sealed_tensors
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.mixture import Mixture
 from speech_emotion.training.fit import checkpoint
 from speech_emotion.training.fit.calibration import Calibration, fit_thresholds
 from speech_emotion.training.fit.job import Fitted, Job
@@ -69,6 +72,38 @@ def test_some_folds_can_be_chosen() -> None:
 def test_without_a_protocol_all_speakers_are_learned_from() -> None:
     (training,) = runs.plan(recipe(), Path("out"), None, [3], None)
     assert (str(training.folder), training.fold, str(training)) == ("out/seed-3", None, "tiny, seed 3")
+
+
+PROBE = {
+    "probe": {"copies": 1, "crop_seconds": 0.6},
+    "augment": {"warp_frequency": 0.0, "n_masks": 0},
+    "fit": {"label_smoothing": 0.0},
+}
+
+
+def test_loco_leaves_out_each_corpus_and_with_it_those_of_the_same_people() -> None:
+    mixture = {"nemo": 1, "ravdess-song": 0.5, "plain": 1}
+    config = recipe(**PROBE, mixture=mixture, unlabelled={"plain": ["calm"]})
+    trainings = runs.plan(config, Path("out"), undivided("ravdess", "loco"), [0, 7], None)
+    assert [(str(one.folder), one.left_out) for one in trainings] == [
+        ("out/seed-0/without-ravdess", ("ravdess", "ravdess-song")),
+        ("out/seed-0/without-nemo", ("nemo",)),
+        ("out/seed-7/without-ravdess", ("ravdess", "ravdess-song")),
+        ("out/seed-7/without-nemo", ("nemo",)),
+    ]
+    assert str(trainings[2]) == "tiny, seed 7, without ravdess and ravdess-song"
+
+
+@pytest.mark.parametrize("mixture", [{}, {"ravdess-song": 1}])
+def test_loco_needs_other_people_to_learn_from(mixture: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"needs a \[mixture\] with other speakers"):
+        runs.plan(recipe(**PROBE, mixture=mixture), Path("out"), undivided("ravdess", "loco"), [0], None)
+
+
+def test_loco_has_no_folds() -> None:
+    config = recipe(**PROBE, mixture={"nemo": 1})
+    with pytest.raises(ConfigError, match="loco has no folds"):
+        runs.plan(config, Path("out"), undivided("ravdess", "loco"), [0], [1])
 
 
 def test_an_architecture_that_does_not_exist_is_refused() -> None:
@@ -314,6 +349,36 @@ def test_a_fold_s_model_is_tested_on_its_own_test_speakers_alone(tmp_path: Path,
         check_unseen(info, split, split.folds[1])
     with pytest.raises(SpeakerLeakError, match="trained for halves, fold 0"):
         check_unseen(info, protocol("loso24"), protocol("loso24").folds[0])
+
+
+def test_under_loco_a_model_learns_from_the_other_corpora_alone(tmp_path: Path, exported: Exported) -> None:
+    of = {"ravdess": ["calm", "happy"], "nemo": ["happy", "angry"], "tess": ["happy", "sad"]}
+    parts = []
+    for name, emotions in of.items():
+        part = dataset(clips(range(1, 11), emotions), corpus=name)
+        facts = {"folder": tmp_path / "prepared" / name, "licence": f"licence of {name}"}
+        labels = np.array([emotions.index(clip.label) for clip in part.clips])
+        parts.append(dataclasses.replace(part, label_names=tuple(emotions), labels=labels, **facts))
+    config, split = recipe(**PROBE, mixture={"nemo": 1, "tess": 1}), undivided("ravdess", "loco")
+    trainings = runs.plan(config, tmp_path / "run", split, [0], None)
+    copied: list[int] = []
+    files = runs.train(trainings, Mixture(tuple(parts)), on_copy=lambda done, _: copied.append(done))
+    assert copied == [1] * 3  # once per corpus, whatever was left out
+    for file, left_out in zip(files, of, strict=True):
+        info, learned = EmotionModel.load(file).info, [name for name in of if name != left_out]
+        run = json.loads((file.parent / "run.json").read_text())
+        assert file.parent.name == f"without-{left_out}"
+        assert (run["left_out"], run["corpora"]) == ([left_out], learned)
+        assert run["licence"] == "; ".join(f"licence of {name}" for name in learned)
+        assert run["validation"]["scores"] == []
+        assert info.corpora == tuple(learned)
+        assert info.protocol == {"name": "loco", "leaky": False, "left_out": [left_out]}
+        labels = in_order(label for name in learned for label in of[name])
+        assert checkpoint.load(file.parent)[1]["labels"] == list(labels)
+        check_unseen(info, undivided(left_out, "loco"), undivided(left_out, "loco").folds[0])
+        for other in learned:
+            with pytest.raises(SpeakerLeakError, match="does not name the speakers that were left out"):
+                check_unseen(info, undivided(other, "loco"), undivided(other, "loco").folds[0])
 
 
 def test_a_model_of_all_speakers_may_not_be_tested(tmp_path: Path, exported: Exported) -> None:

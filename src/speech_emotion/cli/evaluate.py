@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from speech_emotion.cli.shared import (
+    CorporaOption,
+    CorpusFolder,
     CorpusOption,
     ProtocolOption,
     command_line,
@@ -27,15 +29,26 @@ OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of r
 
 @verbs.command()
 def evaluate(
-    runs: RunsArgument, corpus: CorpusOption, protocol: ProtocolOption, out: OutOption = Path("results")
+    runs: RunsArgument, corpus: CorporaOption, protocol: ProtocolOption, out: OutOption = Path("results")
 ) -> None:
     """Score models on speakers they were not trained on. Writes OUT/CORPUS-PROTOCOL-MODEL.json and .csv."""
+    from speech_emotion.evaluation.score import make_plan
+
+    if len({one.name for one in corpus}) < len(corpus):
+        raise typer.BadParameter("--corpus names a corpus twice")
+    require_writable(out)
+    for one in corpus if len(corpus) > 1 else ():  # all are refused before the first is scored
+        make_plan(runs, one.corpus, one.folder, protocol)
+    for one in corpus:
+        _evaluate(runs, one, protocol, out)
+
+
+def _evaluate(runs: list[Path], corpus: CorpusFolder, protocol: str, out: Path) -> None:
     from speech_emotion.evaluation.report import page
     from speech_emotion.evaluation.result import summarise
     from speech_emotion.evaluation.score import score_protocol, write_answers
 
-    require_writable(out)
-    with progress("scoring") as on_clip:
+    with progress(f"scoring {corpus.name}") as on_clip:
         evaluation = score_protocol(runs, corpus.corpus, corpus.folder, protocol, progress=on_clip)
     result = summarise(evaluation, command=command_line("evaluate", runs, corpus, protocol))
     written = result.write(out)

@@ -68,7 +68,7 @@ def known_protocol(name: str | None) -> str | None:
     from speech_emotion.evaluation import splits
 
     try:
-        return name if not name or name in splits.OWN else splits.protocol(name).name
+        return name if name in (None, "", *splits.OWN, *splits.SPANNING) else splits.protocol(name).name
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -91,7 +91,7 @@ CorporaOption = Annotated[
     typer.Option(
         metavar="NAME=PATH",
         parser=_corpus_folder,
-        help="As for other verbs. Repeat it for each corpus of the recipe's [mixture].",
+        help="As for other verbs. Repeat it for each corpus of a recipe's [mixture], or to be scored.",
     ),
 ]
 ProtocolOption = Annotated[

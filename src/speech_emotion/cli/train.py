@@ -22,7 +22,7 @@ FoldsOfOption = Annotated[
     typer.Option(
         metavar="NAME",
         callback=known_protocol,
-        help="Train one model per fold of this split, such as luna5; default: one model of all speakers.",
+        help="Train one model per fold of this split, such as luna5 or loco; default: one model of all speakers.",
     ),
 ]
 FoldOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Only this fold. Repeatable.")]
@@ -95,8 +95,9 @@ def train(
         )
     typer.echo("\n".join(map(str, models)))
     if protocol:
-        command = f"speech-emotion evaluate {out} --corpus {main} --protocol {protocol}"
-        typer.echo(f"Next: {command}", err=True)
+        labelled = [one for one in corpus if one.name not in config.unlabelled]
+        options = " ".join(f"--corpus {one}" for one in (labelled if protocol == splits.LOCO else [main]))
+        typer.echo(f"Next: speech-emotion evaluate {out} {options} --protocol {protocol}", err=True)
 
 
 def _divided(given: list[CorpusFolder], config: "TrainConfig") -> tuple[CorpusFolder, list[CorpusFolder]]:

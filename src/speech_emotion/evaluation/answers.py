@@ -4,12 +4,13 @@ Results, robustness and enrolment all compute from this table. Scores are fracti
 mean over trainings, `sd` their standard deviation (n - 1). `ci95` is the percentile interval of 10 000 bootstrap draws
 of speakers; the interval of the ECE leans upwards, because a draw repeats clips and so makes its bins noisier. An
 abstention is an error, except in `uar_answered`, which leaves it out, and in what needs probabilities (`ece`, `nll`,
-`brier`, `reliability`, `accuracy_at`, `aurc`, `sets`, `uar_among_spoken`), which uses the clips that have some.
+`brier`, `reliability`, `accuracy_at`, `aurc`, `sets`), which uses the clips that have some. `uar_among` does not care
+whether an answer was "not sure"; a clip without probabilities is an error there, too.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from itertools import groupby
@@ -31,7 +32,7 @@ from speech_emotion.evaluation.metrics import (
     PairedDifference,
 )
 from speech_emotion.evaluation.score import Answer, Evaluation
-from speech_emotion.evaluation.splits import OWN, Protocol, recorded
+from speech_emotion.evaluation.splits import OWN, SPANNING, Protocol, recorded, undivided
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import EMOTIONS
 
@@ -93,6 +94,8 @@ class Measurement:
         """The protocol with its folds (without, of a corpus of one's own). `str(split)` is how its name is printed."""
         if self.protocol in OWN:
             return Protocol(self.protocol, self.corpus, (), recorded_hash=self.split_hash)
+        if self.protocol in SPANNING:
+            return undivided(self.corpus, self.protocol)
         return recorded(self.protocol)
 
     def write_json(self, folder: str | os.PathLike[str]) -> Path:
@@ -189,12 +192,16 @@ class AnswerTable:
     @property
     def uar_among_spoken(self) -> Score | None:
         """UAR of the likeliest of the emotions that the corpus has, "not sure" or not; None if it has all."""
-        spoken = np.isin(np.arange(len(self.labels)), self.y_true)
-        if spoken.all():
-            return None
-        likeliest = np.where(spoken, self.probabilities, -1.0).argmax(axis=2)
-        answers = np.where(self.has_probabilities, likeliest, ABSTAINED)
-        return self.score(self._terms_of(answers), metrics.uar_of)
+        spoken = {clip.label for clip in self.clips}
+        return None if spoken.issuperset(self.labels) else self.uar_among(spoken)
+
+    def uar_among(self, emotions: Collection[str]) -> Score:
+        """UAR of the likeliest of `emotions`, "not sure" or not, over the clips that express one of them."""
+        allowed = np.isin(self.labels, list(emotions))
+        likeliest = np.where(allowed, self.probabilities, -1.0).argmax(axis=2)
+        terms = self._terms_of(np.where(self.has_probabilities, likeliest, ABSTAINED))
+        members = allowed[self.y_true]
+        return _score(terms[members], self.speakers[members], metrics.uar_of)
 
     @property
     def confusion(self) -> IntArray:

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import speech_emotion
 from speech_emotion.corpora import Clip, Corpus, same_speakers
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
-from speech_emotion.evaluation.splits import Fold, Protocol, protocol_of
+from speech_emotion.evaluation.splits import LOCO, Fold, Protocol, folder_without, protocol_of
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import UNLABELLED, in_order
 from speech_emotion.model import ModelInfo
@@ -111,7 +111,7 @@ def make_plan(
 
     Args:
         runs: Run folders (`fold-0/model.onnx` …, or `seed-0/fold-0/model.onnx` …) or one .onnx file. Several seeds, as
-            subfolders or as run folders, are trainings of one recipe.
+            subfolders or as run folders, are trainings of one recipe. Under `loco` a folder is called `without-nemo`.
         corpus: The corpus that is divided.
         folder: Where the corpus lies.
         protocol_name: A split of the corpus: see `splits.protocol_of`.
@@ -234,16 +234,17 @@ def _find_models(run: Path, split: Protocol) -> list[list[tuple[Path, Fold]]]:
     if run.is_file():
         return [[(run, fold) for fold in split.folds]]
     roots = sorted(run.glob("seed-*"), key=lambda path: (len(path.name), path.name)) or [run]
-    folds = [(f"fold-{fold.index}/model.onnx", fold) for fold in split.folds]
+    folds = [(f"{_folder_of(split, fold)}/model.onnx", fold) for fold in split.folds]
     trainings = [[(root / name, fold) for name, fold in folds] for root in roots]
     if split.leaky:
         trainings = [[pair for pair in training if pair[0].is_file()] or training for training in trainings]
     wanted = [path for training in trainings for path, _ in training]
     missing = [path for path in wanted if not path.is_file()]
     if missing == wanted:
+        needed = " to ".join(dict.fromkeys(f"seed-0/{name}" for name, _ in (folds[0], folds[-1])))
         raise ModelNotFoundError(
-            f"{run} holds no trained model: {split.name} needs seed-0/{folds[0][0]} to seed-0/{folds[-1][0]} "
-            f"in it, as made by: speech-emotion train RECIPE --protocol {split.name} --out {run}"
+            f"{run} holds no trained model: {split.name} needs {needed} in it, "
+            f"as made by: speech-emotion train RECIPE --protocol {split.name} --out {run}"
         )
     if missing:
         raise ModelNotFoundError(
@@ -251,6 +252,10 @@ def _find_models(run: Path, split: Protocol) -> list[list[tuple[Path, Fold]]]:
             "Name a run folder that was trained to its end under this protocol."
         )
     return trainings
+
+
+def _folder_of(split: Protocol, fold: Fold) -> str:
+    return folder_without(split.corpus) if split.name == LOCO else f"fold-{fold.index}"
 
 
 def _trusted_info(path: Path, split: Protocol, fold: Fold) -> ModelInfo:

@@ -7,7 +7,9 @@ and every choice is known before anything is trained. Validation speakers choose
 speakers are scored once, at the end.
 
 The protocols CORPUS-unheard divide nothing: all of a corpus tests a model that learned no emotion from it. (The speech
-head learned from half of the speakers of nEMO, EmoSpeech-IN and EmotionTTS: docs/limits.md.)
+head learned from half of the speakers of nEMO, EmoSpeech-IN and EmotionTTS: docs/limits.md.) So do the protocols
+SPANNING, for several corpora: `loco` tests each corpus of a recipe by the training that left it out, `dev-far` the
+corpora DEV_FAR, by which recipes are chosen.
 
 A corpus of one's own (corpora/own.py) is divided by one of the splits OWN, made from its speakers in ascending order.
 
@@ -28,7 +30,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from speech_emotion.corpora import Clip, Corpus
+from speech_emotion.corpora import Clip, Corpus, same_speakers
 from speech_emotion.corpora.own import OwnCorpus
 from speech_emotion.errors import ConfigError, SpeakerLeakError
 
@@ -136,6 +138,8 @@ def protocol(name: str) -> Protocol:
 
 def protocol_of(corpus: Corpus, name: str) -> Protocol:
     """The protocol of this name, if it divides `corpus`."""
+    if name in SPANNING:
+        return undivided(corpus.name, name)
     if isinstance(corpus, OwnCorpus) and name in OWN:
         return _own(corpus, name)
     if (split := protocol(name)).corpus != corpus.name:
@@ -144,6 +148,19 @@ def protocol_of(corpus: Corpus, name: str) -> Protocol:
             f"{name} divides {split.corpus}, not {corpus.name}. {advice or f'Use --corpus {split.corpus}=FOLDER.'}"
         )
     return split
+
+
+def undivided(corpus: str, name: str) -> Protocol:
+    """The protocol `name` for one corpus: every speaker is tested, by a model of other corpora."""
+    if name == "dev-far" and corpus not in DEV_FAR:
+        raise ConfigError(f"dev-far tests {', '.join(DEV_FAR)}, not {corpus}.")
+    fold = Fold(0, frozenset({ALL_SPEAKERS}), frozenset(), frozenset())
+    return Protocol(name, corpus, (fold,), divides_nothing=True)
+
+
+def folder_without(corpus: str) -> str:
+    """Where a run under `loco` keeps the training that left out `corpus` and those with the same speakers."""
+    return f"without-{min(same_speakers(corpus))}"
 
 
 def recorded(name: str) -> Protocol:
@@ -161,6 +178,9 @@ OWN: Final = {
     "speakers5": 5,
     "unheard": 1,
 }  # a split of one's own corpus → its folds; 0: one a speaker
+LOCO: Final = "loco"  # leave one corpus out
+SPANNING: Final = (LOCO, "dev-far")  # for several corpora
+DEV_FAR: Final = ("ased", "aesdd", "uem-es", "urdu")
 _RAVDESS: Final = _ids(*range(1, 25))
 _CREMA_D: Final = _ids(*range(1001, 1092))
 _LUNA5: Final = (
@@ -240,7 +260,7 @@ def _ravdess_speech() -> list[str]:
 def _own(corpus: OwnCorpus, name: str) -> Protocol:
     """A split of OWN. With fewer than six people, a fold has one for validation: the others are needed."""
     if name == "unheard":
-        return replace(_unheard(corpus.name), name=name)
+        return undivided(corpus.name, name)
     sexes = {clip.speaker: clip.sex for clip in corpus.clips}
     n_folds = OWN[name] or len(sexes)
     if len(sexes) < max(n_folds, 3):
@@ -251,12 +271,6 @@ def _own(corpus: OwnCorpus, name: str) -> Protocol:
     tests = [sorted(sexes)[fold::n_folds] for fold in range(n_folds)]
     folds = _derived(tests, lambda speaker: sexes[speaker] if len(sexes) > 5 else "any")
     return Protocol(name, corpus.name, folds)
-
-
-def _unheard(corpus: str) -> Protocol:
-    """Every speaker is tested, by a model of other corpora."""
-    fold = Fold(0, frozenset({ALL_SPEAKERS}), frozenset(), frozenset())
-    return Protocol(f"{corpus}-unheard", corpus, (fold,), divides_nothing=True)
 
 
 _UNHEARD: Final = (
@@ -276,7 +290,7 @@ _PROTOCOLS: Final[dict[str, Callable[[], Protocol]]] = {
     "serab": lambda: Protocol("serab", "ravdess", (_fold(0, _RAVDESS, _SERAB_TEST, _SERAB_VALIDATION),)),
     "savee4": lambda: Protocol("savee4", "savee", _derived(_SAVEE4, lambda _: "male")),
     "tfds": lambda: Protocol("tfds", "cremad", (_fold(0, _CREMA_D, _TFDS_TEST, _TFDS_VALIDATION),)),
-    **{f"{corpus}-unheard": partial(_unheard, corpus) for corpus in _UNHEARD},
+    **{(name := f"{corpus}-unheard"): partial(undivided, corpus, name) for corpus in _UNHEARD},
     "random10": _random10,
 }
 _RECORDED: Final[dict[str, Callable[[], Protocol]]] = {

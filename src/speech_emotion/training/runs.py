@@ -2,20 +2,21 @@
 
     OUT/seed-0/fold-0/          one training
         recipe.json             the resolved recipe
-        run.json                who was learned from, seed, commit, versions, temperature, times
+        run.json                who was learned from, what was left out, seed, commit, versions, temperature, times
         first/ second/          of a pair: the log and the checkpoint of each network
         log.jsonl               one line per epoch
         checkpoint.safetensors  to resume from, and to export
         enrolment.safetensors   the head for speaker profiles
         model.onnx              sealed; what is scored
 
-Without a protocol, all speakers are learned from and the training is OUT/seed-0.
+Without a protocol, all speakers are learned from and the training is OUT/seed-0. Under `loco` it is
+OUT/seed-0/without-nemo, which learns from all speakers of the recipe's other corpora and validates on nobody.
 """
 
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -30,7 +31,7 @@ from speech_emotion.corpora import same_speakers
 from speech_emotion.corpora.parallel import Progress
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
-from speech_emotion.evaluation.splits import Fold, Protocol
+from speech_emotion.evaluation.splits import LOCO, Fold, Protocol, folder_without
 from speech_emotion.files import locked, write_atomically, write_sealed_json, writing
 from speech_emotion.labels import UNLABELLED
 from speech_emotion.provenance import commit
@@ -50,16 +51,22 @@ OnEpoch = Callable[[str, Epoch], None]
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a run: its folder, its recipe with the seed, and its fold; None learns from all speakers."""
+    """One training of a run: its folder, its recipe with the seed, and what it does not learn from.
+
+    That is the fold of a protocol, or corpora that are left out. With neither, it learns from all speakers.
+    """
 
     folder: Path
     config: TrainConfig
     protocol: Protocol | None = None
     fold: Fold | None = None
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         seed = f"seed {self.config.fit.seed}"
-        return f"{self.config.name}, {seed}" + ("" if self.fold is None else f", fold {self.fold.index}")
+        part = f", without {' and '.join(self.left_out)}" if self.left_out else ""
+        part = part if self.fold is None else f", fold {self.fold.index}"
+        return f"{self.config.name}, {seed}{part}"
 
     @property
     def model(self) -> Path:
@@ -71,8 +78,22 @@ class Training:
         """Whether it was trained and exported."""
         return checkpoint.exists(self.folder) and self.model.exists()
 
+    @property
+    def description(self) -> dict[str, Any] | None:
+        """The metadata "protocol" of its model."""
+        if self.left_out:
+            return {"name": LOCO, "leaky": False, "left_out": list(self.left_out)}
+        return self.protocol.describe(self.fold) if self.protocol and self.fold else None
+
+    def material(self, dataset: Dataset) -> Dataset:
+        """The dataset without the corpora that are left out."""
+        if not isinstance(dataset, Mixture):
+            return dataset
+        parts = tuple(part for part in dataset.parts if part.corpus not in self.left_out)
+        return replace(dataset, parts=parts)
+
     def sides(self, dataset: Dataset) -> Sides:
-        """The clips to learn from and to validate on."""
+        """The clips of its `material` to learn from and to validate on."""
         train, validation = np.arange(len(dataset)), np.zeros(0, dtype=np.int64)
         if self.protocol and self.fold:
             main, *others = parts_of(dataset)
@@ -113,6 +134,8 @@ def plan(
         architecture(part)  # exists
     if protocol is None:
         return [Training(out / f"seed-{seed}", config.with_seed(seed)) for seed in seeds]
+    if protocol.name == LOCO:
+        return _leave_one_out(config, out, seeds, folds)
     if protocol.corpus != config.corpus:
         raise ConfigError(f"{protocol.name} divides {protocol.corpus}; the recipe trains on {config.corpus}.")
     if protocol.divides_nothing:
@@ -128,6 +151,25 @@ def plan(
         Training(out / f"seed-{seed}" / f"fold-{fold.index}", config.with_seed(seed), protocol, fold)
         for seed in seeds
         for fold in chosen
+    ]
+
+
+def _leave_one_out(
+    config: TrainConfig, out: Path, seeds: Sequence[int], folds: Sequence[int] | None
+) -> list[Training]:
+    """One training per corpus with labels; those that share their speakers are left out together."""
+    if folds is not None:
+        raise ConfigError(f"{LOCO} has no folds: it leaves out each corpus of the recipe.")
+    left_out: dict[str, tuple[str, ...]] = {}
+    for corpus in (config.corpus, *config.mixture):
+        if corpus not in config.unlabelled:
+            left_out[folder_without(corpus)] = (*left_out.get(folder_without(corpus), ()), corpus)
+    if len(left_out) < 2:
+        raise ConfigError(f"{LOCO} leaves out one corpus: the recipe needs a [mixture] with other speakers.")
+    return [
+        Training(out / f"seed-{seed}" / folder, config.with_seed(seed), left_out=corpora)
+        for seed in seeds
+        for folder, corpora in left_out.items()
     ]
 
 
@@ -162,10 +204,10 @@ def train(
         for part in (job, *job.parts):
             part.resume()  # refuses other runs before hours of work
     todo = [training for training in trainings if not training.is_finished]
-    for config, group in groupby(todo, lambda training: training.config):
+    for (config, _), group in groupby(todo, lambda training: (training.config, training.left_out)):
         same = list(group)  # but for their folds
         with writing(same[0].folder, ConfigError):
-            learned_from = materials(config, dataset, on_copy)
+            learned_from = materials(config, jobs[same[0].folder].dataset, on_copy)
         features = None
         for training in same:
             with writing(training.folder, ConfigError), locked(training.folder):
@@ -179,8 +221,8 @@ def train(
 
 
 def _job(training: Training, dataset: Dataset, device: str, on_epoch: OnEpoch) -> Job:
-    sides, tell = training.sides(dataset), partial(on_epoch, str(training))
-    return Job(training.config, dataset, sides, training.folder, device, tell)
+    material, tell = training.material(dataset), partial(on_epoch, str(training))
+    return Job(training.config, material, training.sides(material), training.folder, device, tell)
 
 
 def _fit(training: Training, job: Job, learned_from: Sequence[Any]) -> None:
@@ -192,13 +234,14 @@ def _fit(training: Training, job: Job, learned_from: Sequence[Any]) -> None:
 
 
 def _facts(training: Training, job: Job, fitted: Fitted) -> dict[str, Any]:
-    protocol, fold = training.protocol, training.fold
+    protocol = training.protocol
     return {
         "corpora": [part.corpus for part in parts_of(job.dataset)],
         "corpus_hash": job.dataset.corpus_hash,
         "licence": job.dataset.licence,
         "citation": job.dataset.citation,
-        "protocol": protocol.describe(fold) if protocol and fold else None,
+        "left_out": list(training.left_out),
+        "protocol": training.description,
         "split_hash": protocol.split_hash if protocol else None,
         "seed": job.config.fit.seed,
         "temperature": fitted.temperature,

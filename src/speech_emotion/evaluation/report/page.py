@@ -2,7 +2,7 @@
 
     README.md                       the index
     <corpus>-<protocol>-<model>.md  one page per result
-    systems.md confidence.md robustness.md profiles.md honesty-ladder.md    pages that span results
+    systems.md unheard.md confidence.md robustness.md profiles.md honesty-ladder.md    pages that span results
     figures/                        their pictures
 
 Every page is generated as a whole: what is written into one by hand is lost.
@@ -19,7 +19,7 @@ from rich.table import Table
 from speech_emotion.evaluation import enrolment, robustness
 from speech_emotion.evaluation.answers import Group
 from speech_emotion.evaluation.enrolment import read_enrolled
-from speech_emotion.evaluation.report import confidence, honesty_ladder, profiles, systems
+from speech_emotion.evaluation.report import confidence, honesty_ladder, profiles, systems, unheard
 from speech_emotion.evaluation.report import robustness as robustness_page
 from speech_emotion.evaluation.report.published import HUMAN_RECALL
 from speech_emotion.evaluation.report.systems import parameters, recipes
@@ -31,6 +31,7 @@ from speech_emotion.files import write_atomically
 MOST_SPEAKERS: Final = 30  # in a table
 _TITLES: Final = {
     "systems": "All systems beside published ones",
+    "unheard": "Unheard corpora: nothing was learned from them",
     "confidence": "Confidence: calibration, abstention, emotion sets",
     "robustness": "Robustness: noise, telephone, codecs, a room",
     "profiles": "Speaker profiles",
@@ -68,6 +69,7 @@ def pages(folder: Path) -> dict[str, str]:
     enrolled = [read_enrolled(path) for path in sorted((folder / enrolment.FOLDER).glob("*.json"))]
     spanning = {
         "systems": systems.page(results) if results else "",
+        "unheard": unheard.page(results, folder),
         "confidence": confidence.page(results) if results else "",
         "robustness": robustness_page.page(degraded) if degraded else "",
         "profiles": profiles.page(enrolled) if enrolled else "",

@@ -101,7 +101,7 @@ def _height(other: Published) -> float:
 
 def _our_row(result: Result) -> tuple[str, ...]:
     scores = (f"**{result.uar}**", str(result.accuracy), str(result.ece))
-    blind = "no" if result.leaky else "yes" if result.recipes_tried else "?"
+    blind = "no" if result.leaky or result.protocol == "dev-far" else "yes" if result.recipes_tried else "?"
     facts = (f"**{link(result)}**", parameters(result), str(result.split))
     return (*facts, *scores, result.support, recipes(result), blind)
 

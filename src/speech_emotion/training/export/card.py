@@ -69,6 +69,8 @@ def _trained_on(info: ModelInfo) -> str:
     protocol, (divided, *others) = info.protocol, info.corpora
     if protocol is None:
         return f"{', '.join(info.corpora)}, every speaker"
+    if left_out := protocol.get("left_out"):
+        return f"{', '.join(info.corpora)}, every speaker; {', '.join(left_out)} left out"
     unit = "members of a LEAKY split" if protocol["leaky"] else "speakers"
     members = f"{divided}, {len(protocol['train'])} {unit} ({protocol['name']}, fold {protocol['fold']})"
     return f"{members}; also {', '.join(others)}, everybody but held-out speakers" if others else members
