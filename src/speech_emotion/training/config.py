@@ -122,7 +122,8 @@ class TrainConfig:
     `second` is the recipe of a second network, trained on the same clips; its logits have the share `second_weight`
     in the weighted mean of both. Of a frozen encoder and another network, the encoder is the first.
     `mixture` names other corpora to learn from, and how much each counts; `corpus` counts 1. `unlabelled` says of those
-    without labels what their recordings may be: one of several labels.
+    without labels what their recordings may be: one of several labels. `exclusive` labels are denied by every clip of
+    another label, also where its corpus does not have them.
     """
 
     name: str
@@ -139,6 +140,7 @@ class TrainConfig:
     second_weight: float = _in("(0, 1)", 0.5)
     mixture: dict[str, float] = field(default_factory=dict, metadata={"interval": "(0, inf)"})
     unlabelled: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    exclusive: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

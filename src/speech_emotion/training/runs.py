@@ -7,6 +7,7 @@
         log.jsonl               one line per epoch
         checkpoint.safetensors  to resume from, and to export
         enrolment.safetensors   the head for speaker profiles
+        temperature.safetensors of several corpora: the temperature of each window
         model.onnx              sealed; what is scored
 
 Without a protocol, all speakers are learned from and the training is OUT/seed-0. Under `loco` it is
@@ -37,8 +38,9 @@ from speech_emotion.labels import UNLABELLED
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.mixture import Dataset, Mixture, parts_of
+from speech_emotion.training.data.window_features import WindowFeatures, window_features
 from speech_emotion.training.export.ship import RUN, export_run, finished_runs
-from speech_emotion.training.fit import checkpoint, enrolment
+from speech_emotion.training.fit import checkpoint, cross_fit, enrolment
 from speech_emotion.training.fit.job import LOG, Epoch, Fitted, Job, Sides
 from speech_emotion.training.fit.train import fit, materials
 from speech_emotion.training.networks.build import architecture
@@ -208,13 +210,13 @@ def train(
         same = list(group)  # but for their folds
         with writing(same[0].folder, ConfigError):
             learned_from = materials(config, jobs[same[0].folder].dataset, on_copy)
-        features = None
+        features: WindowFeatures | None = None
         for training in same:
             with writing(training.folder, ConfigError), locked(training.folder):
                 if training.is_finished:  # by another process in the meantime
                     continue
                 job = jobs[training.folder]
-                _fit(training, job, learned_from)
+                features = _fit(training, job, learned_from, features)
                 features = _enrol(job, folders, features)
                 export_run(training.folder, training.model)
     return [training.model for training in trainings]
@@ -225,12 +227,22 @@ def _job(training: Training, dataset: Dataset, device: str, on_epoch: OnEpoch) -
     return Job(training.config, material, training.sides(material), training.folder, device, tell)
 
 
-def _fit(training: Training, job: Job, learned_from: Sequence[Any]) -> None:
+def _fit(
+    training: Training, job: Job, learned_from: Sequence[Any], known: WindowFeatures | None
+) -> WindowFeatures | None:
+    """Train a job; returns the features of its windows if they were needed, or `known`."""
     code = commit()  # of what was imported, not of what the checkout holds hours later
     fitted = fit(job, learned_from)
+    if isinstance(job.dataset, Mixture):
+        network, config = checkpoint.load_network(job.folder)
+        known = known or window_features(network, config, job.dataset)
+        head, temperature, evidence = cross_fit.calibrate(job, job.dataset, learned_from[0], known)
+        head.write(job.folder)
+        fitted = replace(fitted, temperature=temperature, validation=evidence)
     recipe = json.dumps(job.config.to_dict(), indent=1, sort_keys=True, ensure_ascii=False)
     write_atomically(job.folder / "recipe.json", recipe.encode())
     write_sealed_json(job.folder / RUN, _facts(training, job, fitted) | {"commit": code})
+    return known
 
 
 def _facts(training: Training, job: Job, fitted: Fitted) -> dict[str, Any]:
@@ -269,14 +281,12 @@ def seconds_of(job: Job) -> float:
     return float(round(sum(json.loads(line)["seconds"] for line in lines), 1))
 
 
-def _enrol(
-    job: Job, references: Sequence[Path], known: enrolment.WindowFeatures | None
-) -> enrolment.WindowFeatures | None:
+def _enrol(job: Job, references: Sequence[Path], known: WindowFeatures | None) -> WindowFeatures | None:
     """Give a trained job its enrolled head, if it can be fitted; returns the features if other folds have the same."""
     if not (len(job.sides.validation) or references):
-        return None
+        return known
     network, config = checkpoint.load_network(job.folder)
-    features = known or enrolment.window_features(network, config.window, job.dataset)
+    features = known or window_features(network, config, job.dataset)
     heads = [head for head in map(enrolment.read, references) if head]
     enrolment.learn(network, job, features, heads).write(job.folder)
     return features if config.probe.copies and not config.second else None

@@ -14,6 +14,7 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.labels import EMOTIONS, UNLABELLED
 from speech_emotion.training import runs
+from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.mixture import Mixture, Shares, parts_of
 from speech_emotion.training.fit.train import materials
@@ -76,10 +77,14 @@ def test_facts_are_joined_and_each_is_said_once() -> None:
 # How much a clip counts
 
 
+def weighted(*exclusive: str, **mixture: float) -> TrainConfig:
+    return dataclasses.replace(recipe(), mixture=mixture, exclusive=exclusive)
+
+
 def test_a_corpus_counts_by_its_weight_and_its_labels_equally() -> None:
     mixture = two()
     train = np.setdiff1d(np.arange(80), [0, 3, 6])  # three calm clips are held out
-    shares = Shares.of(mixture, train, {"nemo": 0.5})
+    shares = Shares.of(mixture, train, weighted(nemo=0.5))
     weight = shares.weight.numpy()
     assert weight[:60].sum() == pytest.approx(1)
     assert weight[60:].sum() == pytest.approx(0.5)
@@ -90,9 +95,11 @@ def test_a_corpus_counts_by_its_weight_and_its_labels_equally() -> None:
 
 
 def test_a_clip_says_nothing_about_labels_that_its_corpus_has_seldom_or_never() -> None:
-    allowed = Shares.of(two(), np.arange(80), {}).allowed
+    allowed = Shares.of(two(), np.arange(80), weighted()).allowed
     assert {EMOTIONS[i] for i in allowed[0].nonzero().flatten()} == {"calm", "happy", "angry"}
     assert {EMOTIONS[i] for i in allowed[70].nonzero().flatten()} == {"angry", "sad"}
+    exclusive = Shares.of(two(), np.arange(80), weighted("calm")).allowed
+    assert {EMOTIONS[i] for i in exclusive[70].nonzero().flatten()} == {"angry", "sad", "calm"}
 
 
 def test_rows_of_a_clip_divide_its_share() -> None:
@@ -124,7 +131,7 @@ def test_a_clip_without_a_label_is_one_of_those_that_the_recipe_names() -> None:
     mixture = Mixture((*two().parts, plain(12)), {"plain": ("calm", "sad")})
     assert mixture.label_names == two().label_names
     assert mixture.labels[-12:].tolist() == [mixture.label_names.index("calm")] * 12
-    shares = Shares.of(mixture, np.arange(len(mixture)), {})
+    shares = Shares.of(mixture, np.arange(len(mixture)), weighted())
     assert [mixture.label_names[i] for i in shares.spoken[-1].nonzero().flatten()] == ["calm", "sad"]
     assert shares.allowed[-12:].all()
     assert shares.weight[-12:].numpy() == pytest.approx(1 / 12)

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.corpora.parallel import Progress
@@ -53,14 +53,19 @@ class AugmentedEmbeddings:
         return cls(torch.cat([part.embeddings for part in parts], dim=1)) if len(parts) > 1 else parts[0]
 
 
-def _key(config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset) -> str:
+def weights_digest(network: nn.Module) -> str:
+    """Changes with the weights below the head."""
     weights = hashlib.sha256()
     for name, tensor in below_head(network).items():
         weights.update(name.encode() + tensor.numpy().tobytes())
+    return weights.hexdigest()
+
+
+def _key(config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset) -> str:
     settings = config.to_dict()
     facts = [settings[key] for key in ("window", "frontend", "network", "augment")]
     facts += [SCHEMA, config.probe.copies, config.probe.crop_seconds, config.fit.seed]
-    return digest([*facts, dataset.key, weights.hexdigest()])
+    return digest([*facts, dataset.key, weights_digest(network)])
 
 
 def _computed(

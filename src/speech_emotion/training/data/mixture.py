@@ -1,7 +1,8 @@
 """Several corpora as one. In: prepared datasets. Out: a dataset of all their clips, and how much each clip counts.
 
 Every corpus counts by its weight, and within it every label equally. A clip says nothing about labels that its corpus
-does not have. A clip without a label says that it is one of several (partial labels: Cour et al. 2011, JMLR 12).
+does not have, unless the recipe calls them exclusive. A clip without a label says that it is one of several (partial
+labels: Cour et al. 2011, JMLR 12).
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.files import digest
 from speech_emotion.labels import UNLABELLED, in_order
+from speech_emotion.training.config import TrainConfig
 
 IMPOSSIBLE: Final = -1e9  # a logit; finite, because 0 · ∞ is not a number
 MIN_CLIPS: Final = 10  # of a label in a corpus; one with fewer is not learned from that corpus
@@ -154,20 +156,18 @@ class Shares:
     allowed: Tensor
 
     @classmethod
-    def of(cls, dataset: Mixture, train: npt.NDArray[np.int64], weights: Mapping[str, float]) -> "Shares":
-        """One row per clip. The clips `train` have labels that are `known`; the others do not count.
-
-        `weights` are those of the corpora; one that is not named has 1.
-        """
+    def of(cls, dataset: Mixture, train: npt.NDArray[np.int64], config: TrainConfig) -> "Shares":
+        """One row per clip. The clips `train` have labels that are `known`; the others do not count."""
         weight = np.zeros(len(dataset), np.float32)
         corpus, label = dataset.corpus_of[train], dataset.labels[train]
         counts = np.zeros(dataset.known.shape, np.int64)
         np.add.at(counts, (corpus, label), 1)
         n_labels = (counts > 0).sum(axis=1)
-        of_corpus = np.array([weights.get(part.corpus, 1.0) for part in dataset.parts])
+        of_corpus = np.array([config.mixture.get(part.corpus, 1.0) for part in dataset.parts])
         weight[train] = of_corpus[corpus] / (n_labels[corpus] * counts[corpus, label])
         is_unlabelled = np.array([part.corpus in dataset.unlabelled for part in dataset.parts])
-        allowed = (dataset.known | is_unlabelled[:, None])[dataset.corpus_of]
+        is_exclusive = np.isin(dataset.label_names, config.exclusive)
+        allowed = (dataset.known | is_unlabelled[:, None] | is_exclusive)[dataset.corpus_of]
         return cls(*map(torch.from_numpy, (weight, dataset.may_be, allowed)))
 
     def rows(self, clips: Tensor) -> "Shares":

@@ -38,10 +38,11 @@ from speech_emotion.model import (
 )
 from speech_emotion.model_info import Enrolment
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.window_features import voice_features
 from speech_emotion.training.export.quantize import shrink
 from speech_emotion.training.export.speech_head import SpeechHead, speech_head
 from speech_emotion.training.fit.calibration import Calibration
-from speech_emotion.training.fit.enrolment import MIN_SECONDS, PRIOR_WINDOWS, EnrolledHead, voice_features
+from speech_emotion.training.fit.enrolment import MIN_SECONDS, PRIOR_WINDOWS, EnrolledHead
 from speech_emotion.training.networks.pair import Network
 from speech_emotion.training.networks.quantize import round_weights
 
@@ -80,17 +81,19 @@ class _Shipped(nn.Module):
     def __init__(
         self,
         network: Network,
-        temperature: float,
+        calibration: Calibration,
         *,
         head: EnrolledHead | None = None,
         speech: SpeechHead | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.temperature, self.speech = network, temperature, speech
+        self.network, self.calibration, self.speech = network, calibration, speech
         self.n_features = len(head.mean) if head else 0
         tensors = {"speech_weight": speech.weight} if speech else {}
         if head:
-            cooled = temperature / head.temperature  # one temperature divides the logits of either head
+            cooled = (
+                calibration.temperature / head.temperature
+            )  # one temperature divides the logits of either head
             tensors |= {"mean": head.mean, "deviation": head.deviation}
             tensors |= {"weight": head.weight * cooled, "bias": head.bias * cooled}
         for name, values in tensors.items():
@@ -113,7 +116,11 @@ class _Shipped(nn.Module):
         if self.speech:
             levels = embedding[:, : len(self.speech_weight)]
             extras.append(torch.sigmoid(levels @ self.speech_weight + self.speech.bias))
-        return torch.softmax(logits / self.temperature, dim=1), logits, log_mel, *extras
+        return torch.softmax(logits / self._temperature(embedding), dim=1), logits, log_mel, *extras
+
+    def _temperature(self, embedding: Tensor) -> Tensor | float:
+        of_window = self.calibration.of_window
+        return of_window(embedding) if of_window else self.calibration.temperature
 
 
 def export(
@@ -129,7 +136,7 @@ def export(
     network = network.cpu().eval()
     round_weights(network)
     speech = speech_head(config)
-    shipped = _Shipped(network, calibration.temperature, head=head, speech=speech).eval()
+    shipped = _Shipped(network, calibration, head=head, speech=speech).eval()
     enrolment = asdict(Enrolment(len(head.mean), MIN_SECONDS, PRIOR_WINDOWS, head.gain)) if head else None
     window = config.window
     metadata = {

@@ -14,7 +14,7 @@ from speech_emotion.files import DamagedFileError, read_sealed_json, write_atomi
 from speech_emotion.model import EmotionModel, ModelInfo
 from speech_emotion.training.export.card import model_card
 from speech_emotion.training.export.onnx import Provenance, export
-from speech_emotion.training.fit import checkpoint, enrolment
+from speech_emotion.training.fit import checkpoint, cross_fit, enrolment
 from speech_emotion.training.fit.calibration import Calibration, fit_thresholds
 
 RUN: Final = "run.json"
@@ -52,7 +52,7 @@ def export_run(
         split_hash=run["split_hash"],
         metrics=honest_score(result, config.name) if result else {},
     )
-    own = Calibration(run["temperature"], fit_thresholds([run["validation"]]))
+    own = Calibration(run["temperature"], fit_thresholds([run["validation"]]), cross_fit.read(folder))
     return export(network, config, calibration or own, provenance, path, head=enrolment.read(folder))
 
 

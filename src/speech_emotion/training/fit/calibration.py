@@ -6,11 +6,12 @@ less than one in a hundred windows of acted speech.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from torch import Tensor
 
 from speech_emotion.evaluation.metrics import SET_COVERAGE, FloatArray, IntArray
 
@@ -20,10 +21,14 @@ DECIMALS: Final = 6  # of the evidence that is kept
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a model turns logits into answers. `thresholds`: see `fit_thresholds`."""
+    """How a model turns logits into answers. `thresholds`: see `fit_thresholds`.
+
+    `of_window`: embeddings (batch, n_embedding) → a temperature for each (batch, 1), in place of the one.
+    """
 
     temperature: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    of_window: Callable[[Tensor], Tensor] | None = None
 
 
 def softmax(logits: FloatArray) -> FloatArray:

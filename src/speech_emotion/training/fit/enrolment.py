@@ -16,15 +16,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.files import DamagedFileError
 from speech_emotion.profile import shrunk
-from speech_emotion.training.config import WindowConfig
-from speech_emotion.training.data.frames import windows_of
-from speech_emotion.training.data.mixture import Dataset, Shares
+from speech_emotion.training.data.mixture import Shares
+from speech_emotion.training.data.window_features import WindowFeatures
 from speech_emotion.training.fit import calibration
 from speech_emotion.training.fit.job import Job
 from speech_emotion.training.fit.logistic import fit_logistic
@@ -37,23 +35,13 @@ MIN_SECONDS: Final = 10.0  # of speech in a profile
 PRIOR_WINDOWS: Final = 10.0
 ENROLLED_SECONDS: Final = (20.0, 60.0)  # of speech in the profiles of the fit
 N_DRAWS: Final = 4  # profiles per speaker
-NEUTRAL: Final = ("neutral", "calm")
+N_DRAWS_OF_A_MIXTURE: Final = 2  # which has many speakers
 PENALTIES: Final = (100.0, 10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+PENALTIES_OF_A_MIXTURE: Final = (1.0, 0.1, 0.03)
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 Pair = tuple[FloatArray, FloatArray]
-
-
-def voice_features(embedding: Tensor, log_mel: Tensor) -> Tensor:
-    """The features of a profile: (batch, n_embedding), (batch, n_mels, n_frames) → (batch, n_features).
-
-    The embedding of a window has no levels; mean and deviation of the log-mel add them. Loudness means something as
-    soon as the speaker is known.
-    """
-    mean = log_mel.mean(dim=2)
-    variance = (log_mel - mean.unsqueeze(2)).square().mean(dim=2)
-    return torch.cat([embedding, mean, (variance + 1e-5).sqrt()], dim=1)
 
 
 # The head
@@ -101,43 +89,7 @@ def read(folder: Path) -> EnrolledHead | None:
         ) from error
 
 
-# Features and profiles
-
-
-@dataclass(frozen=True, eq=False)
-class WindowFeatures:
-    """The features of the windows of some clips. clip: of each window, the index into what is per clip."""
-
-    features: FloatArray  # (n_windows, n_features)
-    clip: IntArray  # (n_windows,)
-    seconds: FloatArray  # (n_clips,)
-    labels: IntArray  # (n_clips,)
-    speakers: npt.NDArray[np.str_]  # (n_clips,)
-    is_neutral: npt.NDArray[np.bool_]  # (n_clips,), whether the clip's label is one of NEUTRAL
-
-    def of(self, clips: IntArray) -> "WindowFeatures":
-        """Those of some clips, renumbered."""
-        place = np.full(len(self.labels), -1)
-        place[clips] = np.arange(len(clips))
-        is_kept = place[self.clip] >= 0
-        facts = (self.seconds[clips], self.labels[clips], self.speakers[clips], self.is_neutral[clips])
-        return WindowFeatures(self.features[is_kept], place[self.clip][is_kept], *facts)
-
-
-@torch.inference_mode()
-def window_features(network: Network, window: WindowConfig, dataset: Dataset) -> WindowFeatures:
-    """The features of every window of `dataset` that a user would get."""
-    clip: list[int] = []
-    features: list[FloatArray] = []
-    for index in range(len(dataset)):
-        for samples in windows_of(dataset.waveform(index), window):
-            analysed = network.analyse(torch.from_numpy(np.array(samples))[None])
-            features.append(voice_features(*analysed)[0].numpy())
-            clip.append(index)
-    seconds = np.array([dataset.seconds(index) for index in range(len(dataset))], np.float32)
-    labels, speakers = np.asarray(dataset.labels), np.asarray(dataset.speakers)
-    is_neutral = np.isin(np.array(dataset.label_names)[labels], NEUTRAL)
-    return WindowFeatures(np.stack(features), np.array(clip), seconds, labels, speakers, is_neutral)
+# Profiles
 
 
 def population(data: WindowFeatures) -> Pair:
@@ -195,13 +147,16 @@ def learn(
     data = features.of(job.sides.train)
     mean, deviation = units = population(data)
     plain = _plain_head(network, units)
-    rows, clip = relative(data, (data.features - mean) / deviation, range(N_DRAWS), seed)
+    n_draws, penalties = N_DRAWS, PENALTIES
+    if job.shares:
+        n_draws, penalties = N_DRAWS_OF_A_MIXTURE, PENALTIES_OF_A_MIXTURE
+    rows, clip = relative(data, (data.features - mean) / deviation, range(n_draws), seed)
     clips = torch.from_numpy(job.sides.train[clip])
     shares = job.shares.rows(clips) if job.shares else None
     fitted = partial(fit_head, rows, data.labels[clip], plain, shares=shares)
     if len(job.sides.validation):
         judge = _Judge(features.of(job.sides.validation), units, plain, seed)
-        heads = [judge.judged(*fitted(penalty), penalty) for penalty in PENALTIES]
+        heads = [judge.judged(*fitted(penalty), penalty) for penalty in penalties]
         return min(heads, key=itemgetter(0))[1]
     if not references:
         raise ConfigError("An enrolled head needs validation speakers. Give the run folder of a protocol.")

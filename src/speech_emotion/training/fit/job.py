@@ -95,7 +95,7 @@ class Job:
         """How much each clip of a mixture of corpora counts; None for one corpus."""
         if not isinstance(self.dataset, Mixture):
             return None
-        return Shares.of(self.dataset, self.sides.train, self.config.mixture)
+        return Shares.of(self.dataset, self.sides.train, self.config)
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,107 @@
+"""Features of the windows that a user would get. In: a network and a dataset. Out: a row per window.
+
+Those of a frozen network are the same in every training, so they are kept beside the prepared dataset.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.files import DamagedFileError, digest, locked
+from speech_emotion.training.config import TrainConfig, WindowConfig
+from speech_emotion.training.data.embeddings import weights_digest
+from speech_emotion.training.data.frames import windows_of
+from speech_emotion.training.data.mixture import Dataset, parts_of
+from speech_emotion.training.networks.pair import Network
+from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
+
+SCHEMA: Final = 1  # raise it whenever the code computes other features from the same settings
+NEUTRAL: Final = ("neutral", "calm")
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+def voice_features(embedding: Tensor, log_mel: Tensor) -> Tensor:
+    """The features of a profile: (batch, n_embedding), (batch, n_mels, n_frames) → (batch, n_features).
+
+    The embedding of a window has no levels; mean and deviation of the log-mel add them. Loudness means something as
+    soon as the speaker is known.
+    """
+    mean = log_mel.mean(dim=2)
+    variance = (log_mel - mean.unsqueeze(2)).square().mean(dim=2)
+    return torch.cat([embedding, mean, (variance + 1e-5).sqrt()], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowFeatures:
+    """The features of the windows of some clips. clip: of each window, the index into what is per clip."""
+
+    features: FloatArray  # (n_windows, n_features)
+    clip: IntArray  # (n_windows,)
+    seconds: FloatArray  # (n_clips,)
+    labels: IntArray  # (n_clips,)
+    speakers: npt.NDArray[np.str_]  # (n_clips,)
+    is_neutral: npt.NDArray[np.bool_]  # (n_clips,), whether the clip's label is one of NEUTRAL
+
+    def of(self, clips: IntArray) -> "WindowFeatures":
+        """Those of some clips, renumbered."""
+        place = np.full(len(self.labels), -1)
+        place[clips] = np.arange(len(clips))
+        is_kept = place[self.clip] >= 0
+        facts = (self.seconds[clips], self.labels[clips], self.speakers[clips], self.is_neutral[clips])
+        return WindowFeatures(self.features[is_kept], place[self.clip][is_kept], *facts)
+
+
+def window_features(network: Network, config: TrainConfig, dataset: Dataset) -> WindowFeatures:
+    """The features of every window of `dataset`."""
+    parts = parts_of(dataset)
+    is_frozen = bool(config.probe.copies) and not config.second
+    rows = [
+        _kept(network, config, part) if is_frozen else _rows(network, config.window, part) for part in parts
+    ]
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    clip = np.concatenate([own + start for (_, own), start in zip(rows, starts, strict=False)])
+    seconds = np.array([dataset.seconds(index) for index in range(len(dataset))], np.float32)
+    labels = np.asarray(dataset.labels)
+    is_neutral = np.isin(np.array(dataset.label_names)[labels], NEUTRAL)
+    features = _concatenated([features for features, _ in rows])
+    return WindowFeatures(features, clip, seconds, labels, np.asarray(dataset.speakers), is_neutral)
+
+
+def _concatenated(parts: Sequence[FloatArray]) -> FloatArray:
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def _kept(network: Network, config: TrainConfig, part: PreparedDataset) -> tuple[FloatArray, IntArray]:
+    """The features of `_rows`, read from beside the dataset if they were computed before."""
+    facts = [SCHEMA, config.to_dict()["window"], config.to_dict()["frontend"], config.to_dict()["network"]]
+    key = digest([*facts, part.key, weights_digest(network)])[:16]
+    path = part.folder.parent / f"{part.corpus}-windows-{key}.safetensors"
+    with locked(path):
+        try:
+            tensors = read_sealed_tensors(path)[0]
+        except (OSError, DamagedFileError):
+            features, clip = _rows(network, config.window, part)
+            tensors = {"features": torch.from_numpy(features), "clip": torch.from_numpy(clip)}
+            write_sealed_tensors(path, tensors, {})
+        return tensors["features"].numpy(), tensors["clip"].numpy()
+
+
+@torch.inference_mode()
+def _rows(network: Network, window: WindowConfig, part: PreparedDataset) -> tuple[FloatArray, IntArray]:
+    """(n_windows, n_features), and of each window the index of its clip."""
+    clip: list[int] = []
+    features: list[FloatArray] = []
+    for index in range(len(part)):
+        for samples in windows_of(part.waveform(index), window):
+            analysed = network.analyse(torch.from_numpy(np.array(samples))[None])
+            features.append(voice_features(*analysed)[0].numpy())
+            clip.append(index)
+    return np.stack(features), np.array(clip, np.int64)
