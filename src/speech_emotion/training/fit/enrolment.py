@@ -147,9 +147,8 @@ def learn(
     data = features.of(job.sides.train)
     mean, deviation = units = population(data)
     plain = _plain_head(network, units)
-    n_draws, penalties = N_DRAWS, PENALTIES
-    if job.shares:
-        n_draws, penalties = N_DRAWS_OF_A_MIXTURE, PENALTIES_OF_A_MIXTURE
+    n_draws = N_DRAWS_OF_A_MIXTURE if job.shares else N_DRAWS
+    penalties = PENALTIES_OF_A_MIXTURE if job.shares else PENALTIES
     rows, clip = relative(data, (data.features - mean) / deviation, range(n_draws), seed)
     clips = torch.from_numpy(job.sides.train[clip])
     shares = job.shares.rows(clips) if job.shares else None
