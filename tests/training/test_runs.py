@@ -370,7 +370,7 @@ def test_under_loco_a_model_learns_from_the_other_corpora_alone(tmp_path: Path, 
         assert file.parent.name == f"without-{left_out}"
         assert (run["left_out"], run["corpora"]) == ([left_out], learned)
         assert run["licence"] == "; ".join(f"licence of {name}" for name in learned)
-        assert run["validation"]["scores"] == []
+        assert len(run["validation"]["scores"]) == 20 + 10  # of the second corpus happy alone can be compared
         assert info.corpora == tuple(learned)
         assert info.protocol == {"name": "loco", "leaky": False, "left_out": [left_out]}
         labels = in_order(label for name in learned for label in of[name])

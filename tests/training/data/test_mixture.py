@@ -141,9 +141,12 @@ def test_a_clip_without_a_label_is_one_of_those_that_the_recipe_names() -> None:
 @pytest.mark.parametrize(
     ("unlabelled", "message"),
     [
-        ({}, r"plain has no labels. In the recipe, \[unlabelled\] says what"),
-        ({"plain": ("calm",), "nemo": ("calm",)}, "nemo has labels of its own"),
-        ({"plain": ("calm", "bored")}, "unlabelled: no corpus has the label bored"),
+        ({}, r"plain has no labels. Add a column label .* or name it in the recipe's \[mixture\]"),
+        (
+            {"plain": ("calm",), "nemo": ("calm",)},
+            r"nemo has labels of its own. Leave it out of .*\[unlabelled\]",
+        ),
+        ({"plain": ("calm", "bored")}, "plain may be bored, which is no label of ravdess, nemo"),
     ],
 )
 def test_the_recipe_must_say_it_of_these_corpora_alone(
