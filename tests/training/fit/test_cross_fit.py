@@ -35,8 +35,8 @@ def part(corpus: str, n_speakers: int, *labels: str, n_takes: int = 5) -> Prepar
     return dataclasses.replace(made, label_names=(UNLABELLED,), labels=np.zeros(len(some), np.int64))
 
 
-def mixture(*parts: PreparedDataset) -> Mixture:
-    unlabelled = {one.corpus: ("angry", "sad") for one in parts if one.label_names == (UNLABELLED,)}
+def mixture(*parts: PreparedDataset, may_be: tuple[str, ...] = ("happy", "angry")) -> Mixture:
+    unlabelled = {one.corpus: may_be for one in parts if one.label_names == (UNLABELLED,)}
     return Mixture(parts, unlabelled)
 
 
@@ -143,6 +143,19 @@ def test_a_label_that_only_the_left_out_corpus_has_takes_no_part(monkeypatch: py
     assert is_tess.sum() == 2 * 15  # happy alone can be compared
     assert (scored.logits[is_tess, sad] == IMPOSSIBLE).all()
     assert (scored.logits[~is_tess, sad] == 0).all()
+
+
+def test_a_label_that_only_recordings_without_labels_may_have_is_an_answer_and_no_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The model will give that answer, but no clip says whether it is right."""
+    main, plain = part("ravdess", 2, "happy", "angry", "calm"), part("plain", 2)
+    made = mixture(main, plain, may_be=("neutral",))
+    scored, _ = witnessed(made, monkeypatch)
+    assert (scored.logits[:, [made.label_names.index(label) for label in ("neutral", "calm")]] == 0).all()
+    assert len(scored.windows) == 2 * 30
+    alone = mixture(part("ravdess", 1, "happy", "neutral", n_takes=10), plain, may_be=("neutral",))
+    assert not len(witnessed(alone, monkeypatch)[0].windows)
 
 
 def test_corpora_that_share_their_speakers_are_left_out_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,13 +135,12 @@ def _main(dataset: Mixture) -> int:
 
 def _scored(job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, data: WindowFeatures) -> _Scored:
     """Every window of a clip that was learned from, by a head that did not learn from it."""
-    labels, n_labels = dataset.labels, len(dataset.label_names)
-    has_label = dataset.is_labelled[dataset.corpus_of]
-    windows, logits = [np.zeros(0, np.int64)], [np.zeros((0, n_labels))]
+    labels, has_label = dataset.labels, dataset.is_labelled[dataset.corpus_of]
+    windows, logits = [np.zeros(0, np.int64)], [np.zeros((0, len(dataset.label_names)))]
     for held_out in _groups(dataset, job.sides.train):
         rest = np.setdiff1d(job.sides.train, held_out)
-        is_known = np.isin(np.arange(n_labels), labels[rest[has_label[rest]]])
-        asked = held_out[has_label[held_out] & is_known[labels[held_out]]]
+        known = labels[rest[has_label[rest]]]
+        asked = held_out[has_label[held_out] & np.isin(labels[held_out], known)]
         own = np.flatnonzero(np.isin(data.clip, asked))
         if not len(own):  # nobody else has these labels
             continue
@@ -149,7 +148,8 @@ def _scored(job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, data: Wi
         with torch.inference_mode():
             scores = head.logits(torch.from_numpy(data.features[own, : head.n_embedding])).double().numpy()
         windows.append(own)
-        logits.append(np.where(is_known, scores, IMPOSSIBLE))
+        is_learned = dataset.may_be[rest].any(axis=0)
+        logits.append(np.where(is_learned, scores, IMPOSSIBLE))
     every = np.concatenate(windows)
     return _Scored(every, np.concatenate(logits), _weights(dataset, data.clip[every]))
 
