@@ -89,10 +89,7 @@ class Training:
 
     def material(self, dataset: Dataset) -> Dataset:
         """The dataset without the corpora that are left out."""
-        if not isinstance(dataset, Mixture):
-            return dataset
-        parts = tuple(part for part in dataset.parts if part.corpus not in self.left_out)
-        return replace(dataset, parts=parts)
+        return dataset.without(self.left_out) if isinstance(dataset, Mixture) else dataset
 
     def sides(self, dataset: Dataset) -> Sides:
         """The clips of its `material` to learn from and to validate on."""

@@ -5,7 +5,7 @@ does not have, unless the recipe calls them exclusive. A clip without a label sa
 labels: Cour et al. 2011, JMLR 12).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -135,6 +135,16 @@ class Mixture:
     def citation(self) -> str:
         """The citations of all corpora, each once."""
         return " ".join(dict.fromkeys(part.citation for part in self.parts))
+
+    def without(self, corpora: Collection[str]) -> "Mixture":
+        """The other corpora. Recordings without labels can only be what these still have labels for."""
+        kept = [part for part in self.parts if part.corpus not in corpora]
+        names = {label for part in kept if part.corpus not in self.unlabelled for label in part.label_names}
+        may_be = {
+            corpus: tuple(label for label in labels if label in names)
+            for corpus, labels in self.unlabelled.items()
+        }
+        return Mixture(tuple(part for part in kept if may_be.get(part.corpus) != ()), may_be)
 
     def waveform(self, i: int) -> npt.NDArray[np.float32]:
         """Clip `i`: (n_samples,) float32 at 16 kHz."""
