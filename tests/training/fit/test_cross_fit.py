@@ -210,7 +210,7 @@ def near_and_far(n: int = 400) -> tuple[Any, cross_fit._Scored, WindowFeatures]:
     """Windows on two sides. Answers are as sure on both, nearly always right on the first, often wrong on the other."""
     random = np.random.default_rng(0)
     side = np.repeat([1.0, -1.0], n // 2)
-    embeddings = random.normal(0, 0.3, (n, N_EMBEDDING)) + side[:, None]
+    embeddings = random.normal(5, 0.3, (n, N_EMBEDDING)) + side[:, None]
     labels = random.integers(0, 8, n)
     is_right = random.uniform(size=n) < np.where(side > 0, 0.97, 0.3)
     logits = random.normal(0, 0.3, (n, 8))

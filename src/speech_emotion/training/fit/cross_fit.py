@@ -140,7 +140,7 @@ def _scored(job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, data: Wi
     for held_out in _groups(dataset, job.sides.train):
         rest = np.setdiff1d(job.sides.train, held_out)
         known = labels[rest[has_label[rest]]]
-        asked = held_out[has_label[held_out] & np.isin(labels[held_out], known)]
+        asked = held_out[np.isin(labels[held_out], known)]
         own = np.flatnonzero(np.isin(data.clip, asked))
         if not len(own):  # nobody else has these labels
             continue
