@@ -41,9 +41,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     rows = module._rows
 
-    def watch(network: Any, window: Any, part: PreparedDataset) -> Any:
+    def watch(network: Any, window: Any, part: PreparedDataset, clips: Any) -> Any:
         found.append(part.corpus)
-        return rows(network, window, part)
+        return rows(network, window, part, clips)
 
     monkeypatch.setattr(module, "_rows", watch)
     return found
@@ -84,6 +84,19 @@ def test_rows_of_a_mixture_are_those_of_its_corpora(tmp_path: Path) -> None:
         f"nemo:{c.speaker}" for c in CLIPS
     ]
     assert len(list(tmp_path.glob("*-windows-*.safetensors"))) == 2  # one for each corpus
+
+
+def test_of_further_corpora_some_clips_stand_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, computed: list[str]
+) -> None:
+    monkeypatch.setattr(module, "MAX_CLIPS", 3)
+    network, parts = miniature.lively_network(), (prepared(tmp_path), prepared(tmp_path, "nemo"))
+    joined = window_features(network, frozen(), Mixture(parts))
+    assert joined.clip.tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 11]
+    whole = window_features(network, frozen(), parts[1])  # alone it is the first corpus
+    np.testing.assert_array_equal(joined.features[6:], whole.features[[0, 2, 5]])
+    assert computed == ["ravdess", "nemo", "nemo"]
+    assert len(joined.labels) == len(joined.seconds) == 12
 
 
 # How they are kept
