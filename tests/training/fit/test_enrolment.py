@@ -165,6 +165,25 @@ def test_without_validation_speakers_it_is_fitted_like_its_references(
         learn(network, all_speakers, features)
 
 
+def test_it_learns_from_the_clips_that_were_analysed(
+    network: Cnn, dataset: PreparedDataset, features: WindowFeatures
+) -> None:
+    """Of a large corpus that are not all."""
+    is_kept = ~np.isin(features.clip, [3, 9, 17])
+    some = dataclasses.replace(features, features=features.features[is_kept], clip=features.clip[is_kept])
+    sides = Sides(np.arange(24), np.arange(24, 32))
+    found = learn(network, job(dataset, sides), some)
+    expected = learn(
+        network, job(dataset, Sides(np.setdiff1d(sides.train, [3, 9, 17]), sides.validation)), features
+    )
+    np.testing.assert_array_equal(found.weight, expected.weight)
+    assert (found.penalty, found.temperature, found.gain) == (
+        expected.penalty,
+        expected.temperature,
+        expected.gain,
+    )
+
+
 # How it is kept
 
 
