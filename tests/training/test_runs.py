@@ -381,6 +381,14 @@ def test_under_loco_a_model_learns_from_the_other_corpora_alone(tmp_path: Path, 
                 check_unseen(info, undivided(other, "loco"), undivided(other, "loco").folds[0])
 
 
+def test_a_label_that_no_corpus_has_cannot_be_exclusive(tmp_path: Path) -> None:
+    config = recipe(**PROBE, mixture={"nemo": 1}, exclusive=["calm", "clam"])
+    trainings = runs.plan(config, tmp_path, None, [0], None)
+    made = Mixture((dataset(CLIPS), dataset(CLIPS, corpus="nemo")))
+    with pytest.raises(ConfigError, match=r"exclusive: no corpus has the label clam\."):
+        runs.train(trainings, made)
+
+
 def test_a_model_of_all_speakers_may_not_be_tested(tmp_path: Path, exported: Exported) -> None:
     (file,) = runs.train(runs.plan(recipe(), tmp_path, None, [0], None), dataset(CLIPS))
     with pytest.raises(SpeakerLeakError, match="does not name the speakers that were left out"):
