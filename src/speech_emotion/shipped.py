@@ -35,7 +35,8 @@ class ShippedModel(NamedTuple):
 
 # The first is the default.
 MODELS: Final[tuple[ShippedModel, ...]] = (
-    ShippedModel("compact", _ASSETS / "compact.onnx", "small and fast"),
+    ShippedModel("standard", _ASSETS / "standard.onnx", "for voices from anywhere"),
+    ShippedModel("compact", _ASSETS / "compact.onnx", "small and fast, for studio English"),
 )
 
 
