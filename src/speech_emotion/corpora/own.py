@@ -78,9 +78,8 @@ def read_table(name: str, table: Path) -> OwnCorpus:
     return OwnCorpus(
         name=name,
         title=table.name,
-        language=", ".join(sorted({clip.attributes.get("language", "") for clip in clips} - {""}))
-        or "unknown",
-        licence=f"that of the recordings of {name}",
+        language=_joined(", ", clips, "language") or "unknown",
+        licence=_joined("; ", clips, "licence") or f"that of the recordings of {name}",
         citation=f"Own recordings: {name}.",
         homepage="",
         how_to_get=f"Put the missing files where {table.name} says, or take out their rows.",
@@ -91,6 +90,11 @@ def read_table(name: str, table: Path) -> OwnCorpus:
         counts=Counter((clip.speaker, clip.label) for clip in clips),
         clips=tuple(clips),
     )
+
+
+def _joined(separator: str, clips: Sequence[Clip], attribute: str) -> str:
+    """What the table says in a column, each once."""
+    return separator.join(sorted({clip.attributes.get(attribute, "") for clip in clips} - {""}))
 
 
 def _clips(table: Path) -> Iterator[Clip]:

@@ -1,9 +1,10 @@
 """Features of the windows that a user would get. In: a network and a dataset. Out: a row per window.
 
-Those of a frozen network are the same in every training, so they are kept beside the prepared dataset.
+Of every corpus beside the divided one, MAX_CLIPS evenly spaced clips stand for all: their windows serve calibration and
+profiles alone. The features of a frozen network are the same in every training, so they are kept beside the prepared
+dataset.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,7 @@ from speech_emotion.training.networks.pair import Network
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 
 SCHEMA: Final = 1  # raise it whenever the code computes other features from the same settings
+MAX_CLIPS: Final = 600
 NEUTRAL: Final = ("neutral", "calm")
 
 FloatArray = npt.NDArray[np.float32]
@@ -60,48 +62,55 @@ class WindowFeatures:
 
 
 def window_features(network: Network, config: TrainConfig, dataset: Dataset) -> WindowFeatures:
-    """The features of every window of `dataset`."""
+    """The features of every window of the clips of `dataset` that are analysed."""
     parts = parts_of(dataset)
-    is_frozen = bool(config.probe.copies) and not config.second
-    rows = [
-        _kept(network, config, part) if is_frozen else _rows(network, config.window, part) for part in parts
-    ]
+    rows = [_kept(network, config, part, _chosen(part, index)) for index, part in enumerate(parts)]
     starts = np.cumsum([0, *(len(part) for part in parts)])
     clip = np.concatenate([own + start for (_, own), start in zip(rows, starts, strict=False)])
     seconds = np.array([dataset.seconds(index) for index in range(len(dataset))], np.float32)
     labels = np.asarray(dataset.labels)
     is_neutral = np.isin(np.array(dataset.label_names)[labels], NEUTRAL)
-    features = _concatenated([features for features, _ in rows])
+    features = np.concatenate([features for features, _ in rows]) if len(rows) > 1 else rows[0][0]
     return WindowFeatures(features, clip, seconds, labels, np.asarray(dataset.speakers), is_neutral)
 
 
-def _concatenated(parts: Sequence[FloatArray]) -> FloatArray:
-    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+def _chosen(part: PreparedDataset, index: int) -> IntArray:
+    n_clips = min(len(part), MAX_CLIPS) if index else len(part)
+    return np.linspace(0, len(part) - 1, n_clips).astype(np.int64)
 
 
-def _kept(network: Network, config: TrainConfig, part: PreparedDataset) -> tuple[FloatArray, IntArray]:
-    """The features of `_rows`, read from beside the dataset if they were computed before."""
-    facts = [SCHEMA, config.to_dict()["window"], config.to_dict()["frontend"], config.to_dict()["network"]]
-    key = digest([*facts, part.key, weights_digest(network)])[:16]
+def _kept(
+    network: Network, config: TrainConfig, part: PreparedDataset, clips: IntArray
+) -> tuple[FloatArray, IntArray]:
+    """The features of `_rows`; those of a frozen network are read from beside the dataset if they are there."""
+    if config.second or not config.probe.copies:
+        return _rows(network, config.window, part, clips)
+    settings = config.to_dict()
+    facts = [SCHEMA, *(settings[key] for key in ("window", "frontend", "network")), part.key]
+    facts += [len(clips)] if len(clips) < len(part) else []
+    key = digest([*facts, weights_digest(network)])[:16]
     path = part.folder.parent / f"{part.corpus}-windows-{key}.safetensors"
     with locked(path):
         try:
             tensors = read_sealed_tensors(path)[0]
         except (OSError, DamagedFileError):
-            features, clip = _rows(network, config.window, part)
+            with torch.autocast("cpu", torch.bfloat16):
+                features, clip = _rows(network, config.window, part, clips)
             tensors = {"features": torch.from_numpy(features), "clip": torch.from_numpy(clip)}
             write_sealed_tensors(path, tensors, {})
         return tensors["features"].numpy(), tensors["clip"].numpy()
 
 
 @torch.inference_mode()
-def _rows(network: Network, window: WindowConfig, part: PreparedDataset) -> tuple[FloatArray, IntArray]:
+def _rows(
+    network: Network, window: WindowConfig, part: PreparedDataset, clips: IntArray
+) -> tuple[FloatArray, IntArray]:
     """(n_windows, n_features), and of each window the index of its clip."""
     clip: list[int] = []
     features: list[FloatArray] = []
-    for index in range(len(part)):
+    for index in clips.tolist():
         for samples in windows_of(part.waveform(index), window):
             analysed = network.analyse(torch.from_numpy(np.array(samples))[None])
-            features.append(voice_features(*analysed)[0].numpy())
+            features.append(voice_features(*analysed)[0].float().numpy())
             clip.append(index)
     return np.stack(features), np.array(clip, np.int64)

@@ -21,7 +21,7 @@ from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.files import DamagedFileError
 from speech_emotion.profile import shrunk
-from speech_emotion.training.data.mixture import Shares
+from speech_emotion.training.data.mixture import Mixture, Shares
 from speech_emotion.training.data.window_features import WindowFeatures
 from speech_emotion.training.fit import calibration
 from speech_emotion.training.fit.job import Job
@@ -144,18 +144,22 @@ def learn(
     of `references`, heads of the same recipe under a protocol, and the gain is their mean gain.
     """
     seed = job.config.fit.seed
-    data = features.of(job.sides.train)
+    analysed = np.unique(features.clip)
+    train, validation = (np.intersect1d(side, analysed) for side in (job.sides.train, job.sides.validation))
+    data = features.of(train)
     mean, deviation = units = population(data)
     plain = _plain_head(network, units)
-    n_draws, penalties = N_DRAWS, PENALTIES
-    if job.shares:
-        n_draws, penalties = N_DRAWS_OF_A_MIXTURE, PENALTIES_OF_A_MIXTURE
+    is_mixture = isinstance(job.dataset, Mixture)
+    n_draws, penalties = (
+        (N_DRAWS_OF_A_MIXTURE, PENALTIES_OF_A_MIXTURE) if is_mixture else (N_DRAWS, PENALTIES)
+    )
     rows, clip = relative(data, (data.features - mean) / deviation, range(n_draws), seed)
-    clips = torch.from_numpy(job.sides.train[clip])
-    shares = job.shares.rows(clips) if job.shares else None
+    shares = None
+    if isinstance(job.dataset, Mixture):
+        shares = Shares.of(job.dataset, train, job.config).rows(torch.from_numpy(train[clip]))
     fitted = partial(fit_head, rows, data.labels[clip], plain, shares=shares)
-    if len(job.sides.validation):
-        judge = _Judge(features.of(job.sides.validation), units, plain, seed)
+    if len(validation):
+        judge = _Judge(features.of(validation), units, plain, seed)
         heads = [judge.judged(*fitted(penalty), penalty) for penalty in penalties]
         return min(heads, key=itemgetter(0))[1]
     if not references:
