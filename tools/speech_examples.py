@@ -26,7 +26,9 @@ VOICES = 2 / 3  # of the loss: to refuse a voice is worse than to answer a noise
 N_PER_RECORDING = 3  # examples of one recording of speech
 SHARES = {"speech": 2.0, "other": 3.0, "made": 0.35}  # of a corpus, a folder and a made kind in the loss
 # Who speaks: RAVDESS, CREMA-D, EmoGator, nEMO, EmoSpeech-IN and EmotionTTS-ko; elsewhere a recording stands for itself.
-SPEAKER = re.compile(r"Actor_\d+|\b\d{4}(?=_[A-Z]{3}_)|\d{6}(?=/)|[A-Z]{2}\d(?=_)|[0-9a-f]{12}(?=[0-9a-f]*\.\w+$)|\w+(?=/wav/)")
+SPEAKER = re.compile(
+    r"Actor_\d+|\b\d{4}(?=_[A-Z]{3}_)|\d{6}(?=/)|[A-Z]{2}\d(?=_)|[0-9a-f]{12}(?=[0-9a-f]*\.\w+$)|\w+(?=/wav/)"
+)
 VOICE = "voice"
 MIN_SNR_DB, MAX_SNR_DB = 0.0, 25.0
 

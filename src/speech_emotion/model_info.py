@@ -69,7 +69,7 @@ class ModelInfo:
         window_seconds: The length of a window in seconds.
         hop_seconds: The time between the starts of two windows in seconds.
         min_seconds: The shortest recording that is scored, in seconds.
-        temperature: What the logits are divided by.
+        temperature: What the logits are divided by; where there is one for each window, the best single one.
         n_parameters: The number of the network's parameters.
         recipe: The settings of its training.
         corpora: What it learned from.

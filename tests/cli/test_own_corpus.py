@@ -81,6 +81,22 @@ def test_from_a_table_to_an_answer(run: Run, table: Path) -> None:
     assert list(json.loads(out)[0]["probabilities"]) == list(LABELS)
 
 
+@pytest.mark.parametrize("recipe", ["tiny", "many"])
+def test_a_table_without_labels_is_neither_divided_nor_scored(run: Run, table: Path, recipe: str) -> None:
+    plain = Path("calls/plain.csv")
+    plain.write_text(table.read_text().replace("emotion", "word"))
+    mixture = "\nmixture = {mine = 1}\nprobe = {copies = 1, crop_seconds = 0.6}\nfit = {label_smoothing = 0}"
+    many = RECIPE.partition("fit =")[0].replace("n_masks = 0", "n_masks = 0, warp_frequency = 0") + mixture
+    Path("many.toml").write_text(many)
+    given = ["--corpus", f"plain={plain}"]
+    both = [*given, *(["--corpus", f"mine={table}"] if recipe == "many" else [])]
+    code, _, complaint = run("train", f"{recipe}.toml", *both, "--protocol", "speakers")
+    assert (code, "plain has no labels. Add a column label" in complaint) == (1, True)
+    assert "[mixture]" in complaint
+    code, _, complaint = run("evaluate", "runs/none", *given, "--protocol", "unheard")
+    assert (code, "plain has no labels to compare with. Add a column label" in complaint) == (1, True)
+
+
 def test_a_published_name_is_not_for_a_table(run: Run, table: Path) -> None:
     code, _, complaint = run("corpora", "check", "ravdess", str(table))
     assert (code, "ravdess is a published corpus" in complaint) == (1, True)

@@ -24,6 +24,14 @@ def test_wrong_usage_ends_with_2(options: list[str], complaint: str) -> None:
     assert complaint in ended.stderr
 
 
+MANY = """
+augment = {warp_frequency = 0, n_masks = 0}
+probe = {copies = 1}
+fit = {label_smoothing = 0}
+mixture = {nemo = 1, savee = 0.5}
+"""
+
+
 @pytest.mark.parametrize(
     ("given", "exit_code", "complaint"),
     [
@@ -40,9 +48,7 @@ def test_every_corpus_of_a_mixture_must_be_given(
     tmp_path: Path, given: list[str], exit_code: int, complaint: str
 ) -> None:
     recipe = tmp_path / "many.toml"
-    recipe.write_text(
-        "[augment]\nwarp_frequency = 0\nn_masks = 0\n[probe]\ncopies = 1\n[mixture]\nnemo = 1\nsavee = 0.5\n"
-    )
+    recipe.write_text(MANY)
     options = [word for name in given for word in ("--corpus", f"{name}=none/{name}")]
     options += ["--out", str(tmp_path / "run"), "--prepared", str(tmp_path / "prepared")]
     ended = CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, ["train", str(recipe), *options])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from speech_emotion import corpora
 from speech_emotion.errors import ConfigError
 from speech_emotion.training.config import FitConfig, TrainConfig
 
@@ -30,12 +31,26 @@ def test_a_recipe_is_a_difference_to_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_our_recipes_load(path: Path) -> None:
     config = TrainConfig.load(path)
-    assert config.corpus == "ravdess"
+    assert {config.corpus, *config.mixture} - config.unlabelled.keys() <= set(corpora.names())
+    assert config.name in path.stem
     assert config.recipes_tried >= 1
 
 
 def test_there_are_recipes() -> None:
     assert RECIPES
+
+
+def test_the_open_recipe_is_the_network_of_the_standard_one() -> None:
+    ours, standard = (TrainConfig.load(FOLDER / f"{name}.toml") for name in ("open", "standard"))
+    for part in ("init", "window", "frontend", "network", "augment"):
+        assert getattr(ours, part) == getattr(standard, part)
+
+
+def test_a_mixture_comes_back_from_its_run_folder() -> None:
+    config = TrainConfig.load(FOLDER / "standard.toml")
+    assert config.unlabelled == {"plain-speech": ("neutral", "calm")}
+    assert config.exclusive == ("calm",)
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_the_compact_recipe_is_the_encoder_and_the_cnn() -> None:
@@ -84,6 +99,18 @@ def test_the_resolved_recipe_survives_json() -> None:
         ({"mixture": {"nemo": 0}}, "mixture: nemo: must be in (0, inf), got 0.0"),
         ({"mixture": {"nemo": 1}}, "mixture: needs probe.copies and no second"),
         ({"unlabelled": {"nemo": ["calm"]}}, "unlabelled: names corpora of mixture"),
+        (
+            {
+                "mixture": {"nemo": 1},
+                "unlabelled": {"nemo": []},
+                "probe": {"copies": 1},
+                "augment": {"warp_frequency": 0, "n_masks": 0},
+                "fit": {"label_smoothing": 0},
+            },
+            "unlabelled: at least one label for each",
+        ),
+        ({"exclusive": ["calm"]}, "exclusive: needs a [mixture]"),
+        ({"exclusive": "calm"}, "exclusive: must be a list, got 'calm'"),
         ({"network": {"layers": 2, "pooled_layers": 3}}, "network: pooled_layers ≤ layers"),
         ({"mixture": {"ravdess": 1}}, "mixture: names other corpora than corpus"),
     ],

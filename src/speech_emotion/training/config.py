@@ -275,6 +275,7 @@ def _check(config: TrainConfig, where: str) -> None:
         "fit: crop_seconds ≤ window.seconds": config.fit.crop_seconds <= window.seconds,
         "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds": not probe.copies or crop_fits,
         "probe: augment.warp_frequency and n_masks must be 0": not (probe.copies and changes_log_mel),
+        "exclusive: needs a [mixture]": not config.exclusive or bool(config.mixture),
     }
     if config.mixture:
         rules |= {

@@ -89,10 +89,7 @@ class Training:
 
     def material(self, dataset: Dataset) -> Dataset:
         """The dataset without the corpora that are left out."""
-        if not isinstance(dataset, Mixture):
-            return dataset
-        parts = tuple(part for part in dataset.parts if part.corpus not in self.left_out)
-        return replace(dataset, parts=parts)
+        return dataset.without(self.left_out) if isinstance(dataset, Mixture) else dataset
 
     def sides(self, dataset: Dataset) -> Sides:
         """The clips of its `material` to learn from and to validate on."""
@@ -194,10 +191,7 @@ def train(
         on_epoch: Called with the name of the training and each epoch.
         on_copy: Called while embeddings are computed, with the copies done and the copies in all.
     """
-    if UNLABELLED in dataset.label_names:
-        raise ConfigError(
-            f"{parts_of(dataset)[0].corpus} has no labels. Add a column label, or learn from it in a [mixture]."
-        )
+    _check_labels(trainings, dataset)
     folders = [path.parent for path in sorted(references.glob(f"**/{RUN}"))] if references else []
     if references:
         finished_runs(references)  # can be read
@@ -220,6 +214,16 @@ def train(
                 features = _enrol(job, folders, features)
                 export_run(training.folder, training.model)
     return [training.model for training in trainings]
+
+
+def _check_labels(trainings: Sequence[Training], dataset: Dataset) -> None:
+    if UNLABELLED in dataset.label_names:
+        raise ConfigError(
+            f"{parts_of(dataset)[0].corpus} has no labels. Add a column label, or learn from it in a [mixture]."
+        )
+    exclusive = {label for training in trainings for label in training.config.exclusive}
+    if unknown := exclusive - set(dataset.label_names):
+        raise ConfigError(f"exclusive: no corpus has the label {', '.join(sorted(unknown))}.")
 
 
 def _job(training: Training, dataset: Dataset, device: str, on_epoch: OnEpoch) -> Job:

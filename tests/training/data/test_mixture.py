@@ -141,9 +141,12 @@ def test_a_clip_without_a_label_is_one_of_those_that_the_recipe_names() -> None:
 @pytest.mark.parametrize(
     ("unlabelled", "message"),
     [
-        ({}, r"plain has no labels. In the recipe, \[unlabelled\] says what"),
-        ({"plain": ("calm",), "nemo": ("calm",)}, "nemo has labels of its own"),
-        ({"plain": ("calm", "bored")}, "unlabelled: no corpus has the label bored"),
+        ({}, r"plain has no labels. Add a column label .* or name it in the recipe's \[mixture\]"),
+        (
+            {"plain": ("calm",), "nemo": ("calm",)},
+            r"nemo has labels of its own. Leave it out of .*\[unlabelled\]",
+        ),
+        ({"plain": ("calm", "bored")}, "plain may be bored, which is no label of ravdess, nemo"),
     ],
 )
 def test_the_recipe_must_say_it_of_these_corpora_alone(
@@ -151,6 +154,22 @@ def test_the_recipe_must_say_it_of_these_corpora_alone(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         Mixture((*two().parts, plain(12)), unlabelled)
+
+
+def test_where_a_corpus_is_left_out_they_are_what_the_others_have_labels_for() -> None:
+    first, second = two().parts
+    own = ("neutral", "sad", "angry")
+    labels = np.array([own.index(clip.label) for clip in second.clips])
+    second = dataclasses.replace(second, label_names=own, labels=labels)
+    may_be = {"plain": ("sad", "calm"), "singing": ("calm",)}
+    mixture = Mixture((first, second, plain(12), dataclasses.replace(plain(3), corpus="singing")), may_be)
+    first_left_out = mixture.without(["ravdess"])  # nobody else is calm
+    assert [part.corpus for part in first_left_out.parts] == ["nemo", "plain"]
+    assert first_left_out.unlabelled["plain"] == ("sad",)
+    assert first_left_out.label_names == own
+    assert first_left_out.labels[-1] == own.index("sad")
+    whole = mixture.without([])
+    assert (whole.parts, whole.unlabelled) == (mixture.parts, mixture.unlabelled)
 
 
 # Who is learned from

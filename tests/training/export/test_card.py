@@ -81,15 +81,19 @@ def test_what_is_not_known_is_not_claimed() -> None:
     [
         ({}, "random"),
         ({"init": "fresh"}, "random"),
+        (
+            {"init": "whisper-base"},
+            "an encoder in the package; its licence and citation are among those below",
+        ),
         ({"init": "imagenet"}, "torchvision's ImageNet weights"),
         ({"init": "/runs/mine.safetensors"}, "`mine.safetensors`"),
         (
             {"init": "pretrained", "probe": {"copies": 0}},
-            "the encoder in the package; its licence and citation are among those below",
+            "an encoder in the package; its licence and citation are among those below",
         ),
         (
             {"init": "pretrained", "probe": {"copies": 16}},
-            "the encoder in the package; its licence and citation are among those below. "
+            "an encoder in the package; its licence and citation are among those below. "
             "Frozen, with a linear head",
         ),
     ],
@@ -99,6 +103,12 @@ def test_initial_weights(recipe: dict[str, Any], said: str) -> None:
     pair = recipe | {"second": {"name": "small"}, "second_weight": 0.3}
     said_of_second = ". The second network, small, has 30 % of the logits: random"
     assert row(card(recipe=pair), "initial weights") == said + said_of_second
+
+
+def test_a_model_of_several_corpora_has_no_single_temperature() -> None:
+    assert row(card(temperature=1.23456, recipe={"mixture": {}}), "temperature") == "1.235"
+    text = row(card(temperature=1.23456, recipe={"mixture": {"nemo": 1.0}}), "temperature")
+    assert text == "one for each window, from its embedding; a single one for all would be 1.235"
 
 
 def test_thresholds() -> None:

@@ -18,6 +18,9 @@ from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import METADATA_KEY, EmotionModel
 from speech_emotion.training.export import onnx as export_module
 from speech_emotion.training.export.onnx import Provenance, check_parity, export
+from speech_emotion.training.fit.calibration import Calibration, softmax
+from speech_emotion.training.fit.cross_fit import TemperatureHead
+from speech_emotion.training.fit.enrolment import EnrolledHead
 from speech_emotion.training.networks.quantize import LARGE, round_weights
 
 
@@ -114,7 +117,7 @@ def test_a_flipped_bit_is_refused(tmp_path: Path, position: float) -> None:
 def shipped(temperature: float = miniature.TEMPERATURE) -> export_module._Shipped:
     network = miniature.lively_network()
     round_weights(network)  # as export does
-    return export_module._Shipped(network, temperature).eval()
+    return export_module._Shipped(network, Calibration(temperature)).eval()
 
 
 def test_the_graph_agrees_with_its_network(model: EmotionModel) -> None:
@@ -250,3 +253,66 @@ def test_levels_do_not_matter_to_the_file_either(model: EmotionModel) -> None:
     sound = (voice(1.0) + noise)[None]
     louder = model.score(sound * np.float32(4)).probabilities
     np.testing.assert_allclose(louder, model.score(sound).probabilities, atol=1e-3)
+
+
+# A temperature for each window
+
+SOUNDS = np.stack([miniature.sound(clip) for clip in miniature.clips((1, 2))])
+N_EMBEDDING = miniature.lively_network().n_embedding
+N_FEATURES = N_EMBEDDING + 2 * 32
+OF_WINDOW = TemperatureHead(torch.linspace(-1, 1, N_EMBEDDING) / 4, 0.2)
+
+
+def enrolled_head() -> EnrolledHead:
+    weight = np.random.default_rng(0).normal(0, 0.1, (8, N_FEATURES)).astype(np.float32)
+    zeros, ones = np.zeros(N_FEATURES, np.float32), np.ones(N_FEATURES, np.float32)
+    return EnrolledHead(zeros, ones, weight, np.zeros(8, np.float32), 0.9, 0.1, 0.0)
+
+
+@pytest.fixture(scope="module")
+def windowed(tmp_path_factory: pytest.TempPathFactory) -> EmotionModel:
+    path = tmp_path_factory.mktemp("windowed") / "tiny.onnx"
+    calibration = Calibration(miniature.TEMPERATURE, {}, OF_WINDOW)
+    network, recipe = miniature.lively_network(), miniature.recipe()
+    return export(network, recipe, calibration, miniature.PROVENANCE, path, head=enrolled_head())
+
+
+@torch.inference_mode()
+def of_sounds() -> tuple[Any, Any]:
+    """Of each of SOUNDS the logits of the network, and the temperature."""
+    network = shipped().network
+    embedding, _ = network.analyse(torch.from_numpy(SOUNDS))
+    return network.logits(embedding).numpy(), OF_WINDOW(embedding).numpy()
+
+
+def test_the_probabilities_of_a_window_have_its_temperature(windowed: EmotionModel) -> None:
+    logits, temperature = of_sounds()
+    assert temperature.max() > 1.5 * temperature.min()
+    scores = windowed.score(SOUNDS)
+    np.testing.assert_allclose(scores.probabilities, softmax(logits / temperature), atol=1e-5)
+    assert np.abs(scores.probabilities - softmax(logits / miniature.TEMPERATURE)).max() > 0.01
+    assert windowed.info.temperature == miniature.TEMPERATURE
+
+
+def test_with_a_profile_they_have_it_too(windowed: EmotionModel) -> None:
+    """In proportion: where it is the model's one temperature, the enrolled head has its own."""
+    head, profile = enrolled_head(), np.stack([np.full(N_FEATURES, v, np.float32) for v in (0.1, 2)])
+    voice_of = windowed.score(SOUNDS).voice
+    logits = (voice_of - profile[0]) / profile[1] @ head.weight.T
+    temperature = head.temperature * of_sounds()[1] / miniature.TEMPERATURE
+    found = windowed.score(SOUNDS, profile).probabilities
+    np.testing.assert_allclose(found, softmax(logits / temperature), atol=1e-4)
+    assert np.abs(found - softmax(logits / head.temperature)).max() > 0.01
+
+
+def test_another_temperature_head_is_a_difference(windowed: EmotionModel) -> None:
+    other = TemperatureHead(OF_WINDOW.weight, OF_WINDOW.bias + 0.01)
+    same, different = (
+        export_module._Shipped(
+            shipped().network, Calibration(miniature.TEMPERATURE, {}, judge), head=enrolled_head()
+        ).eval()
+        for judge in (OF_WINDOW, other)
+    )
+    check_parity(same, windowed, miniature.recipe())
+    with pytest.raises(ParityError, match="in probability"):
+        check_parity(different, windowed, miniature.recipe())

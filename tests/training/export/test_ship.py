@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from miniature import recipe
 
 from speech_emotion import corpora
@@ -22,6 +23,8 @@ from speech_emotion.training.export.ship import (
     ship,
 )
 from speech_emotion.training.fit import checkpoint
+from speech_emotion.training.fit.calibration import Calibration
+from speech_emotion.training.fit.cross_fit import TemperatureHead
 from speech_emotion.training.networks.build import build
 
 Exported = list[Any]
@@ -64,6 +67,37 @@ def a_run(folder: Path, temperature: float, **changes: Any) -> Path:
         folder / "run.json", {**RUN, "temperature": temperature, "validation": validation, **changes}
     )
     return folder
+
+
+def a_mixture(folder: Path) -> Path:
+    """A run of two corpora, without its temperature head."""
+    changes: dict[str, Any] = {
+        "augment": {"warp_frequency": 0.0, "n_masks": 0},
+        "fit": {"label_smoothing": 0.0},
+    }
+    config = recipe(mixture={"nemo": 1.0}, probe={"copies": 1, "crop_seconds": 0.6}, **changes)
+    a_run(folder, 1.5)
+    checkpoint.save(folder, average(), {"recipe": config.to_dict(), "labels": list(EMOTIONS)})
+    return folder
+
+
+def test_a_mixture_is_not_exported_without_its_temperature_head(tmp_path: Path, exported: Exported) -> None:
+    with pytest.raises(ModelFormatError, match=r"holds no temperature.safetensors. Delete the run folder"):
+        export_run(a_mixture(tmp_path), tmp_path / "model.onnx")
+    assert not exported
+
+
+def test_a_mixture_keeps_its_temperature_head_whatever_it_is_calibrated_with(
+    tmp_path: Path, exported: Exported
+) -> None:
+    TemperatureHead(torch.tensor([0.5, 0.25]), 0.125).write(a_mixture(tmp_path))
+    for given in (None, Calibration(2.5, {"set": 0.5})):
+        export_run(tmp_path, tmp_path / "model.onnx", calibration=given)
+    own, other = (asked.calibration for asked in exported)
+    assert (own.temperature, own.thresholds) == (1.5, {})
+    assert (other.temperature, other.thresholds) == (2.5, {"set": 0.5})
+    for calibration in (own, other):
+        assert (calibration.of_window.weight.tolist(), calibration.of_window.bias) == ([0.5, 0.25], 0.125)
 
 
 def test_temperatures_are_averaged_as_ratios(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_small_difference_in_it_is_found(plain: Path, head: SpeechHead) -> Non
     network = miniature.lively_network()
     round_weights(network)
     same, other = (
-        export_module._Shipped(network, miniature.TEMPERATURE, speech=judge).eval()
+        export_module._Shipped(network, miniature.CALIBRATION, speech=judge).eval()
         for judge in (head, head._replace(bias=head.bias + 0.01))
     )
     check_parity(same, model, miniature.recipe())

@@ -13,20 +13,13 @@ import speech_emotion
 from speech_emotion import profile as speaker_profile
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, ModelFormatError, ParityError
-from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import EmotionModel
 from speech_emotion.profile import shrunk
+from speech_emotion.training.data.window_features import WindowFeatures, window_features
 from speech_emotion.training.export.onnx import _Shipped, check_parity, export
 from speech_emotion.training.fit import enrolment
 from speech_emotion.training.fit.calibration import Calibration
-from speech_emotion.training.fit.enrolment import (
-    EnrolledHead,
-    WindowFeatures,
-    fit_head,
-    learn,
-    read,
-    window_features,
-)
+from speech_emotion.training.fit.enrolment import EnrolledHead, fit_head, learn, read
 from speech_emotion.training.fit.job import Job, Sides
 from speech_emotion.training.networks.cnn import Cnn
 
@@ -46,7 +39,7 @@ def network() -> Cnn:
 
 @pytest.fixture(scope="module")
 def features(network: Cnn, dataset: PreparedDataset) -> WindowFeatures:
-    return window_features(network, miniature.recipe().window, dataset)
+    return window_features(network, miniature.recipe(), dataset)
 
 
 def job(dataset: PreparedDataset, sides: Sides) -> Job:
@@ -58,33 +51,7 @@ def head(network: Cnn, dataset: PreparedDataset, features: WindowFeatures) -> En
     return learn(network, job(dataset, Sides(np.arange(24), np.arange(24, 32))), features)
 
 
-# Features and profiles
-
-
-def test_features_are_the_embedding_and_the_levels() -> None:
-    random = np.random.default_rng(0)
-    log_mel, embedding = random.normal(-5, 2, (2, 3, 40)), random.normal(0, 1, (2, 4))
-    features = enrolment.voice_features(torch.tensor(embedding), torch.tensor(log_mel)).numpy()
-    expected = np.concatenate([embedding, log_mel.mean(axis=2), log_mel.std(axis=2)], axis=1)
-    np.testing.assert_allclose(features, expected, atol=1e-5)
-
-
-def test_window_features_are_of_the_windows_that_the_runtime_scores(
-    network: Cnn, dataset: PreparedDataset
-) -> None:
-    long = miniature.dataset(CLIPS[:2], waveforms=[miniature.sound(clip, 1.7) for clip in CLIPS[:2]])
-    voices = window_features(network, miniature.recipe().window, long).of(np.array([1, 0]))
-    assert voices.clip.tolist() == [1, 1, 1, 0, 0, 0]  # windows at 0, 0.5 and 0.7 s
-    assert voices.features.shape == (6, N_FEATURES)
-    assert voices.labels.tolist() == [CLIPS_LABELS[1], CLIPS_LABELS[0]]
-    assert voices.seconds.tolist() == pytest.approx([1.7, 1.7])
-    last = torch.from_numpy(long.waveform(0)[None, -16_000:])
-    with torch.inference_mode():
-        embedding = network.embed(network.features(last))[0]
-    np.testing.assert_allclose(voices.features[2, :32], embedding, atol=1e-5)
-
-
-CLIPS_LABELS = [EMOTIONS.index(clip.label) for clip in CLIPS]
+# Profiles
 
 
 def voices_of(n_clips: int = 80, n_features: int = 3) -> WindowFeatures:
@@ -198,6 +165,25 @@ def test_without_validation_speakers_it_is_fitted_like_its_references(
         learn(network, all_speakers, features)
 
 
+def test_it_learns_from_the_clips_that_were_analysed(
+    network: Cnn, dataset: PreparedDataset, features: WindowFeatures
+) -> None:
+    """Of a large corpus that are not all."""
+    is_kept = ~np.isin(features.clip, [3, 9, 17])
+    some = dataclasses.replace(features, features=features.features[is_kept], clip=features.clip[is_kept])
+    sides = Sides(np.arange(24), np.arange(24, 32))
+    found = learn(network, job(dataset, sides), some)
+    expected = learn(
+        network, job(dataset, Sides(np.setdiff1d(sides.train, [3, 9, 17]), sides.validation)), features
+    )
+    np.testing.assert_array_equal(found.weight, expected.weight)
+    assert (found.penalty, found.temperature, found.gain) == (
+        expected.penalty,
+        expected.temperature,
+        expected.gain,
+    )
+
+
 # How it is kept
 
 
@@ -276,8 +262,8 @@ def test_a_person_is_enrolled_and_answered(path: Path, monkeypatch: pytest.Monke
 
 def test_the_enrolled_graph_agrees_with_its_network(path: Path, network: Cnn, head: EnrolledHead) -> None:
     model = EmotionModel.load(path)
-    check_parity(_Shipped(network, miniature.TEMPERATURE, head=head).eval(), model, miniature.recipe())
+    check_parity(_Shipped(network, miniature.CALIBRATION, head=head).eval(), model, miniature.recipe())
     slope = 1 + np.linspace(0, 0.01, 8, dtype=np.float32)[:, None]
     other = dataclasses.replace(head, weight=head.weight * slope)
     with pytest.raises(ParityError):
-        check_parity(_Shipped(network, miniature.TEMPERATURE, head=other).eval(), model, miniature.recipe())
+        check_parity(_Shipped(network, miniature.CALIBRATION, head=other).eval(), model, miniature.recipe())

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 import speech_emotion
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.splits import Fold, Protocol
-from speech_emotion.labels import EMOTIONS
+from speech_emotion.labels import EMOTIONS, UNLABELLED
 from speech_emotion.training import runs
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.mixture import Mixture, Shares
+from speech_emotion.training.data.window_features import WindowFeatures, window_features
 from speech_emotion.training.export.ship import export_run
-from speech_emotion.training.fit import checkpoint, enrolment, linear_probe
+from speech_emotion.training.fit import checkpoint, cross_fit, enrolment, linear_probe
 from speech_emotion.training.fit.checkpoint import final_weights
 from speech_emotion.training.fit.job import Epoch, Fitted, Job, Sides
 from speech_emotion.training.fit.linear_probe import fit_head
@@ -209,25 +210,25 @@ def test_folds_and_seeds_share_what_they_can(
     """Embeddings and window features are computed once per seed; every fold has another head."""
     told: list[tuple[int, int]] = []
     analysed: list[int] = []
-    window_features = enrolment.window_features
 
-    def count(network: Any, window: Any, made: Any) -> enrolment.WindowFeatures:
+    def count(network: Any, config: TrainConfig, made: Any) -> WindowFeatures:
         analysed.append(len(made))
-        return window_features(network, window, made)
+        return window_features(network, config, made)
 
-    monkeypatch.setattr(enrolment, "window_features", count)
+    monkeypatch.setattr(runs, "window_features", count)
     monkeypatch.setattr(runs, "export_run", lambda *_: None)
     made = dataclasses.replace(dataset(CLIPS), folder=tmp_path / "prepared" / "ravdess")
     trainings = runs.plan(narrow, tmp_path / "run", FOLDS, [0, 1], None)
     runs.train(trainings, made, on_copy=lambda *done: told.append(done))
     assert told == [(1, 3), (2, 3), (3, 3)] * 2
     assert analysed == [len(CLIPS)] * 2
-    assert len(list((tmp_path / "prepared").glob("*.safetensors"))) == 2
+    for kind in ("embeddings", "windows"):
+        assert len(list((tmp_path / "prepared").glob(f"ravdess-{kind}-*.safetensors"))) == 2
     heads = [head_of(training.folder) for training in trainings]
     assert len({head.numpy().tobytes() for head in heads}) == 4
     network, config = checkpoint.load_network(trainings[1].folder)
     job = Job(config, made, trainings[1].sides(made), trainings[1].folder)
-    alone = enrolment.learn(network, job, window_features(network, config.window, made))
+    alone = enrolment.learn(network, job, window_features(network, config, made))
     kept = enrolment.read(trainings[1].folder)
     assert kept is not None
     np.testing.assert_allclose(kept.weight, alone.weight, atol=1e-4)  # as if it had computed them itself
@@ -294,26 +295,98 @@ def test_a_row_says_nothing_about_labels_of_other_corpora() -> None:
     assert loss == pytest.approx((first_loss + second_loss) / 2, abs=1e-5)
 
 
-def test_a_run_of_two_corpora_names_both(
+def many(folder: Path, narrow: TrainConfig) -> tuple[runs.Training, Mixture]:
+    """A training of two corpora and one without labels, which is calm or happy."""
+    parts = (
+        dataset(clips(list(range(1, 11)) * 4, ["calm", "happy"])),
+        dataset(NEMO, corpus="nemo"),
+        dataset(clips(range(1, 11), ["calm"]), corpus="plain"),
+    )
+    placed = [dataclasses.replace(part, folder=folder / "prepared" / part.corpus) for part in parts]
+    placed[2] = dataclasses.replace(placed[2], label_names=(UNLABELLED,), labels=np.zeros(10, np.int64))
+    fit_config, unlabelled = (
+        dataclasses.replace(narrow.fit, label_smoothing=0.0),
+        {"plain": ("calm", "happy")},
+    )
+    config = dataclasses.replace(
+        narrow, mixture={"nemo": 2.0, "plain": 0.5}, unlabelled=unlabelled, fit=fit_config
+    )
+    (training,) = runs.plan(config, folder / "run", FOLDS, [0], [0])
+    return training, Mixture(tuple(placed), unlabelled)
+
+
+NEMO = clips(range(11, 21), ["happy", "angry"])
+
+
+def test_a_run_of_several_corpora_names_all(
     tmp_path: Path, narrow: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "export_run", lambda *_: None)
-    few = clips(range(11, 21), ["happy", "angry"])
-    parts = (dataset(clips(range(1, 11), ["calm", "happy"])), dataset(few, corpus="nemo"))
-    made = Mixture(
-        tuple(dataclasses.replace(part, folder=tmp_path / "prepared" / part.corpus) for part in parts)
-    )
-    config = dataclasses.replace(
-        narrow, mixture={"nemo": 2.0}, fit=dataclasses.replace(narrow.fit, label_smoothing=0.0)
-    )
-    (training,) = runs.plan(config, tmp_path / "run", FOLDS, [0], [0])
+    training, made = many(tmp_path, narrow)
     runs.train([training], made)
     run = json.loads((training.folder / "run.json").read_text())
-    assert run["corpora"] == ["ravdess", "nemo"]
-    assert json.loads((training.folder / "recipe.json").read_text())["mixture"] == {"nemo": 2.0}
+    assert run["corpora"] == ["ravdess", "nemo", "plain"]
+    recipe_of_run = json.loads((training.folder / "recipe.json").read_text())
+    assert recipe_of_run["mixture"] == {"nemo": 2.0, "plain": 0.5}
+    assert recipe_of_run["unlabelled"] == {"plain": ["calm", "happy"]}
     assert enrolment.read(training.folder) is not None
     network, _ = checkpoint.load_network(training.folder)
     answers = {
-        EMOTIONS[int(network(torch.from_numpy(sound(clip))[None])[0].argmax())] for clip in few
+        EMOTIONS[int(network(torch.from_numpy(sound(clip))[None])[0].argmax())] for clip in NEMO
     }  # learned, although only nemo is ever angry
     assert "angry" in answers
+
+
+def test_a_mixture_is_calibrated_on_what_heads_did_not_hear(
+    tmp_path: Path, narrow: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on validation speakers: of two people of the RAVDESS and happy nEMO, which alone can be compared."""
+    monkeypatch.setattr(runs, "export_run", lambda *_: None)
+    training, made = many(tmp_path, narrow)
+    runs.train([training], made)
+    run = json.loads((training.folder / "run.json").read_text())
+    assert len(run["validation"]["scores"]) == 2 * 4 * 2 + 10
+    assert run["temperature"] == run["validation"]["likeliest_temperature"]
+    head = cross_fit.read(training.folder)
+    assert head is not None
+    assert head.weight.shape == (checkpoint.load_network(training.folder)[0].n_embedding,)
+
+
+def test_a_mixture_that_was_killed_before_its_calibration_is_calibrated(
+    tmp_path: Path, narrow: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(runs, "export_run", lambda *_: None)
+    training, made = many(tmp_path, narrow)
+    with monkeypatch.context() as patched:
+        patched.setattr(cross_fit, "calibrate", kill)
+        with pytest.raises(Killed):
+            runs.train([training], made)
+    assert checkpoint.exists(training.folder)
+    with pytest.raises(ModelFormatError, match="not a finished run"):
+        export_run(training.folder, tmp_path / "early.onnx")
+    runs.train([training], made)
+    assert cross_fit.read(training.folder) is not None
+
+
+@pytest.mark.slow
+def test_a_mixture_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig) -> None:
+    training, made = many(tmp_path, narrow)
+    (path,) = runs.train([training], made)
+    classifier, head = speech_emotion.load(path), cross_fit.read(training.folder)
+    assert head is not None
+    assert classifier.info.corpora == ("ravdess", "nemo", "plain")
+    assert classifier.info.thresholds.keys() == {"not_sure", "set"}
+    network, _ = checkpoint.load_network(training.folder)
+    for clip in NEMO[:2]:
+        waveform = sound(clip)
+        with torch.inference_mode():
+            embedding, _ = network.analyse(torch.from_numpy(waveform)[None])
+            expected = (network.logits(embedding) / head(embedding)).softmax(dim=1)[0].tolist()
+        answer = classifier.predict(waveform, sample_rate=16_000)
+        assert list(answer.probabilities.values()) == pytest.approx(expected, abs=1e-3)

@@ -18,6 +18,7 @@ from speech_emotion.evaluation import score
 from speech_emotion.model import EmotionModel
 from speech_emotion.training import runs
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.window_features import window_features
 from speech_emotion.training.export.ship import export_run
 from speech_emotion.training.fit import enrolment
 from speech_emotion.training.fit.checkpoint import final_weights
@@ -187,9 +188,8 @@ def test_the_run_folder_holds_the_log_of_both(run: Path) -> None:
 def test_folds_of_a_pair_do_not_share_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The encoder of the first network is frozen, but the second network is another one in every fold."""
     analysed: list[Any] = []
-    window_features = enrolment.window_features
     monkeypatch.setattr(
-        enrolment, "window_features", lambda *asked: (analysed.append(asked), window_features(*asked))[1]
+        runs, "window_features", lambda *asked: (analysed.append(asked), window_features(*asked))[1]
     )
     runs.train(runs.plan(pair(), tmp_path, halves(), [0], None), prepared(tmp_path))
     assert len(analysed) == 2

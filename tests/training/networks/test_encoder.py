@@ -9,6 +9,7 @@ from sounds import voice
 from torch import Tensor, nn
 from torch.nn import functional
 
+from speech_emotion.errors import ConfigError
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.build import build
 from speech_emotion.training.networks.encoder import (
@@ -26,10 +27,11 @@ WIDTH = 128  # two heads
 NOISE = np.random.default_rng(3).normal(0, 0.02, 8 * 16_000).astype(np.float32)
 
 
-def tiny(n_layers: int = 1) -> Transformer:
+def tiny(n_layers: int = 1, pooled_layers: int = 0) -> Transformer:
     """Untrained, with norms that have seen something and weights large enough to tell sounds apart."""
     torch.manual_seed(0)
-    network = Transformer(NetworkConfig(layers=n_layers, width=WIDTH), FrontendConfig(80, 400, 160, 0.0))
+    settings = NetworkConfig(layers=n_layers, width=WIDTH, pooled_layers=pooled_layers)
+    network = Transformer(settings, FrontendConfig(80, 400, 160, 0.0))
     with torch.no_grad():
         for layer in network.encoder.layers:
             layer.query.weight.mul_(3)
@@ -238,3 +240,21 @@ def test_an_embedding_is_mean_and_deviation_then_skewness_and_trend_of_every_lay
     np.testing.assert_allclose(embedding[:, :half], np.concatenate(levels, axis=1), rtol=0, atol=1e-3)
     np.testing.assert_allclose(embedding[:, half:], np.concatenate(shapes, axis=1), rtol=0, atol=1e-2)
     torch.testing.assert_close(network.classify(log_mel), network.head(embedding), rtol=0, atol=0)
+
+
+@torch.inference_mode()
+def test_only_the_last_layers_are_pooled() -> None:
+    every, last = tiny(3), tiny(3, pooled_layers=2)
+    log_mel = every.features(voices(120, 260))
+    last.encoder.load_state_dict(every.encoder.state_dict())
+    levels, shapes = every.embed(log_mel).chunk(2, dim=1)
+    assert (last.n_embedding, last.n_levels) == (4 * WIDTH * 2, 2 * WIDTH * 2)
+    expected = torch.cat([levels[:, 2 * WIDTH :], shapes[:, 2 * WIDTH :]], dim=1)
+    torch.testing.assert_close(last.embed(log_mel), expected, rtol=0, atol=0)
+
+
+def test_no_more_layers_are_pooled_than_there_are() -> None:
+    settings = {"architecture": "transformer", "layers": 2, "pooled_layers": 2}
+    assert build(recipe(network=settings)).n_embedding == 4 * 384 * 2
+    with pytest.raises(ConfigError, match="network: pooled_layers ≤ layers"):
+        recipe(network=settings | {"pooled_layers": 3})

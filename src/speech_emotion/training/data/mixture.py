@@ -5,7 +5,7 @@ does not have, unless the recipe calls them exclusive. A clip without a label sa
 labels: Cour et al. 2011, JMLR 12).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -39,15 +39,21 @@ class Mixture:
 
     def __post_init__(self) -> None:
         for part in self.parts:
-            may_be = self.unlabelled.get(part.corpus, ())
-            if bool(may_be) != (UNLABELLED in part.label_names):
-                state = "has labels of its own" if may_be else "has no labels"
+            may_be, name = self.unlabelled.get(part.corpus, ()), part.corpus
+            if may_be and UNLABELLED not in part.label_names:
+                raise ConfigError(f"{name} has labels of its own. Leave it out of the recipe's [unlabelled].")
+            if UNLABELLED in part.label_names and not may_be:
                 raise ConfigError(
-                    f"{part.corpus} {state}. In the recipe, [unlabelled] says what recordings of a corpus without "
-                    f'labels may be: {part.corpus} = ["neutral", "calm"].'
+                    f"{name} has no labels. Add a column label to its table, or name it in the recipe's [mixture] and "
+                    f'say in [unlabelled] what its recordings may be: {name} = ["neutral", "calm"].'
                 )
             if unknown := set(may_be) - set(self.label_names):
-                raise ConfigError(f"unlabelled: no corpus has the label {', '.join(sorted(unknown))}.")
+                corpora = ", ".join(
+                    other.corpus for other in self.parts if other.corpus not in self.unlabelled
+                )
+                raise ConfigError(
+                    f"unlabelled: {name} may be {', '.join(sorted(unknown))}, which is no label of {corpora}."
+                )
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -101,6 +107,11 @@ class Mixture:
         return found
 
     @cached_property
+    def is_labelled(self) -> npt.NDArray[np.bool_]:
+        """(n_corpora,): whether the clips of a corpus have labels."""
+        return np.array([part.corpus not in self.unlabelled for part in self.parts])
+
+    @cached_property
     def corpus_of(self) -> npt.NDArray[np.int64]:
         """Of each clip, the index into `parts`."""
         return np.repeat(np.arange(len(self.parts)), [len(part) for part in self.parts])
@@ -124,6 +135,16 @@ class Mixture:
     def citation(self) -> str:
         """The citations of all corpora, each once."""
         return " ".join(dict.fromkeys(part.citation for part in self.parts))
+
+    def without(self, corpora: Collection[str]) -> "Mixture":
+        """The other corpora. Recordings without labels can only be what these still have labels for."""
+        kept = [part for part in self.parts if part.corpus not in corpora]
+        names = {label for part in kept if part.corpus not in self.unlabelled for label in part.label_names}
+        may_be = {
+            corpus: tuple(label for label in labels if label in names)
+            for corpus, labels in self.unlabelled.items()
+        }
+        return Mixture(tuple(part for part in kept if may_be.get(part.corpus) != ()), may_be)
 
     def waveform(self, i: int) -> npt.NDArray[np.float32]:
         """Clip `i`: (n_samples,) float32 at 16 kHz."""
@@ -165,9 +186,8 @@ class Shares:
         n_labels = (counts > 0).sum(axis=1)
         of_corpus = np.array([config.mixture.get(part.corpus, 1.0) for part in dataset.parts])
         weight[train] = of_corpus[corpus] / (n_labels[corpus] * counts[corpus, label])
-        is_unlabelled = np.array([part.corpus in dataset.unlabelled for part in dataset.parts])
         is_exclusive = np.isin(dataset.label_names, config.exclusive)
-        allowed = (dataset.known | is_unlabelled[:, None] | is_exclusive)[dataset.corpus_of]
+        allowed = (dataset.known | ~dataset.is_labelled[:, None] | is_exclusive)[dataset.corpus_of]
         return cls(*map(torch.from_numpy, (weight, dataset.may_be, allowed)))
 
     def rows(self, clips: Tensor) -> "Shares":

@@ -40,9 +40,11 @@ def ship(run: Path, path: Path, *, calibration: Path | None, result: Path | None
 def export_run(
     folder: Path, path: Path, *, calibration: Calibration | None = None, result: Result | None = None
 ) -> EmotionModel:
-    """Export a finished run, with its own calibration if no other is given."""
+    """Export a finished run, with its own calibration if no other is given; the temperature head is always its own."""
     network, config = checkpoint.load_network(folder)
-    run = read_run(folder)
+    run, of_window = read_run(folder), cross_fit.read(folder)
+    if config.mixture and not of_window:
+        raise ModelFormatError(f"{folder}: holds no {cross_fit.FILE}. Delete the run folder and train again.")
     provenance = Provenance(
         corpora=tuple(run["corpora"]),
         licence=_joined("; ", run, "licence"),
@@ -52,8 +54,9 @@ def export_run(
         split_hash=run["split_hash"],
         metrics=honest_score(result, config.name) if result else {},
     )
-    own = Calibration(run["temperature"], fit_thresholds([run["validation"]]), cross_fit.read(folder))
-    return export(network, config, calibration or own, provenance, path, head=enrolment.read(folder))
+    chosen = calibration or Calibration(run["temperature"], fit_thresholds([run["validation"]]))
+    chosen = dataclasses.replace(chosen, of_window=of_window)
+    return export(network, config, chosen, provenance, path, head=enrolment.read(folder))
 
 
 def _joined(separator: str, run: Mapping[str, Any], fact: str) -> str:

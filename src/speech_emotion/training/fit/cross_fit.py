@@ -3,9 +3,11 @@
 In: a trained job, and its windows. Out: a temperature for each window, and evidence for the thresholds.
 
 A model is more often right on a corpus that it learned from than on an unheard one, so one temperature cannot fit both.
-Each corpus is left out in turn, and of the divided corpus each fifth of the speakers. A head learns without them and
+Each corpus is left out in turn, and of the main corpus each fifth of the speakers. A head learns without them and
 scores them. The temperature of a window is fitted to all these scores as a function of its embedding (sample-dependent
 temperature: Joy et al. 2022, arXiv 2207.06211): low where it sounds like what was learned from, high elsewhere.
+
+The main corpus is the first with labels: the one that a protocol divides.
 """
 
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from speech_emotion.corpora import same_speakers
 from speech_emotion.errors import ModelFormatError
 from speech_emotion.files import DamagedFileError
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
-from speech_emotion.training.data.mixture import Mixture, Shares
+from speech_emotion.training.data.mixture import IMPOSSIBLE, Mixture, Shares
 from speech_emotion.training.data.window_features import WindowFeatures
 from speech_emotion.training.fit import calibration, checkpoint
 from speech_emotion.training.fit.job import Job
@@ -33,9 +35,9 @@ from speech_emotion.training.networks.build import build
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 
 FILE: Final = "temperature.safetensors"
-N_GROUPS: Final = 5  # of the speakers of the divided corpus
+N_GROUPS: Final = 5  # of the speakers of the main corpus
 PENALTY: Final = 3.0  # times ‖weight‖², of standardised embeddings
-N_EVIDENCE: Final = 1000  # recordings of the divided corpus, and as many of the others together
+N_EVIDENCE: Final = 1000  # recordings of the main corpus, and as many of the others together
 LOWEST, HIGHEST = -1.0, 3.0  # of a log temperature
 MAX_ITERATIONS: Final = 60
 
@@ -68,7 +70,9 @@ def read(folder: Path) -> TemperatureHead | None:
     except FileNotFoundError:
         return None
     except (OSError, DamagedFileError, KeyError) as error:
-        raise ModelFormatError(f"{path}: not a temperature head ({error}). Delete the run folder.") from error
+        raise ModelFormatError(
+            f"{path}: not a temperature head ({error}). Delete the run folder and train again."
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,90 +81,108 @@ class _Scored:
 
     windows: IntArray  # index into the features
     logits: FloatArray  # (n_windows, n_labels)
-    weight: FloatArray  # (n_windows,); half for the divided corpus, half for the others, evenly, by clip
+    weight: FloatArray  # (n_windows,); half for the main corpus, half for the others, evenly, by clip
 
 
 def calibrate(
     job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, data: WindowFeatures
 ) -> tuple[TemperatureHead, float, dict[str, Any]]:
-    """The temperature head; the one temperature that fits the divided corpus best; the evidence for thresholds."""
+    """The temperature head; the one temperature that fits the main corpus best; the evidence for thresholds.
+
+    Where no clip can be scored by a head that did not hear it, all temperatures are 1, and there is no evidence.
+    """
     network: Any = checkpoint.load_network(job.folder)[0]
     scored = _scored(job, dataset, augmented, data)
     head = _fit_temperature(network, scored, data)
-    clips = data.clip[scored.windows]
-    is_home = dataset.corpus_of[clips] == 0
-    some = is_home if is_home.any() else np.ones(len(clips), bool)
-    home, recording = np.unique(clips[some], return_inverse=True)
-    temperature = calibration.fit_temperature(scored.logits[some], recording, data.labels[home])
     embeddings = torch.from_numpy(data.features[scored.windows, : network.n_embedding])
     cooled = scored.logits / head(embeddings).double().numpy()
+    clips = data.clip[scored.windows]
     found: dict[str, list[float]] = {"scores": [], "confidences": []}
-    for part in _balanced(dataset.corpus_of[np.unique(clips)], np.unique(clips)):
+    for part in _balanced(dataset, np.unique(clips)):
         chosen = np.isin(clips, part)
-        kept, recording = np.unique(clips[chosen], return_inverse=True)
-        evidence = calibration.evidence(calibration.pooled(cooled[chosen], recording, 1.0), data.labels[kept])
-        for name, values in evidence.items():
+        recordings, recording = np.unique(clips[chosen], return_inverse=True)
+        probabilities = calibration.pooled(cooled[chosen], recording, 1.0)
+        for name, values in calibration.evidence(probabilities, data.labels[recordings]).items():
             found[name] += values
+    temperature = _one_temperature(scored.logits, clips, dataset)
     return head, temperature, found | {"likeliest_temperature": temperature}
 
 
-def _balanced(corpus: IntArray, clips: IntArray) -> Iterator[IntArray]:
-    """Evenly spaced clips of each corpus: N_EVIDENCE of the divided one, and as many of the others together."""
-    others = np.setdiff1d(corpus, [0])
-    for name in np.unique(corpus):
-        own = clips[corpus == name]
-        n = min(N_EVIDENCE if name == 0 else N_EVIDENCE // len(others), len(own))
+def _one_temperature(logits: FloatArray, clips: IntArray, dataset: Mixture) -> float:
+    """The likeliest temperature of the main corpus, or of all windows if it has none; 1 without any window."""
+    is_main = dataset.corpus_of[clips] == _main(dataset)
+    chosen = is_main if is_main.any() else np.ones(len(clips), bool)
+    if not chosen.any():
+        return 1.0
+    recordings, recording = np.unique(clips[chosen], return_inverse=True)
+    return calibration.fit_temperature(logits[chosen], recording, dataset.labels[recordings])
+
+
+def _balanced(dataset: Mixture, clips: IntArray) -> Iterator[IntArray]:
+    """Evenly spaced clips of each corpus: N_EVIDENCE of the main one, and as many of the others together."""
+    corpus, main = dataset.corpus_of[clips], _main(dataset)
+    others = np.setdiff1d(corpus, [main])
+    for part in np.unique(corpus):
+        own = clips[corpus == part]
+        n = min(N_EVIDENCE if part == main else N_EVIDENCE // len(others), len(own))
         yield own[np.linspace(0, len(own) - 1, n).astype(np.int64)]
+
+
+def _main(dataset: Mixture) -> int:
+    """The index of the first corpus with labels. Where the divided corpus is left out, that is another one."""
+    return int(dataset.is_labelled.argmax())
 
 
 def _scored(job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, data: WindowFeatures) -> _Scored:
     """Every window of a clip that was learned from, by a head that did not learn from it."""
-    windows, logits = [], []
+    labels, has_label = dataset.labels, dataset.is_labelled[dataset.corpus_of]
+    windows, logits = [np.zeros(0, np.int64)], [np.zeros((0, len(dataset.label_names)))]
     for held_out in _groups(dataset, job.sides.train):
-        head, known = _without(job, dataset, held_out, augmented)
-        asked = held_out[np.isin(dataset.labels[held_out], known)]
+        rest = np.setdiff1d(job.sides.train, held_out)
+        known = labels[rest[has_label[rest]]]
+        asked = held_out[np.isin(labels[held_out], known)]
         own = np.flatnonzero(np.isin(data.clip, asked))
+        if not len(own):  # nobody else has these labels
+            continue
+        head = _head_of(job, dataset, rest, augmented)
         with torch.inference_mode():
-            embeddings = torch.from_numpy(data.features[own, : head.n_embedding])
-            logits.append(head.logits(embeddings).double().numpy())
+            scores = head.logits(torch.from_numpy(data.features[own, : head.n_embedding])).double().numpy()
         windows.append(own)
+        is_learned = dataset.may_be[rest].any(axis=0)
+        logits.append(np.where(is_learned, scores, IMPOSSIBLE))
     every = np.concatenate(windows)
     return _Scored(every, np.concatenate(logits), _weights(dataset, data.clip[every]))
 
 
 def _groups(dataset: Mixture, train: IntArray) -> Iterator[IntArray]:
-    """The clips that a head is fitted without: those of some speakers of the divided corpus, or of another corpus."""
-    home = same_speakers(dataset.parts[0].corpus)
+    """The clips that a head is fitted without: those of some speakers of the main corpus, or of another corpus."""
     names = np.array([min(same_speakers(part.corpus)) for part in dataset.parts])
-    is_labelled = np.array([part.corpus not in dataset.unlabelled for part in dataset.parts])
-    of_clip = dataset.corpus_of[train]
-    speakers = np.unique(dataset.speakers[train][names[of_clip] == min(home)])
+    main, name_of = names[_main(dataset)], names[dataset.corpus_of[train]]
+    speaker_of = dataset.speakers[train]
+    speakers = np.unique(speaker_of[name_of == main])
     for group in range(min(N_GROUPS, len(speakers))):
-        yield train[np.isin(dataset.speakers[train], speakers[group::N_GROUPS])]
-    for name in np.unique(names[is_labelled]):
-        if name != min(home):
-            yield train[names[of_clip] == name]
+        yield train[np.isin(speaker_of, speakers[group::N_GROUPS])]
+    for name in np.unique(names[dataset.is_labelled]):
+        if name != main:
+            yield train[name_of == name]
 
 
-def _without(
-    job: Job, dataset: Mixture, held_out: IntArray, augmented: AugmentedEmbeddings
-) -> tuple[EmotionNetwork, IntArray]:
-    """A network whose head learned from the first copy of all other clips, and the labels that it knows."""
-    rest = np.setdiff1d(job.sides.train, held_out)
+def _head_of(job: Job, dataset: Mixture, clips: IntArray, augmented: AugmentedEmbeddings) -> EmotionNetwork:
+    """A network whose head learned from the first copy of some clips. Only its head is of use."""
     network = build(job.config, dataset.label_names)
-    shares = Shares.of(dataset, rest, job.config).rows(torch.from_numpy(rest))
-    labels = torch.from_numpy(dataset.labels[rest])
-    fit_head(network, augmented.embeddings[0, rest].float(), labels, job.config, shares)
-    return network.eval(), np.unique(dataset.labels[rest])
+    rows, labels = augmented.embeddings[0, clips].float(), torch.from_numpy(dataset.labels[clips])
+    shares = Shares.of(dataset, clips, job.config).rows(torch.from_numpy(clips))
+    fit_head(network, rows, labels, job.config, shares)
+    return network.eval()
 
 
 def _weights(dataset: Mixture, clips: IntArray) -> FloatArray:
-    """Of windows of these clips: every clip of a corpus counts equally, the divided corpus as much as all others."""
-    corpus = dataset.corpus_of[clips]
+    """Of windows of these clips: every clip of a corpus counts equally, the main corpus as much as all others."""
+    corpus, main = dataset.corpus_of[clips], _main(dataset)
     windows_of_clip = np.bincount(clips, minlength=len(dataset))[clips]
     clips_of_corpus = np.bincount(dataset.corpus_of[np.unique(clips)], minlength=len(dataset.parts))[corpus]
-    n_others = len(np.setdiff1d(corpus, [0]))
-    weight = np.where(corpus == 0, 1.0, 1 / max(n_others, 1)) / (windows_of_clip * clips_of_corpus)
+    n_others = len(np.setdiff1d(corpus, [main]))
+    weight = np.where(corpus == main, 1.0, 1 / max(n_others, 1)) / (windows_of_clip * clips_of_corpus)
     return np.asarray(weight / weight.sum())
 
 
