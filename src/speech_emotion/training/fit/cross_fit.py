@@ -134,11 +134,15 @@ def _main(dataset: Mixture) -> int:
 
 
 def _scored(job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, data: WindowFeatures) -> _Scored:
-    """Every window of a clip that was learned from, by a head that did not learn from it."""
+    """Every window of a clip that was learned from, by a head that did not learn from it.
+
+    Only clips with windows are learned from here: few clips of every corpus, so that the many heads take minutes.
+    """
+    train = np.intersect1d(job.sides.train, data.clip)
     labels, has_label = dataset.labels, dataset.is_labelled[dataset.corpus_of]
     windows, logits = [np.zeros(0, np.int64)], [np.zeros((0, len(dataset.label_names)))]
-    for held_out in _groups(dataset, job.sides.train):
-        rest = np.setdiff1d(job.sides.train, held_out)
+    for held_out in _groups(dataset, train):
+        rest = np.setdiff1d(train, held_out)
         known = labels[rest[has_label[rest]]]
         asked = held_out[np.isin(labels[held_out], known)]
         own = np.flatnonzero(np.isin(data.clip, asked))
