@@ -1,4 +1,4 @@
-"""The clips of the corpora that the trials use, and which of them models learn from. DATA holds one folder of each."""
+"""The clips of the corpora that choose.py learns from and scores. DATA holds one folder of each."""
 
 import csv
 from collections.abc import Iterator
@@ -7,21 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from speech_emotion import corpora
+from speech_emotion.labels import UNLABELLED
 
 FOUR: Final = ("neutral", "happy", "sad", "angry")
-SHIP: Final = (
-    "ravdess",
-    "ravdess-song",
-    "nemo",
-    "emospeech-in",
-    "emotiontts-ko",
-    "cremad",
-    "tess",
-    "turev-db",
-    "banglaser",
-)
 FAR: Final = ("ased", "aesdd", "uem-es", "urdu")
-PLAIN: Final = "plain"  # read speech and orders without emotion labels
+PLAIN: Final = "plain-speech"  # read speech and orders without emotion labels
 # Folders of DATA: those of published file names, and those with a labels.tsv.
 PUBLISHED: Final = {
     "ravdess": "ravdess-speech",
@@ -45,13 +35,12 @@ class Row:
 
 
 def rows_of(data: Path) -> Iterator[Row]:
-    """Every clip of DATA. RAVDESS speech and song share their speakers."""
+    """Every clip of DATA, corpus by corpus."""
     for name, folder in PUBLISHED.items():
         for clip in corpora.get(name).scan(data / folder):
-            speaker = f"{name.removesuffix('-song')}_{clip.speaker}"
-            yield Row(name, str(data / folder / clip.path), speaker, clip.label)
+            yield Row(name, str(data / folder / clip.path), clip.speaker, clip.label)
     for name, folder in TABLES.items():
         with (data / folder / "labels.tsv").open(encoding="utf-8") as file:
             for line in csv.DictReader(file, delimiter="\t"):
-                label = line.get("label") or ""
-                yield Row(name, str(data / folder / line["file"]), f"{name}_{line['speaker']}", label)
+                label = UNLABELLED if name == PLAIN else line["label"]
+                yield Row(name, str(data / folder / line["file"]), line["speaker"], label)
