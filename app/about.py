@@ -108,8 +108,8 @@ def page(info: ModelInfo) -> None:
     _recalls(info)
     st.subheader("Its limits", anchor=False)
     st.markdown(
-        "- It was trained on emotions that **actors** expressed, in a studio and in one language. On your own voice, "
-        "spontaneous speech, other languages, telephone or noise it is worse, and more confident than it should be."
+        "- It was trained mostly on emotions that **actors** expressed. On your own voice, spontaneous speech, other "
+        "languages, telephone or noise it is worse, and its confidence means less."
         f"{ELSEWHERE.get(info.name, '')}\n"
         "- *calm*, *neutral* and *sad* are similar and are often confused.\n"
         "- A confidence says how often such answers were right on recordings like those of the test.\n"

@@ -6,7 +6,7 @@ In: espeak-ng (apt-get install espeak-ng) on the path. Out: FOLDER/demo-*.flac, 
 time with the same version of espeak-ng. The voices are synthetic and dedicated to the public domain (CC0 1.0).
 
 They show that the line works, not how good the model is: the model was not trained on a synthetic voice, and calls most
-of them angry. These settings are the ones of some 400 that gave three clear and different answers.
+of them angry or neutral. These settings are the ones of some 400 that gave three different answers.
 """
 
 import io
@@ -44,32 +44,32 @@ VOICES = (
     Voice(
         name="fast",
         sentence="Dogs are sitting by the door.",
-        variant="en+f4",
+        variant="en-us+Annie",
         words_per_minute=170,
-        pitch=50,
-        pitch_range="x-low",
+        pitch=60,
+        pitch_range="medium",
         tilt=0.9,
-        breath=0.15,
+        breath=0.3,
     ),
     Voice(
         name="lively",
-        sentence="Dogs are sitting by the door.",
-        variant="en-us+Annie",
-        words_per_minute=160,
-        pitch=50,
-        pitch_range="medium",
-        tilt=0.6,
-        breath=0.0,
+        sentence="Kids are talking by the door.",
+        variant="en-us+belinda",
+        words_per_minute=220,
+        pitch=90,
+        pitch_range="x-low",
+        tilt=0.9,
+        breath=0.05,
     ),
     Voice(
         name="low",
         sentence="Dogs are sitting by the door.",
-        variant="en-us+f5",
-        words_per_minute=160,
-        pitch=60,
-        pitch_range="low",
-        tilt=0.0,
-        breath=0.05,
+        variant="en+m3",
+        words_per_minute=110,
+        pitch=25,
+        pitch_range="x-low",
+        tilt=-0.5,
+        breath=0.15,
     ),
 )
 

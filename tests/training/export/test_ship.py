@@ -198,3 +198,14 @@ def test_a_model_that_cannot_be_written_is_our_error(tmp_path: Path, exported: E
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         ship(a_run(tmp_path / "run", 1.0), tmp_path / "file" / "m.onnx", calibration=None, result=None)
+
+
+def test_the_encoder_is_cited_whole_and_each_licence_once(tmp_path: Path) -> None:
+    weights = {
+        "licence": "MIT; CC BY-NC-SA 4.0",
+        "citation": "Radford et al. (2022). Robust speech recognition.",
+    }
+    facts = {"initial_weights": [weights, weights], "licence": "CC BY-NC-SA 4.0"}
+    info = export_run(a_run(tmp_path, 1.0, **facts), tmp_path / "model.onnx").info
+    assert info.licence == "CC BY-NC-SA 4.0; MIT"
+    assert info.citation == f"{RUN['citation']} {weights['citation']}"

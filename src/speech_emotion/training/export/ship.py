@@ -47,8 +47,8 @@ def export_run(
         raise ModelFormatError(f"{folder}: holds no {cross_fit.FILE}. Delete the run folder and train again.")
     provenance = Provenance(
         corpora=tuple(run["corpora"]),
-        licence=_joined("; ", run, "licence"),
-        citation=_joined(" ", run, "citation"),
+        licence="; ".join(_each_once(run, "licence", "; ")),
+        citation=" ".join(_each_once(run, "citation", None)),
         commit=run["commit"],
         protocol=run["protocol"],
         split_hash=run["split_hash"],
@@ -59,13 +59,11 @@ def export_run(
     return export(network, config, chosen, provenance, path, head=enrolment.read(folder))
 
 
-def _joined(separator: str, run: Mapping[str, Any], fact: str) -> str:
-    """A fact about the corpus and about all initial weights; each once."""
-    known = run[fact]
-    others = [
-        text for facts in run["initial_weights"] for text in (facts[fact] or "").split(separator) if text
-    ]
-    return separator.join([known, *(text for text in others if text not in known)])
+def _each_once(run: Mapping[str, Any], fact: str, separator: str | None) -> list[str]:
+    """A fact about the corpora, and about the initial weights what that does not say; `separator` divides a text."""
+    texts = [facts[fact] or "" for facts in run["initial_weights"]]
+    parts = [part for text in texts for part in (text.split(separator) if separator else [text])]
+    return [run[fact], *(part for part in dict.fromkeys(parts) if part and part not in run[fact])]
 
 
 def read_run(folder: Path) -> dict[str, Any]:
