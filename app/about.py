@@ -18,11 +18,11 @@ LAW = (
     "In the EU, inferring emotions at work and in education is prohibited except for medical or safety reasons (AI "
     "Act, Article 5(1)(f)), and people must be told when it is used on them (Article 50(3))."
 )
-# For each model that was tested so: its UAR on three corpora it was not trained on, without a profile and with one of
-# up to a minute.
+# For each model: its UAR on corpora it was not trained on; for compact also with a profile of up to a minute.
 ELSEWHERE = {
+    "standard": " In four languages that it never heard it was right 38 to 49 times in 100.",
     "compact": " On recordings from Poland, Korea and India it was right 7 to 21 times in 100, and far too confident; "
-    "with a profile of the voice 14 to 29 times."
+    "with a profile of the voice 14 to 29 times.",
 }
 NOT_FOR = (
     "It does not read what a person feels. Do not use it to make decisions about people: in hiring, at work, in "

@@ -151,6 +151,9 @@ def test_the_app_states_what_is_found_in_recordings_from_elsewhere() -> None:
     )
     assert f"right {plain[0]} to {plain[-1]} times in 100" in about.ELSEWHERE["compact"]
     assert f"profile of the voice {enrolled[0]} to {enrolled[-1]} times" in about.ELSEWHERE["compact"]
+    far = [read_result(path).uar.mean for path in (ROOT / "results").glob("*-dev-far-standard.json")]
+    assert len(far) == 4
+    assert f"right {100 * min(far):.0f} to {100 * max(far):.0f} times in 100" in about.ELSEWHERE["standard"]
 
 
 def test_the_page_on_live_sound_states_the_delays_that_were_measured() -> None:

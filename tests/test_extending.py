@@ -81,11 +81,11 @@ def test_a_format_is_one_function_and_one_line(package: Path) -> None:
         f"\n\n{function}\n\n",
     )
     insert(formats, "WRITERS: Final[dict[str, Writer]] = {", line)
-    written = run(package, "-m", "speech_emotion", "predict", "--demo", "--model=compact", "--format", "srt")
+    written = run(package, "-m", "speech_emotion", "predict", "--demo", "--format", "srt")
     assert re.findall(r"(\d)\n(.*)\n(.*)\n\n", written) == [
-        ("1", "00:00:00,000 --> 00:00:02,327", "angry"),
-        ("2", "00:00:00,000 --> 00:00:02,419", "happy"),
-        ("3", "00:00:00,000 --> 00:00:02,490", "sad"),
+        ("1", "00:00:00,000 --> 00:00:02,289", "angry"),
+        ("2", "00:00:00,000 --> 00:00:02,304", "fearful"),
+        ("3", "00:00:00,000 --> 00:00:03,381", "neutral"),
     ]
 
 
