@@ -66,9 +66,9 @@ class Training:
 
     def __str__(self) -> str:
         seed = f"seed {self.config.fit.seed}"
-        part = f", without {' and '.join(self.left_out)}" if self.left_out else ""
-        part = part if self.fold is None else f", fold {self.fold.index}"
-        return f"{self.config.name}, {seed}{part}"
+        left_out = f", without {' and '.join(self.left_out)}" if self.left_out else ""
+        fold = f", fold {self.fold.index}" if self.fold else ""
+        return f"{self.config.name}, {seed}{left_out}{fold}"
 
     @property
     def model(self) -> Path:
