@@ -149,14 +149,10 @@ def learn(
     data = features.of(train)
     mean, deviation = units = population(data)
     plain = _plain_head(network, units)
-    is_mixture = isinstance(job.dataset, Mixture)
-    n_draws, penalties = (
-        (N_DRAWS_OF_A_MIXTURE, PENALTIES_OF_A_MIXTURE) if is_mixture else (N_DRAWS, PENALTIES)
-    )
+    mixture = job.dataset if isinstance(job.dataset, Mixture) else None
+    n_draws, penalties = (N_DRAWS_OF_A_MIXTURE, PENALTIES_OF_A_MIXTURE) if mixture else (N_DRAWS, PENALTIES)
     rows, clip = relative(data, (data.features - mean) / deviation, range(n_draws), seed)
-    shares = None
-    if isinstance(job.dataset, Mixture):
-        shares = Shares.of(job.dataset, train, job.config).rows(torch.from_numpy(train[clip]))
+    shares = Shares.of(mixture, train, job.config).rows(torch.from_numpy(train[clip])) if mixture else None
     fitted = partial(fit_head, rows, data.labels[clip], plain, shares=shares)
     if len(validation):
         judge = _Judge(features.of(validation), units, plain, seed)
