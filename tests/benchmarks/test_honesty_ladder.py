@@ -139,7 +139,7 @@ def test_the_best_penalty_of_five_is_chosen(tmp_path: Path, monkeypatch: pytest.
     scores_are(monkeypatch, [40.0, 55.0, 50.0, 70.0, 70.0])
     config = recipe(probe={"copies": 3, "crop_seconds": 0.6, "penalty": 0.2}, augment=AS_SOUND)
     embeddings = AugmentedEmbeddings(
-        torch.randn(3, len(CLIPS), 32, generator=torch.Generator().manual_seed(0)).half()
+        (torch.randn(3, len(CLIPS), 32, generator=torch.Generator().manual_seed(0)).half(),)
     )
     chosen = honesty_ladder.peek(Job(config, dataset(CLIPS), SIDES, tmp_path), [embeddings])
     assert chosen.config == replace(config, probe=replace(config.probe, penalty=0.2 * 3.0))
@@ -150,7 +150,7 @@ def test_of_a_pair_each_network_is_chosen_alone(tmp_path: Path, monkeypatch: pyt
     first = recipe(name="pair", probe={"copies": 3, "crop_seconds": 0.6}, augment=AS_SOUND)
     config, made = replace(first, second=recipe(name="cnn")), dataset(CLIPS)
     embeddings = AugmentedEmbeddings(
-        torch.randn(3, len(CLIPS), 32, generator=torch.Generator().manual_seed(0)).half()
+        (torch.randn(3, len(CLIPS), 32, generator=torch.Generator().manual_seed(0)).half(),)
     )
     material = [embeddings, FrameCache(recipe(), made)]
     chosen = honesty_ladder.peek(Job(config, made, SIDES, tmp_path), material)

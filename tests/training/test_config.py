@@ -110,6 +110,7 @@ def test_the_resolved_recipe_survives_json() -> None:
             "unlabelled: at least one label for each",
         ),
         ({"exclusive": ["calm"]}, "exclusive: needs a [mixture]"),
+        ({"probe": {"mixture_copies": 2}}, "probe: mixture_copies needs a [mixture]"),
         ({"exclusive": "calm"}, "exclusive: must be a list, got 'calm'"),
         ({"network": {"layers": 2, "pooled_layers": 3}}, "network: pooled_layers ≤ layers"),
         ({"mixture": {"ravdess": 1}}, "mixture: names other corpora than corpus"),

@@ -104,10 +104,12 @@ class FitConfig:
 class ProbeConfig:
     """With `copies`, the encoder is frozen and a linear head is fitted to that many augmented copies of each clip.
 
-    A copy is between `crop_seconds` and a window long. Of [fit], only the seed and the label smoothing apply.
+    Of every further corpus of a mixture there are `mixture_copies`; 0 is as many. A copy is between `crop_seconds` and
+    a window long. Of [fit], only the seed and the label smoothing apply.
     """
 
     copies: int = _in("[0, inf)", 0)
+    mixture_copies: int = _in("[0, inf)", 0)
     penalty: float = _in("[0, inf)", 0.01)
     crop_seconds: float = 2.5
 
@@ -180,6 +182,10 @@ class TrainConfig:
             raise ConfigError(f"a seed is a whole number from 0 on, not {seed}.")
         second = self.second.with_seed(seed) if self.second else None
         return dataclasses.replace(self, fit=dataclasses.replace(self.fit, seed=seed), second=second)
+
+    def copies_of(self, corpus: str) -> int:
+        """How many augmented copies of each of its clips the head learns from."""
+        return (corpus != self.corpus and self.probe.mixture_copies) or self.probe.copies
 
     @property
     def parts(self) -> tuple["TrainConfig", ...]:
@@ -275,6 +281,7 @@ def _check(config: TrainConfig, where: str) -> None:
         "fit: crop_seconds ≤ window.seconds": config.fit.crop_seconds <= window.seconds,
         "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds": not probe.copies or crop_fits,
         "probe: augment.warp_frequency and n_masks must be 0": not (probe.copies and changes_log_mel),
+        "probe: mixture_copies needs a [mixture]": not probe.mixture_copies or bool(config.mixture),
         "exclusive: needs a [mixture]": not config.exclusive or bool(config.mixture),
     }
     if config.mixture:

@@ -63,10 +63,10 @@ def test_copies_are_made_once(tmp_path: Path, made: PreparedDataset, monkeypatch
     first = copies(config, start(config), made, tmp_path)
     monkeypatch.setattr(module, "augmented", lambda *_: pytest.fail("embedded again"))
     second = copies(config, start(config), made, tmp_path)
-    assert torch.equal(first.embeddings, second.embeddings)
-    assert first.embeddings.shape == (N_COPIES, len(CLIPS), N_EMBEDDING)
-    assert first.embeddings.dtype == torch.float16
-    assert not torch.equal(first.embeddings[0], first.embeddings[1])
+    assert torch.equal(first.parts[0], second.parts[0])
+    assert first.parts[0].shape == (N_COPIES, len(CLIPS), N_EMBEDDING)
+    assert first.parts[0].dtype == torch.float16
+    assert not torch.equal(first.parts[0][0], first.parts[0][1])
 
 
 @pytest.mark.parametrize("damage", ["a flipped bit", "cut"])
@@ -80,7 +80,7 @@ def test_damaged_copies_are_made_again(tmp_path: Path, made: PreparedDataset, da
     )
     path.write_bytes(damaged)
     again = copies(config, start(config), made, tmp_path)
-    assert torch.equal(first.embeddings, again.embeddings)
+    assert torch.equal(first.parts[0], again.parts[0])
     assert path.read_bytes() == whole
 
 
@@ -100,7 +100,7 @@ def test_what_makes_other_copies_is_another_file(tmp_path: Path, made: PreparedD
     found = [copies(config, start(config), corpus, tmp_path / "kept") for config, corpus in wanted]
     assert len(list((tmp_path / "kept").glob("*.safetensors"))) == len(wanted)
     for other in found[1:6]:
-        assert not torch.equal(found[0].embeddings, other.embeddings)
+        assert not torch.equal(found[0].parts[0], other.parts[0])
 
 
 def test_the_head_is_no_part_of_the_copies(tmp_path: Path, made: PreparedDataset) -> None:
@@ -147,6 +147,6 @@ def test_a_copy_unlike_its_clip_in_nothing_is_the_clip_as_it_is_scored(
     with torch.inference_mode():
         windows = torch.from_numpy(np.stack([made.waveform(k) for k in range(len(CLIPS))]))
         expected = network.embed(network.features(windows))
-    torch.testing.assert_close(found.embeddings[0].float(), expected, rtol=0.05, atol=0.05)  # by way of bf16
-    nearest = torch.cdist(found.embeddings[0].float(), expected).argmin(dim=1)
+    torch.testing.assert_close(found.parts[0][0].float(), expected, rtol=0.05, atol=0.05)  # by way of bf16
+    nearest = torch.cdist(found.parts[0][0].float(), expected).argmin(dim=1)
     assert nearest.tolist() == list(range(len(CLIPS)))

@@ -202,7 +202,7 @@ def test_who_is_held_out_is_not_learned_from_where_they_sing() -> None:
 
 def test_the_embeddings_of_a_corpus_are_kept_for_every_mixture(tmp_path: Path) -> None:
     config = recipe(
-        probe={"copies": 2, "crop_seconds": 0.6},
+        probe={"copies": 2, "mixture_copies": 1, "crop_seconds": 0.6},
         augment={"warp_frequency": 0.0, "n_masks": 0},
         fit={"label_smoothing": 0.0},
         mixture={"nemo": 1},
@@ -216,7 +216,12 @@ def test_the_embeddings_of_a_corpus_are_kept_for_every_mixture(tmp_path: Path) -
         AugmentedEmbeddings.of(config, build(config), one, lambda *_: told.append(SimpleNamespace()))
         for one in parts
     ]
-    assert len(told) == 4
+    assert len(told) == 2 + 1
     (joined,) = materials(config, Mixture(tuple(parts)), lambda *_: pytest.fail("computed again"))
     assert isinstance(joined, AugmentedEmbeddings)
-    assert torch.equal(joined.embeddings, torch.cat([one.embeddings for one in alone], dim=1))
+    for one, found in zip(alone, joined.parts, strict=True):
+        assert torch.equal(found, one.parts[0])
+    rows, of_clip = joined.rows(np.array([1, 2, 3]))
+    assert of_clip.tolist() == [1, 1, 2, 3]
+    assert torch.equal(rows[1:3], torch.stack([joined.parts[0][1, 1], joined.parts[1][0, 0]]).float())
+    assert joined.rows(np.array([1, 2, 3]), n_copies=1)[1].tolist() == [1, 2, 3]

@@ -264,7 +264,7 @@ def test_it_comes_back_from_its_run_folder(tmp_path: Path) -> None:
 
 
 def calibrated(made: Mixture, embeddings: Tensor, folder: Path) -> tuple[TemperatureHead, float, Any]:
-    job, augmented = job_of(made, folder), AugmentedEmbeddings(embeddings[None].half())
+    job, augmented = job_of(made, folder), AugmentedEmbeddings((embeddings[None].half(),))
     fit(job, [augmented])
     return cross_fit.calibrate(job, made, augmented, features_of(made, embeddings))
 

@@ -107,7 +107,7 @@ def drawn(seed: int = 0) -> AugmentedEmbeddings:
     random = torch.Generator().manual_seed(seed)
     rows = torch.randn(N_COPIES, len(CLIPS), N_EMBEDDING, generator=random)
     rows[:, torch.arange(len(CLIPS)), LABELS] += 2
-    return AugmentedEmbeddings(rows.half())
+    return AugmentedEmbeddings((rows.half(),))
 
 
 def fitted(out: Path, bank: AugmentedEmbeddings, sides: Sides = SIDES, **options: Any) -> Fitted:
@@ -120,7 +120,7 @@ def head_of(out: Path) -> Tensor:
 
 def changed(bank: AugmentedEmbeddings, where: Tensor) -> AugmentedEmbeddings:
     """Other embeddings `where` (n_copies, n_clips)."""
-    return AugmentedEmbeddings(torch.where(where.unsqueeze(2), drawn(1).embeddings, bank.embeddings))
+    return AugmentedEmbeddings((torch.where(where.unsqueeze(2), drawn(1).parts[0], bank.parts[0]),))
 
 
 def of_clips(indices: Any) -> Tensor:
@@ -152,7 +152,7 @@ def test_rows_and_labels_belong_together(tmp_path: Path, monkeypatch: pytest.Mon
     fitted(tmp_path, bank)
     ((rows, labels),) = seen
     pairs = [(k, c) for k in range(N_COPIES) for c in SIDES.train]
-    assert torch.equal(rows, torch.stack([bank.embeddings[k, c] for k, c in pairs]).float())
+    assert torch.equal(rows, torch.stack([bank.parts[0][k, c] for k, c in pairs]).float())
     assert labels.tolist() == [LABELS[c].item() for _, c in pairs]
 
 

@@ -1,4 +1,4 @@
-"""Embeddings of augmented clips. In: a prepared dataset and a frozen network. Out: (n_copies, n_clips, n_embedding).
+"""Embeddings of augmented clips. In: a prepared dataset and a frozen network. Out: a row per clip and copy.
 
 The network has not learned from this corpus, so one set serves every fold; it is kept beside the prepared dataset.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.files import DamagedFileError, digest, locked
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.waveform_augment import at_speed, augmented
-from speech_emotion.training.networks.base import EmotionNetwork
+from speech_emotion.training.networks.base import EmotionNetwork, half_precision
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 from speech_emotion.training.weights import below_head
 
@@ -28,9 +29,9 @@ BATCH: Final = 16
 
 @dataclass(frozen=True, eq=False)
 class AugmentedEmbeddings:
-    """Every clip in every copy: embeddings (n_copies, n_clips, n_embedding), float16."""
+    """Every clip in every copy. parts: of each corpus (n_copies, n_clips, n_embedding), float16."""
 
-    embeddings: Tensor
+    parts: tuple[Tensor, ...]
 
     @classmethod
     def of(
@@ -41,16 +42,27 @@ class AugmentedEmbeddings:
         path = dataset.folder.parent / name
         with locked(path):  # several trainings may want them at once
             try:
-                return cls(read_sealed_tensors(path)[0]["embeddings"])
+                return cls((read_sealed_tensors(path)[0]["embeddings"],))
             except (OSError, DamagedFileError):
                 embeddings = _computed(config, network, dataset, progress)
                 write_sealed_tensors(path, {"embeddings": embeddings}, {})
-                return cls(embeddings)
+                return cls((embeddings,))
 
     @classmethod
     def joined(cls, parts: Sequence["AugmentedEmbeddings"]) -> "AugmentedEmbeddings":
         """Those of several corpora, one corpus after the other."""
-        return cls(torch.cat([part.embeddings for part in parts], dim=1)) if len(parts) > 1 else parts[0]
+        return cls(tuple(tensor for part in parts for tensor in part.parts))
+
+    def rows(self, clips: npt.NDArray[np.int64], n_copies: int | None = None) -> tuple[Tensor, Tensor]:
+        """All copies of some clips, or the first few: (n_rows, n_embedding) float32, and the clip of each row."""
+        rows, found, start = [], [], 0
+        for part in self.parts:
+            own = torch.from_numpy(clips[(clips >= start) & (clips < start + part.shape[1])])
+            copies = part[:n_copies, own - start]
+            rows.append(copies.flatten(0, 1).float())
+            found.append(own.repeat(len(copies)))
+            start += part.shape[1]
+        return torch.cat(rows), torch.cat(found)
 
 
 def weights_digest(network: nn.Module) -> str:
@@ -64,7 +76,7 @@ def weights_digest(network: nn.Module) -> str:
 def _key(config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset) -> str:
     settings = config.to_dict()
     facts = [settings[key] for key in ("window", "frontend", "network", "augment")]
-    facts += [SCHEMA, config.probe.copies, config.probe.crop_seconds, config.fit.seed]
+    facts += [SCHEMA, config.copies_of(dataset.corpus), config.probe.crop_seconds, config.fit.seed]
     return digest([*facts, dataset.key, weights_digest(network)])
 
 
@@ -72,13 +84,13 @@ def _computed(
     config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset, progress: Progress
 ) -> Tensor:
     network.eval()
-    embeddings = []
-    for copy in range(config.probe.copies):
+    embeddings, n_copies = [], config.copies_of(dataset.corpus)
+    for copy in range(n_copies):
         rng = np.random.default_rng(config.fit.seed_for(f"copy {copy}"))
         n_samples = round(rng.uniform(config.probe.crop_seconds, config.window.seconds) * SAMPLE_RATE)
         sounds = [_cut(config, dataset.waveform(clip), n_samples, rng) for clip in range(len(dataset))]
         embeddings.append(_embedded(network, sounds))
-        progress(copy + 1, config.probe.copies)
+        progress(copy + 1, n_copies)
     return torch.stack(embeddings)
 
 
@@ -98,6 +110,6 @@ def _embedded(network: EmotionNetwork, sounds: Sequence[FloatArray]) -> Tensor:
         batch = order[start : start + BATCH]
         shortest = len(sounds[batch[0]])
         waveform = torch.from_numpy(np.stack([sounds[index][:shortest] for index in batch]))
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision("cpu"):
             rows[batch] = network.analyse(waveform)[0].half()
     return rows

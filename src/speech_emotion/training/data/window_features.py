@@ -19,6 +19,7 @@ from speech_emotion.training.config import TrainConfig, WindowConfig
 from speech_emotion.training.data.embeddings import weights_digest
 from speech_emotion.training.data.frames import windows_of
 from speech_emotion.training.data.mixture import Dataset, parts_of
+from speech_emotion.training.networks.base import half_precision
 from speech_emotion.training.networks.pair import Network
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 
@@ -94,7 +95,7 @@ def _kept(
         try:
             tensors = read_sealed_tensors(path)[0]
         except (OSError, DamagedFileError):
-            with torch.autocast("cpu", torch.bfloat16):
+            with half_precision("cpu"):
                 features, clip = _rows(network, config.window, part, clips)
             tensors = {"features": torch.from_numpy(features), "clip": torch.from_numpy(clip)}
             write_sealed_tensors(path, tensors, {})

@@ -174,9 +174,9 @@ def _groups(dataset: Mixture, train: IntArray) -> Iterator[IntArray]:
 def _head_of(job: Job, dataset: Mixture, clips: IntArray, augmented: AugmentedEmbeddings) -> EmotionNetwork:
     """A network whose head learned from the first copy of some clips. Only its head is of use."""
     network = build(job.config, dataset.label_names)
-    rows, labels = augmented.embeddings[0, clips].float(), torch.from_numpy(dataset.labels[clips])
-    shares = Shares.of(dataset, clips, job.config).rows(torch.from_numpy(clips))
-    fit_head(network, rows, labels, job.config, shares)
+    rows, of_clip = augmented.rows(clips, n_copies=1)
+    labels = torch.from_numpy(dataset.labels)[of_clip]
+    fit_head(network, rows, labels, job.config, Shares.of(dataset, clips, job.config).rows(of_clip))
     return network.eval()
 
 

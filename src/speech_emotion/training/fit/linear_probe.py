@@ -29,11 +29,10 @@ def probe(job: Job, augmented: AugmentedEmbeddings) -> Fitted:
     started = time.perf_counter()
     network = build(job.config, job.dataset.label_names)
     facts = initialise(network, job.config.init)
-    labels = torch.from_numpy(np.array(job.dataset.labels, dtype=np.int64))[job.sides.train]
-    rows = augmented.embeddings[:, job.sides.train].flatten(0, 1).float()
-    clips = torch.from_numpy(job.sides.train).repeat(len(augmented.embeddings))
+    rows, clips = augmented.rows(job.sides.train)
+    labels = torch.from_numpy(np.array(job.dataset.labels, dtype=np.int64))[clips]
     shares = job.shares.rows(clips) if job.shares else None
-    loss = fit_head(network, rows, labels.repeat(len(augmented.embeddings)), job.config, shares)
+    loss = fit_head(network, rows, labels, job.config, shares)
     return conclude(job, network, round(loss, 5), (facts,) if facts else (), started)
 
 

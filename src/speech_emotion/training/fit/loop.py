@@ -20,7 +20,7 @@ from speech_emotion.training.config import FitConfig, TrainConfig
 from speech_emotion.training.data import augment
 from speech_emotion.training.data.frames import FrameCache, batches
 from speech_emotion.training.fit.checkpoint import part
-from speech_emotion.training.networks.base import EmotionNetwork
+from speech_emotion.training.networks.base import EmotionNetwork, half_precision
 
 MAX_GRADIENT_NORM = 5.0
 
@@ -50,7 +50,7 @@ class Trainer:
         labels = self.frames.labels[clips].to(self.device)
         targets = smooth(labels, len(self.network.labels), self.config.fit.label_smoothing)
         log_mel = augment.augmented(log_mel, self.config.augment, generator)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with half_precision(self.device.type):
             logits = self.network.classify(log_mel)
         return nn.functional.cross_entropy(logits.float(), targets)
 

@@ -12,6 +12,7 @@ from speech_emotion.evaluation.metrics import uar
 from speech_emotion.training.data.frames import windows_of
 from speech_emotion.training.fit import calibration
 from speech_emotion.training.fit.job import Epoch, Fitted, Job
+from speech_emotion.training.networks.base import half_precision
 from speech_emotion.training.networks.pair import Network
 from speech_emotion.training.networks.quantize import round_weights
 
@@ -39,7 +40,7 @@ class ValidationSet:
         """UAR in percent and mean negative log-likelihood, uncalibrated; None without validation clips."""
         if not len(self.labels):
             return None, None
-        with torch.autocast(_device(network).type, torch.bfloat16):
+        with half_precision(_device(network).type):
             logits = self._logits(network)
         probabilities = calibration.pooled(logits, self.recordings, 1.0)
         spoken = probabilities[np.arange(len(self.labels)), self.labels]
