@@ -58,7 +58,7 @@ def test_the_file_is_described() -> None:
     assert row(text, "sha256") == f"`{'5eal' * 16}`"
     assert row(text, "input") == "mono waveform, 16000 Hz, windows of 3 s every 1 s"
     assert row(text, "trained on") == "ravdess, nemo, every speaker"
-    assert row(text, "recipe") == "cnn, seed 3; chosen among 6 recipes on validation speakers"
+    assert row(text, "recipe") == "cnn, seed 3; chosen among 6 recipes without looking at test speakers"
     assert row(text, "temperature") == "1.235"
     assert row(text, "commit") == "0123456789ab"
     assert row(text, "licence of the weights") == standin.METADATA["licence"]
