@@ -1,14 +1,11 @@
-"""How the settings of recipes/standard.toml were chosen. In: the cache of embed.py. Out: scores of each other choice.
+"""How the settings of recipes/standard.toml were chosen. In: corpora. Out: the scores of each other choice.
 
-    python benchmarks/real_voices/choose.py DATA --cache FOLDER [--out FILE]
+    python benchmarks/real_voices/choose.py DATA [--prepared FOLDER] [--out FILE]
 
-Every trial is the recipe with one setting changed. Its heads are the recipe's own, but learn from 1024 principal
-components of clean embeddings, one row per clip, which takes seconds. They are scored on what they did not learn from:
-the corpora of dev-far, half of the people of plain speech, and fold by fold the validation actors of luna5, without
-the fold's test actors. The test actors of luna5 are never scored.
-
-The ways of calibration divide the logits of the recipe's heads. They are fitted to the validation actors of luna5 and
-to every other corpus that is learned from, each scored by a head that learned without it, and judged on dev-far.
+Every trial is the recipe with one setting changed. Its heads learn from the recipe's own augmented embeddings, of which
+1024 principal components are kept, so that a head takes seconds. They are scored on windows of what they did not learn
+from: the corpora of dev-far, half of the people of plain speech, and fold by fold the validation actors of luna5,
+without the fold's test actors. The test actors of luna5 are never scored.
 """
 
 import argparse
@@ -16,8 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,127 +24,99 @@ from torch import Tensor
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from clips import FAR, FOUR, PLAIN, Row, rows_of
+from clips import FAR, FOUR, PLAIN, folder_of
 
-from speech_emotion.corpora import Clip
+from speech_emotion.cli.shared import CorpusFolder, prepare_corpus
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.metrics import ece, uar
-from speech_emotion.labels import EMOTIONS, in_order
+from speech_emotion.labels import EMOTIONS
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.mixture import Mixture, Shares
-from speech_emotion.training.fit.calibration import fit_temperature, softmax
-from speech_emotion.training.fit.cross_fit import HIGHEST, LOWEST, MAX_ITERATIONS
+from speech_emotion.training.data.window_features import WindowFeatures, window_features
+from speech_emotion.training.fit.calibration import fit_temperature, pooled
 from speech_emotion.training.fit.logistic import fit_logistic
+from speech_emotion.training.fit.train import materials
+from speech_emotion.training.networks.build import build
+from speech_emotion.training.weights import initialise
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RECIPE: Final = ROOT / "recipes" / "standard.toml"
-COMMAND: Final = "python benchmarks/real_voices/choose.py DATA --cache FOLDER"
+COMMAND: Final = "python benchmarks/real_voices/choose.py DATA"
 N_COMPONENTS: Final = 1024
-LAYERS: Final = slice(1, 4)  # of the cache: the three that the recipe pools
+N_FOR_COMPONENTS: Final = 16_000  # rows
+MAX_DEVIATIONS: Final = 8.0  # of an embedding; what is farther out is cut
 N: Final = len(EMOTIONS)
 QUIET: Final = [EMOTIONS.index("neutral"), EMOTIONS.index("calm")]
 ANGRY: Final = EMOTIONS.index("angry")
-PENALTIES: Final = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the temperature of a window
-BIAS_PENALTY: Final = 0.01
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Head = tuple[Tensor, Tensor]  # weight (N, n_components) and bias (N,)
 
 
 def trials(recipe: TrainConfig) -> dict[str, TrainConfig]:
-    """The recipe, and what it could be instead. Corpora that are not named count 1; the recipe is 6, 0.3 and 3."""
+    """The recipe, and what it could be instead."""
 
-    def weighted(ravdess: float = 6.0, song: float = 0.3, plain: float = 3.0) -> TrainConfig:
-        counts = dict.fromkeys(recipe.mixture, 1.0) | {"ravdess-song": song, PLAIN: plain}
-        return replace(recipe, mixture={name: count / ravdess for name, count in counts.items()})
+    def weighted(**weights: float) -> TrainConfig:
+        named = {name.replace("_", "-"): weight for name, weight in weights.items()}
+        return replace(recipe, mixture={**recipe.mixture, **named})
+
+    def others(share: float) -> TrainConfig:
+        return replace(recipe, mixture={name: share * weight for name, weight in recipe.mixture.items()})
 
     def without(*names: str) -> TrainConfig:
         return replace(recipe, mixture={name: x for name, x in recipe.mixture.items() if name not in names})
 
-    penalties = (0.01, 0.03, 0.15, 0.3)
+    def probed(**settings: Any) -> TrainConfig:
+        return replace(recipe, probe=replace(recipe.probe, **settings))
+
     return {
         "the recipe": recipe,
-        **{f"penalty {x}": replace(recipe, probe=replace(recipe.probe, penalty=x)) for x in penalties},
+        **{f"penalty {x}": probed(penalty=x) for x in (0.01, 0.03, 0.3)},
+        **{f"{n} of 16 copies of the RAVDESS": probed(copies=n) for n in (1, 4, 8)},
+        "one of two copies of the others": probed(mixture_copies=1),
+        **{f"the others count {x} times as much": others(x) for x in (0.5, 2.0, 4.0)},
+        "plain speech counts half": weighted(plain_speech=recipe.mixture[PLAIN] / 2),
+        "song counts three times": weighted(ravdess_song=3 * recipe.mixture["ravdess-song"]),
         "no label is exclusive": replace(recipe, exclusive=()),
         "every label is exclusive": replace(recipe, exclusive=EMOTIONS),
-        **{f"the RAVDESS counts {x}": weighted(ravdess=x) for x in (1, 4, 16)},
-        "song counts 1": weighted(song=1.0),
-        "plain speech counts 1": weighted(plain=1.0),
         "without plain speech": without(PLAIN),
         "without TESS and TurEV-DB": without("tess", "turev-db"),
     }
 
 
-# Clips and embeddings
+# What heads learn from, and what they are scored on
 
 
-def mixture_of(rows: Iterable[Row], recipe: TrainConfig) -> Mixture:
-    """The clips of the cache, learned from or not, in its order."""
-    parts = [_part(name, list(own)) for name, own in groupby(rows, lambda row: row.corpus)]
-    return Mixture(tuple(parts), recipe.unlabelled)
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows that a user would get, of some clips. rows: (n_windows, n_components); clip: (n_windows,)."""
 
+    rows: Tensor
+    clip: IntArray
+    labels: IntArray  # (n_clips,), -1 for what is no label of the recipe
 
-def _part(name: str, rows: list[Row]) -> PreparedDataset:
-    """A corpus without its sound."""
-    label_names = in_order(row.label for row in rows)
-    return PreparedDataset(
-        folder=Path(),
-        corpus=name,
-        corpus_hash="",
-        key="",
-        clips=[Clip(row.path, row.label, row.speaker, "unknown") for row in rows],
-        licence="",
-        citation="",
-        label_names=label_names,
-        labels=np.array([label_names.index(row.label) for row in rows]),
-        speakers=np.array([row.speaker for row in rows]),
-        offsets=np.zeros(len(rows) + 1, np.int64),
-        scales=np.ones(len(rows), np.float32),
-        waveforms=np.zeros(0, np.int16),
-    )
-
-
-def embeddings_of(cache: Path) -> Tensor:
-    """(n_clips, n_features) float16."""
-    parts = [np.load(path, mmap_mode="r")[:, LAYERS] for path in sorted(cache.glob("embeddings-*.npy"))]
-    return torch.from_numpy(np.concatenate([part.reshape(len(part), -1) for part in parts]))
-
-
-def components(embeddings: Tensor, mixture: Mixture, recipe: TrainConfig) -> tuple[Tensor, float]:
-    """(n_clips, N_COMPONENTS), of embeddings standardised by the recipe's shares; and the part of their square kept."""
-    learned = learned_from(mixture, recipe)
-    weight = Shares.of(mixture, learned, recipe).rows(torch.from_numpy(learned)).weight
-    rows = embeddings[learned].float()
-    mean = weight @ rows
-    scale = 1 / (weight @ (rows - mean).square() + 1e-5).sqrt()
-    standard = ((rows - mean) * scale).clamp(-8, 8)
-    torch.manual_seed(0)
-    basis = torch.svd_lowrank(standard[::2], q=N_COMPONENTS)[2]
-    kept = (standard[::20] @ basis).square().sum() / standard[::20].square().sum()
-    parts = embeddings.split(2048)
-    every = torch.cat([((part.float() - mean) * scale).clamp(-8, 8) @ basis for part in parts])
-    return every, float(kept)
-
-
-# Heads, and what they did not learn from
-
-
-def learned_from(mixture: Mixture, config: TrainConfig) -> IntArray:
-    """The clips that a recipe learns from."""
-    names = np.array([part.corpus for part in mixture.parts])
-    ours = np.isin(names, [config.corpus, *config.mixture])[mixture.corpus_of]
-    return np.flatnonzero(ours & mixture.known[mixture.corpus_of, mixture.labels])
+    def probabilities(self, logits: FloatArray, temperature: float = 1.0) -> tuple[FloatArray, IntArray]:
+        """Of each clip with a known label and a window, (n, N), and its label (n,)."""
+        clips, recording = np.unique(self.clip, return_inverse=True)
+        known = self.labels[clips] >= 0
+        return pooled(logits, recording, temperature)[known], self.labels[clips][known]
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """All clips. rows: (n_clips, n_components)."""
+    """rows: (n_rows, n_components) of augmented copies, with the clip (n_rows,) and the number of the copy of each."""
 
     mixture: Mixture
     rows: Tensor
+    clip: Tensor
+    copy: Tensor
+    windows: Windows  # of the clips of the mixture that are analysed
+    far: dict[str, Windows]
 
     def of(self, *names: str) -> BoolArray:
         """(n_clips,): the clips of some corpora."""
@@ -164,65 +132,138 @@ class Material:
         is_asked = np.array([sum(name.encode()) % 2 == 0 for name in self.mixture.speakers])
         return self.of(PLAIN) & is_asked
 
-    def logits(self, config: TrainConfig, left_out: BoolArray) -> FloatArray:
-        """(n_clips, N) of a head that learned from what the recipe does, without the clips `left_out`."""
-        learned = learned_from(self.mixture, config)
-        learned = learned[~left_out[learned]]
-        index = torch.from_numpy(learned)
-        shares = Shares.of(self.mixture, learned, config).rows(index)
+    def head(self, config: TrainConfig, left_out: BoolArray) -> Head:
+        """Weight and bias of a head that learned from what a recipe does, without the clips `left_out`."""
+        mixture = self.mixture
+        learned = mixture.known[mixture.corpus_of, mixture.labels] & self.of(config.corpus, *config.mixture)
+        clips = np.flatnonzero(learned & ~left_out)
+        n_copies = np.array([config.copies_of(part.corpus) for part in mixture.parts])[mixture.corpus_of]
+        is_row = (self.copy < torch.from_numpy(n_copies)[self.clip]) & torch.from_numpy(
+            np.isin(self.clip, clips)
+        )
+        shares = Shares.of(mixture, clips, config).rows(self.clip[is_row])
         start = (torch.zeros(N, self.rows.shape[1]), torch.zeros(N))
-        weight, bias, _ = fit_logistic(self.rows[index], shares, start, config.probe.penalty)
-        return functional.linear(self.rows, weight, bias).double().numpy()
+        return fit_logistic(self.rows[is_row], shares, start, config.probe.penalty)[:2]
 
 
-def unheard(material: Material, config: TrainConfig) -> FloatArray:
-    """(n_clips, N), nan for clips that are not asked: dev-far, half of plain speech, the validation actors of luna5."""
-    far, plain = material.of(*FAR), material.asked
-    found = np.where((far | plain)[:, None], material.logits(config, plain), np.nan)
-    for fold in splits.protocol("luna5").folds:
-        scores = material.logits(config, material.by(fold.test | fold.validation))
-        here = material.of("ravdess") & material.by(fold.validation)
-        found[here] = scores[here]
-    return found
+def prepared(data: Path, name: str, folder: Path) -> PreparedDataset:
+    """One corpus of DATA."""
+    return prepare_corpus(CorpusFolder(name, folder_of(data, name)), folder / name)
 
 
-def with_left_out_corpora(material: Material, config: TrainConfig, logits: FloatArray) -> FloatArray:
-    """And the labelled corpora that are learned from, each by a head that learned without it."""
-    found = logits.copy()
-    for name in _others(config):
-        here = material.of(name)
-        found[here] = material.logits(config, here | material.asked)[here]
-    return found
+def material_of(data: Path, folder: Path, recipe: TrainConfig) -> tuple[Material, float]:
+    """All of it, and the part of the square of the embeddings that the components keep."""
+    parts = tuple(prepared(data, name, folder) for name in (recipe.corpus, *recipe.mixture))
+    mixture = Mixture(parts, recipe.unlabelled)
+    network = build(recipe, mixture.label_names)
+    initialise(network, recipe.init)
+    network.eval()
+    found = materials(recipe, mixture)[0]
+    if not isinstance(found, AugmentedEmbeddings):
+        raise TypeError(f"{recipe.name} has no frozen encoder")
+    rows, clip = found.rows(np.arange(len(mixture)))
+    copy = torch.cat([torch.arange(len(part)).repeat_interleave(part.shape[1]) for part in found.parts])
+    every = np.flatnonzero(mixture.known[mixture.corpus_of, mixture.labels])
+    basis = Components.of(rows, Shares.of(mixture, every, recipe).rows(clip).weight)
+
+    def windows(features: WindowFeatures, labels: IntArray) -> Windows:
+        embeddings = torch.from_numpy(features.features[:, : network.n_embedding])
+        return Windows(basis(embeddings), features.clip, labels)
+
+    far = {}
+    for name in FAR:
+        part = prepared(data, name, folder)
+        ours = np.array([EMOTIONS.index(x) if x in EMOTIONS else -1 for x in part.label_names])
+        far[name] = windows(window_features(network, recipe, part), ours[part.labels])
+    own = windows(window_features(network, recipe, mixture), mixture.labels)
+    return Material(mixture, basis(rows), clip, copy, own, far), basis.kept
 
 
-def _others(config: TrainConfig) -> list[str]:
-    return [name for name in config.mixture if name not in ("ravdess-song", PLAIN)]
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Principal components of standardised embeddings; `kept` is their part of the square."""
+
+    mean: Tensor
+    scale: Tensor
+    basis: Tensor
+    kept: float
+
+    @classmethod
+    def of(cls, rows: Tensor, weight: Tensor) -> "Components":
+        """Those of rows (n, n_embedding) that count by their weight (n,)."""
+        mean = weight @ rows
+        variance = sum(
+            w @ (some - mean).square() for w, some in zip(weight.split(8192), rows.split(8192), strict=True)
+        )
+        scale = 1 / (variance + 1e-5).sqrt()
+        torch.manual_seed(0)
+        chosen = torch.multinomial(weight, min(N_FOR_COMPONENTS, int((weight > 0).sum())))
+        standard = ((rows[chosen] - mean) * scale).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
+        basis = torch.svd_lowrank(standard, q=min(N_COMPONENTS, *standard.shape))[2]
+        kept = (standard[::10] @ basis).square().sum() / standard[::10].square().sum()
+        return cls(mean, scale, basis, float(kept))
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """(n, n_embedding) → (n, n_components)."""
+        parts = [
+            ((some - self.mean) * self.scale).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS) @ self.basis
+            for some in rows.split(8192)
+        ]
+        return torch.cat(parts)
 
 
 # Scores, in percent
 
 
-def scores(material: Material, probabilities: FloatArray) -> dict[str, Any]:
-    """Of clips whose probabilities are not nan. `mean`: over the corpora of dev-far."""
-    labels = material.mixture.labels
+def scored(windows: Windows, head: Head, chosen: BoolArray | None = None) -> tuple[Windows, FloatArray]:
+    """The windows, or those of some clips, and their logits (n_windows, N)."""
+    if chosen is not None:
+        is_chosen = chosen[windows.clip]
+        windows = Windows(windows.rows[is_chosen], windows.clip[is_chosen], windows.labels)
+    return windows, functional.linear(windows.rows, *head).double().numpy()
+
+
+def tried(material: Material, config: TrainConfig) -> dict[str, Any]:
+    """The scores of a recipe, calibrated by the one temperature of the validation actors."""
+    validation, logits, chosen = [], [], []
+    for fold in splits.protocol("luna5").folds:
+        head = material.head(config, material.by(fold.test | fold.validation))
+        own, given = scored(material.windows, head, material.of("ravdess") & material.by(fold.validation))
+        probabilities, labels = own.probabilities(given)
+        validation.append(100 * uar(labels, probabilities.argmax(axis=1)))
+        logits.append(given)
+        chosen.append(own.clip)
+    clips, recording = np.unique(np.concatenate(chosen), return_inverse=True)
+    temperature = fit_temperature(np.concatenate(logits), recording, material.mixture.labels[clips])
+    settings = {"penalty": config.probe.penalty, "copies": [config.probe.copies, config.probe.mixture_copies]}
+    return {
+        "settings": settings | {"mixture": config.mixture, "exclusive": config.exclusive},
+        "validation": {"folds": validation, "mean": float(np.mean(validation))},
+        "mean validation": float(np.mean(validation)),
+        "temperature": temperature,
+        **elsewhere(material, material.head(config, material.asked), temperature),
+    }
+
+
+def elsewhere(material: Material, head: Head, temperature: float) -> dict[str, Any]:
+    """On dev-far and on plain speech. `mean`: over the corpora of dev-far."""
     by_corpus = {}
-    for name in FAR:
-        here = material.of(name)
-        by_corpus[name] = _of_corpus(labels[here], probabilities[here])
+    for name, windows in material.far.items():
+        own, logits = scored(windows, head)
+        by_corpus[name] = of_corpus(*own.probabilities(logits, temperature))
     found: dict[str, Any] = {}
     for key in ("four", "all eight", "neutral", "ece"):
         values = [own[key] for own in by_corpus.values() if own[key] is not None]
         found[f"mean {key}"] = float(np.mean(values))
-    plain = probabilities[material.asked]
+    own, logits = scored(material.windows, head, material.asked)
+    plain = own.probabilities(logits, temperature)[0]
     found["plain: neutral or calm"] = 100 * float(np.isin(plain.argmax(axis=1), QUIET).mean())
     found["plain: angry > 0.8"] = 100 * float((plain[:, ANGRY] > 0.8).mean())
-    ours = material.of("ravdess") & ~np.isnan(probabilities[:, 0])
-    found["ravdess: ece"] = 100 * ece(labels[ours], probabilities[ours])
     return {**found, "by corpus": by_corpus}
 
 
-def _of_corpus(labels: IntArray, probabilities: FloatArray) -> dict[str, float | None]:
-    """UAR among four emotions and among all eight, recall of neutral, ECE, accuracy and mean confidence."""
+def of_corpus(probabilities: FloatArray, labels: IntArray) -> dict[str, float | None]:
+    """UAR among four emotions and among all eight, recall of neutral, ECE, and the share called calm."""
     four = np.array([EMOTIONS.index(name) for name in FOUR if EMOTIONS.index(name) in labels])
     asked, answer = np.isin(labels, four), probabilities.argmax(axis=1)
     is_neutral = labels == EMOTIONS.index("neutral")
@@ -231,102 +272,14 @@ def _of_corpus(labels: IntArray, probabilities: FloatArray) -> dict[str, float |
         "all eight": 100 * uar(labels, answer),
         "neutral": 100 * float((answer == labels)[is_neutral].mean()) if is_neutral.any() else None,
         "ece": 100 * ece(labels, probabilities),
-        "right": 100 * float((answer == labels).mean()),
-        "confidence": 100 * float(probabilities.max(axis=1).mean()),
         "called calm": 100 * float((answer == EMOTIONS.index("calm")).mean()),
     }
 
 
-def tried(material: Material, config: TrainConfig, logits: FloatArray) -> dict[str, Any]:
-    """The scores of a recipe, calibrated by the one temperature of the validation actors."""
-    ours, labels = np.flatnonzero(material.of("ravdess") & ~np.isnan(logits[:, 0])), material.mixture.labels
-    folds = [material.by(fold.validation)[ours] for fold in splits.protocol("luna5").folds]
-    answer = logits[ours].argmax(axis=1)
-    validation = [100 * uar(labels[ours][fold], answer[fold]) for fold in folds]
-    temperature = fit_temperature(logits[ours], np.arange(len(ours)), labels[ours])
-    return {
-        "settings": {
-            "penalty": config.probe.penalty,
-            "mixture": config.mixture,
-            "exclusive": config.exclusive,
-        },
-        "validation": {"folds": validation, "mean": float(np.mean(validation))},
-        "temperature": temperature,
-        **scores(material, softmax(logits / temperature)),
-    }
-
-
-# Calibration
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way of calibration. `home`: what the validation actors count in its fit, of 1; the other corpora the rest.
-
-    penalty: of the temperature of a window; None is one temperature for all.
-    """
-
-    home: float
-    penalty: float | None = None
-    has_bias: bool = False
-
-
-WAYS: Final = {
-    "one temperature, from RAVDESS actors": Way(1.0),
-    "one temperature, from corpora left out": Way(0.0),
-    **{f"a temperature per window, penalty {x}": Way(0.5, x) for x in PENALTIES},
-    **{f"the same, penalty {x}, and a bias per label": Way(0.5, x, has_bias=True) for x in (1.0, 3.0)},
-}
-
-
-def calibrated(material: Material, config: TrainConfig, logits: FloatArray, way: Way) -> FloatArray:
-    """Probabilities (n_clips, N), from the logits of heads that did not learn from a clip or its corpus."""
-    counts = _counts(material, config, logits, way.home)
-    fitted = np.flatnonzero(counts)
-    rows = material.rows[:, :0] if way.penalty is None else material.rows
-    scored, labels = torch.from_numpy(logits).float(), torch.from_numpy(material.mixture.labels)
-    own = (scored[fitted], rows[fitted], labels[fitted], torch.from_numpy(counts[fitted]).float())
-    weight, bias = torch.zeros(rows.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
-    of_label = torch.zeros(N, requires_grad=way.has_bias)
-    fitting = [weight, bias, of_label][: 3 if way.has_bias else 2]
-    optimizer = torch.optim.LBFGS(fitting, max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
-
-    def cooled(some: Tensor, at: Tensor) -> Tensor:
-        return (some + of_label) / (at @ weight + bias).clamp(LOWEST, HIGHEST).exp().unsqueeze(1)
-
-    def objective() -> float:
-        optimizer.zero_grad()
-        loss = functional.cross_entropy(cooled(own[0], own[1]), own[2], reduction="none") @ own[3]
-        loss = loss + (way.penalty or 0) * weight.square().sum() + BIAS_PENALTY * of_label.square().sum()
-        loss.backward()
-        return loss.item()
-
-    optimizer.step(objective)
-    with torch.inference_mode():
-        return softmax(cooled(scored, rows).double().numpy())
-
-
-def _counts(material: Material, config: TrainConfig, logits: FloatArray, home: float) -> FloatArray:
-    """(n_clips,), their sum 1. The corpora that were left out count equally."""
-    ours = material.of("ravdess") & ~np.isnan(logits[:, 0])
-    counts = home * ours / ours.sum()
-    others = _others(config)
-    for name in others:
-        here = material.of(name)
-        counts = counts + (1 - home) * here / here.sum() / len(others)
-    return counts
-
-
-def results(material: Material, recipe: TrainConfig) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Kind, name and scores of every trial and way of calibration."""
+def results(material: Material, recipe: TrainConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and scores of every trial."""
     for name, config in trials(recipe).items():
-        logits = unheard(material, config)
-        yield "trials", name, tried(material, config, logits)
-        if config is recipe:
-            every = with_left_out_corpora(material, config, logits)
-            for way, settings in WAYS.items():
-                probabilities = calibrated(material, config, every, settings)
-                yield "calibration", way, asdict(settings) | scores(material, probabilities)
+        yield name, tried(material, config)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -334,16 +287,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="What other settings of recipes/standard.toml would have given."
     )
     parser.add_argument("data", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("embeddings"))
+    parser.add_argument("--prepared", type=Path, default=Path("prepared"))
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "real-voices.json")
     given = parser.parse_args(arguments)
     recipe = TrainConfig.load(RECIPE)
-    mixture = mixture_of(rows_of(given.data), recipe)
-    rows, kept = components(embeddings_of(given.cache), mixture, recipe)
-    document: dict[str, Any] = {"command": COMMAND, "commit": commit(), "kept": kept}
+    material, kept = material_of(given.data, given.prepared, recipe)
+    document: dict[str, Any] = {"command": COMMAND, "commit": commit(), "kept": kept, "trials": {}}
     started = time.perf_counter()
-    for kind, name, found in results(Material(mixture, rows), recipe):
-        document.setdefault(kind, {})[name] = found
+    for name, found in results(material, recipe):
+        document["trials"][name] = found
         given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         short = {key: round(value, 1) for key, value in found.items() if isinstance(value, float)}
         print(f"{time.perf_counter() - started:.0f} s, {name}: {short}", flush=True)

@@ -1,4 +1,4 @@
-"""The clips of the corpora that choose.py learns from and scores. DATA holds one folder of each."""
+"""The corpora that choose.py and far.py read. DATA holds one folder of each."""
 
 import csv
 from collections.abc import Iterator
@@ -22,6 +22,13 @@ PUBLISHED: Final = {
 }
 TABLES: Final = {name: name for name in ("emospeech-in", "emotiontts-ko", "turev-db", "banglaser", *FAR)}
 TABLES[PLAIN] = "plain-speech/many"
+
+
+def folder_of(data: Path, name: str) -> Path:
+    """The folder of a corpus whose reader the package has, or the table of another one."""
+    if name in FAR or name == PLAIN:
+        return data / TABLES[name] / "labels.tsv"
+    return data / (PUBLISHED | TABLES)[name]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The trials behind recipes/standard.toml, on a miniature cache: who is scored, by which heads, and how."""
+"""The trials behind recipes/standard.toml, on miniature corpora: who is scored, by which heads, and how."""
 
 import importlib.util
 import json
@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from speech_emotion.corpora import Clip
+from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.evaluation import splits
-from speech_emotion.labels import EMOTIONS, UNLABELLED
+from speech_emotion.labels import EMOTIONS, UNLABELLED, in_order
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.mixture import Mixture
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "real_voices" / "choose.py"
 _spec = importlib.util.spec_from_file_location("choose", PATH)
@@ -31,6 +34,7 @@ LABELS = {
     "ravdess": EMOTIONS,
     "ravdess-song": EMOTIONS[:6],
     "nemo": FOUR,
+    "plain-speech": (UNLABELLED,),
     "ased": FOUR,
     "aesdd": FOUR[1:],
     "uem-es": FOUR,
@@ -38,27 +42,52 @@ LABELS = {
 }
 
 
-def rows() -> list[Any]:
-    found = [
-        choose.Row(corpus, "", f"{speaker:02d}", label)
-        for corpus, labels in LABELS.items()
-        for speaker in range(1, 25 if corpus.startswith("ravdess") else 11)
-        for label in labels
-    ]
-    return found + [choose.Row(choose.PLAIN, "", f"{speaker:02d}", UNLABELLED) for speaker in range(1, 21)]
+def corpus(name: str) -> PreparedDataset:
+    """Every speaker with every label, without sound."""
+    n_speakers = 24 if name.startswith("ravdess") else 20
+    clips = [Clip("", label, f"{n + 1:02d}", "unknown") for n in range(n_speakers) for label in LABELS[name]]
+    names = in_order(LABELS[name])
+    return PreparedDataset(
+        folder=Path(),
+        corpus=name,
+        corpus_hash="",
+        key="",
+        clips=clips,
+        licence="",
+        citation="",
+        label_names=names,
+        labels=np.array([names.index(clip.label) for clip in clips]),
+        speakers=np.array([clip.speaker for clip in clips]),
+        offsets=np.zeros(len(clips) + 1, np.int64),
+        scales=np.ones(len(clips), np.float32),
+        waveforms=np.zeros(0, np.int16),
+    )
 
 
-def separable(mixture: Any) -> torch.Tensor:
+def separable(labels: Any) -> torch.Tensor:
     """Rows that say what is spoken, in some noise."""
-    noise = torch.randn(len(mixture), 12, generator=torch.Generator().manual_seed(0))
-    spoken = torch.nn.functional.one_hot(torch.from_numpy(mixture.labels), 12)
-    return 0.1 * noise + spoken
+    noise = torch.randn(len(labels), 12, generator=torch.Generator().manual_seed(0))
+    return noise + 10 * torch.nn.functional.one_hot(torch.from_numpy(labels), 12)
+
+
+def windows(labels: Any) -> Any:
+    """Two windows of every clip."""
+    twice = np.repeat(np.arange(len(labels)), 2)
+    return choose.Windows(separable(labels[twice]), twice, labels)
 
 
 @pytest.fixture(scope="module")
 def material() -> Any:
-    mixture = choose.mixture_of(rows(), RECIPE)
-    return choose.Material(mixture, separable(mixture))
+    names = ("ravdess", *RECIPE.mixture)
+    mixture = Mixture(tuple(corpus(name) for name in names), RECIPE.unlabelled)
+    clip = torch.arange(len(mixture)).repeat(2)
+    copy = torch.arange(2).repeat_interleave(len(mixture))
+    far = {}
+    for name in choose.FAR:
+        part = corpus(name)
+        far[name] = windows(np.array([EMOTIONS.index(part.label_names[label]) for label in part.labels]))
+    rows = separable(mixture.labels[clip])
+    return choose.Material(mixture, rows, clip, copy, windows(mixture.labels), far)
 
 
 def test_every_trial_changes_one_setting_of_the_recipe() -> None:
@@ -67,115 +96,93 @@ def test_every_trial_changes_one_setting_of_the_recipe() -> None:
     for name, config in trials.items():
         kept = {key: value for key, value in vars(config).items() if value == getattr(recipe, key)}
         assert len(vars(recipe)) - len(kept) == (name != "the recipe"), name
-    mixture = trials["the RAVDESS counts 4"].mixture
-    assert (mixture["nemo"], mixture["ravdess-song"], mixture["plain-speech"]) == (0.25, 0.075, 0.75)
     assert set(recipe.mixture) - set(trials["without plain speech"].mixture) == {"plain-speech"}
+    assert trials["plain speech counts half"].mixture["plain-speech"] == recipe.mixture["plain-speech"] / 2
 
 
-class Learned(choose.Material):  # type: ignore[misc]
-    """Its heads answer 1 for clips of the people who were learned from, and 0 for all others."""
+def test_nobody_is_scored_by_a_head_that_learned_from_them(
+    material: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[Any] = []
+    scored: list[Any] = []
 
-    def logits(self, config: TrainConfig, left_out: Any) -> Any:
-        clips = choose.learned_from(self.mixture, config)
-        speakers = self.mixture.speakers
-        heard = np.isin(speakers, speakers[clips[~left_out[clips]]])
-        return np.repeat(heard[:, None], len(EMOTIONS), axis=1).astype(float)
+    def head(told: Any, config: TrainConfig, left_out: Any) -> Any:
+        learned.append(set(np.flatnonzero(~left_out)))
+        return torch.zeros(8, 12), torch.zeros(8)
 
+    given = choose.scored
 
-def test_nobody_is_scored_by_a_head_that_learned_from_them(material: Any) -> None:
-    told = Learned(material.mixture, material.rows)
-    logits = choose.unheard(told, RECIPE)
-    validation = [actor for fold in splits.protocol("luna5").folds for actor in fold.validation]
-    scored = material.of("ased", "aesdd", "uem-es", "urdu") | material.asked
-    scored |= material.of("ravdess") & material.by(validation)
-    assert (len(validation), material.asked.sum()) == (10, 10)
-    np.testing.assert_array_equal(~np.isnan(logits).all(axis=1), scored)
-    assert not logits[scored].any()
-    every = choose.with_left_out_corpora(told, RECIPE, logits)
-    np.testing.assert_array_equal(~np.isnan(every).all(axis=1), scored | material.of("nemo"))
-    assert not every[material.of("nemo")].any()
+    def seen(some: Any, of_head: Any, chosen: Any = None) -> Any:
+        if chosen is not None:
+            scored.append(set(np.flatnonzero(chosen)))
+            assert not scored[-1] & learned[-1]
+        return given(some, of_head, chosen)
 
-
-def test_scores_of_known_answers(material: Any) -> None:
-    probabilities = np.eye(8)[material.mixture.labels]
-    probabilities[material.asked] = np.eye(8)[EMOTIONS.index("calm")]
-    urdu = np.flatnonzero(material.of("urdu"))
-    probabilities[urdu] = np.eye(8)[EMOTIONS.index("calm")]
-    angry = np.flatnonzero(material.asked)[:2]
-    probabilities[angry] = np.full(8, 0.01) + 0.92 * np.eye(8)[EMOTIONS.index("angry")]
-    found = choose.scores(material, probabilities)
-    assert found["plain: neutral or calm"] == pytest.approx(80)
-    assert found["plain: angry > 0.8"] == pytest.approx(20)
-    assert (found["mean all eight"], found["mean ece"], found["ravdess: ece"]) == pytest.approx((75, 25, 0))
-    assert found["mean neutral"] == pytest.approx(200 / 3)  # aesdd has none
-    assert found["by corpus"]["aesdd"]["neutral"] is None
-    assert found["by corpus"]["urdu"] == pytest.approx(
-        {
-            "four": 25,
-            "all eight": 0,
-            "neutral": 0,
-            "ece": 100,
-            "right": 0,
-            "confidence": 100,
-            "called calm": 100,
-        }
-    )
+    monkeypatch.setattr(choose.Material, "head", head)
+    monkeypatch.setattr(choose, "scored", seen)
+    choose.tried(material, RECIPE)
+    *folds, plain = scored
+    for fold, clips in zip(splits.protocol("luna5").folds, folds, strict=True):
+        assert set(material.mixture.speakers[list(clips)]) == {f"ravdess:{name}" for name in fold.validation}
+    assert plain == set(np.flatnonzero(material.asked))
+    assert len(plain) == 10
 
 
-def sure_of_itself(material: Any) -> Any:
-    """Logits that are always right on the RAVDESS and half of the time elsewhere, equally sure."""
-    answers = material.mixture.labels.copy()
-    elsewhere = np.flatnonzero(~material.of("ravdess"))
-    answers[elsewhere[::2]] = (answers[elsewhere[::2]] + 3) % 8
-    return 6.0 * np.eye(8)[answers]
+def test_a_head_learns_from_as_many_copies_as_the_recipe_says(
+    material: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def fit(rows: Any, shares: Any, *rest: Any) -> Any:
+        seen.append((len(rows), float(shares.weight.sum())))
+        return torch.zeros(8, 12), torch.zeros(8), 0.0
+
+    monkeypatch.setattr(choose, "fit_logistic", fit)
+    one = replace(RECIPE, probe=replace(RECIPE.probe, copies=2, mixture_copies=1))
+    nobody = np.zeros(len(material.mixture), bool)
+    material.head(one, nobody)
+    material.head(replace(one, mixture={"nemo": 1.0}), nobody)
+    material.head(one, material.of("ravdess"))
+    others = 24 * 6 + 20 * 4 + 20
+    assert [n for n, _ in seen] == [2 * 24 * 8 + others, 2 * 24 * 8 + 20 * 4, others]
+    assert [total for _, total in seen] == pytest.approx([1, 1, 1])
 
 
-def confidence(probabilities: Any, clips: Any) -> float:
-    return float(probabilities[clips].max(axis=1).mean())
+def test_scores_of_known_answers() -> None:
+    labels = np.repeat([EMOTIONS.index(name) for name in FOUR], 5)
+    answers = labels.copy()
+    answers[:5] = EMOTIONS.index("calm")
+    found = choose.of_corpus(np.eye(8)[answers], labels)
+    expected = {"four": 75, "all eight": 75, "neutral": 0, "ece": 25, "called calm": 25}
+    assert found == pytest.approx(expected | {"four": 100})  # of the four, neutral comes first among equals
+    without_neutral = choose.of_corpus(np.eye(8)[labels[5:]], labels[5:])
+    assert (without_neutral["four"], without_neutral["neutral"]) == (100, None)
 
 
-def test_one_temperature_is_for_all_and_one_per_window_tells_corpora_apart(material: Any) -> None:
-    is_home = torch.from_numpy(material.of("ravdess"))
-    told = choose.Material(material.mixture, torch.stack([is_home, ~is_home], dim=1).float())
-    logits, home, far = sure_of_itself(material), material.of("ravdess"), material.of("urdu")
-    ways = choose.Way(1.0), choose.Way(0.0), choose.Way(0.5, 0.01), choose.Way(0.5, 100.0)
-    sure, unsure, per_window, drawn = (choose.calibrated(told, RECIPE, logits, way) for way in ways)
-    assert confidence(sure, far) == pytest.approx(confidence(sure, home))
-    assert confidence(sure, far) > 0.99
-    assert [confidence(unsure, clips) for clips in (far, home)] == pytest.approx([0.5, 0.5], abs=0.02)
-    assert confidence(per_window, far) < 0.6 < 0.95 < confidence(per_window, home)
-    assert confidence(drawn, home) - confidence(drawn, far) < 0.01
+def test_the_windows_of_a_clip_are_one_answer_and_unknown_labels_none() -> None:
+    three = choose.Windows(torch.zeros(4, 1), np.array([5, 5, 7, 9]), np.array([*[0] * 5, 2, 0, 3, 0, -1]))
+    logits = np.log([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8], [0.5, 0.5]])
+    probabilities, labels = three.probabilities(logits)
+    np.testing.assert_allclose(probabilities, [[0.7, 0.3], [0.2, 0.8]])
+    assert labels.tolist() == [2, 3]
 
 
-def test_a_bias_takes_back_what_every_corpus_answers_too_often(material: Any) -> None:
-    logits = 2.0 * np.eye(8)[material.mixture.labels]
-    logits[:, EMOTIONS.index("calm")] += 2.5
-    home = material.of("ravdess")
-    plain, biased = (
-        choose.calibrated(material, RECIPE, logits, choose.Way(0.5, 1.0, has_bias=has))
-        for has in (False, True)
-    )
-    truth = material.mixture.labels[home]
-    assert (plain[home].argmax(axis=1) == truth).mean() == pytest.approx(1 / 8)
-    assert (biased[home].argmax(axis=1) == truth).mean() == 1
+def test_components_keep_what_varies() -> None:
+    rows = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) @ torch.eye(3, 20) * 5 + 2
+    components = choose.Components.of(rows, torch.full((400,), 1 / 400))
+    assert components.kept == pytest.approx(1, abs=1e-3)
+    found = components(rows)
+    assert found.mean(dim=0).abs().max() < 0.1
+    assert float(found.square().sum(dim=1).mean()) == pytest.approx(3, rel=0.05)
 
 
 def test_the_whole_line(material: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layers = material.rows.half().numpy()[:, None].repeat(4, axis=1)
-    for number, part in enumerate(np.array_split(layers, 3)):
-        np.save(tmp_path / f"embeddings-{number}.npy", part)
-    monkeypatch.setattr(choose, "rows_of", lambda data: rows())
-    monkeypatch.setattr(choose, "N_COMPONENTS", 12)
+    monkeypatch.setattr(choose, "material_of", lambda *_: (material, 0.9))
     monkeypatch.setattr(choose.TrainConfig, "load", lambda path: RECIPE)
     monkeypatch.setattr(choose, "trials", lambda recipe: {"the recipe": recipe})
-    choose.main(["DATA", "--cache", str(tmp_path), "--out", str(tmp_path / "out.json")])
+    choose.main(["DATA", "--out", str(tmp_path / "out.json")])
     document = json.loads((tmp_path / "out.json").read_text())
     assert document["command"].startswith("python benchmarks/real_voices/choose.py")
-    assert document["kept"] > 0.99
     found = document["trials"]["the recipe"]
-    assert (found["mean all eight"], found["validation"]["mean"], found["plain: neutral or calm"]) == (
-        100,
-        100,
-        100,
-    )
-    assert document["calibration"].keys() == choose.WAYS.keys()
+    names = ("mean all eight", "mean validation", "plain: neutral or calm")
+    assert [found[name] for name in names] == [100, 100, 100]
