@@ -266,7 +266,7 @@ OF_WINDOW = TemperatureHead(torch.linspace(-1, 1, N_EMBEDDING) / 4, 0.2)
 def enrolled_head() -> EnrolledHead:
     weight = np.random.default_rng(0).normal(0, 0.1, (8, N_FEATURES)).astype(np.float32)
     zeros, ones = np.zeros(N_FEATURES, np.float32), np.ones(N_FEATURES, np.float32)
-    return EnrolledHead(zeros, ones, weight, np.zeros(8, np.float32), 0.9, 0.1, 0.0)
+    return EnrolledHead(zeros, ones, weight, np.zeros(8, np.float32), 1.0, 0.9, 0.1, 0.0)
 
 
 @pytest.fixture(scope="module")

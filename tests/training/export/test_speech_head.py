@@ -111,7 +111,7 @@ def enrolled() -> EnrolledHead:
     random = np.random.default_rng(0)
     weight = random.normal(0, 0.1, (8, N_FEATURES)).astype(np.float32)
     zeros, ones = np.zeros(N_FEATURES, np.float32), np.ones(N_FEATURES, np.float32)
-    return EnrolledHead(zeros, ones, weight, np.zeros(8, np.float32), 1.0, 0.1, 0.0)
+    return EnrolledHead(zeros, ones, weight, np.zeros(8, np.float32), 1.0, 1.0, 0.1, 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -123,9 +123,10 @@ def test_a_speaker_s_offset_is_taken_away() -> None:
     voices = voices_of()
     mean, deviation = enrolment.population(voices)
     standard = (voices.features - mean) / deviation
-    rows, clip = enrolment.relative(voices, standard, [0, 2], seed=0)
+    rows, windows = enrolment.relative(voices, standard, [0, 2], seed=0)
     assert rows.shape == (2 * 160, 3)
-    left, right = (rows[voices.speakers[clip] == side, 1] for side in ("left", "right"))
+    speakers = voices.speakers[voices.clip[windows]]
+    left, right = (rows[speakers == side, 1] for side in ("left", "right"))
     apart = np.ptp([standard[voices.speakers[voices.clip] == side, 1].mean() for side in ("left", "right")])
     assert abs(left.mean() - right.mean()) < 0.6 * apart  # so far as so little speech is believed
     assert mean[1] / deviation[1] > 5
@@ -243,6 +244,25 @@ def test_with_a_profile_it_is_the_enrolled_head(path: Path, network: Cnn, head: 
     expected = powers / powers.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(model.score(windows, profile).probabilities, expected, atol=1e-4)
     assert np.abs(model.score(windows).probabilities - expected).max() > 0.1
+
+
+def test_a_head_with_a_share_is_a_mean_with_the_plain_one(
+    network: Cnn, head: EnrolledHead, tmp_path: Path
+) -> None:
+    export(
+        network,
+        miniature.recipe(),
+        Calibration(miniature.TEMPERATURE, {"not_sure": 0.2, "set": 0.9}),
+        miniature.PROVENANCE,
+        tmp_path / "shared.onnx",
+        head=dataclasses.replace(head, share=0.25),
+    )
+    model, windows = EmotionModel.load(tmp_path / "shared.onnx"), miniature.sound(CLIPS[0])[None]
+    plain = model.score(windows)
+    profile = np.stack([np.full(N_FEATURES, 0.5), np.full(N_FEATURES, 1.25)]).astype(np.float32)
+    enrolled = (plain.voice - profile[0]) / profile[1] @ head.weight.T + head.bias
+    powers = np.exp((0.25 * enrolled + 0.75 * plain.logits) / head.temperature)
+    np.testing.assert_allclose(model.score(windows, profile).probabilities, powers / powers.sum(), atol=1e-4)
 
 
 def test_a_person_is_enrolled_and_answered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

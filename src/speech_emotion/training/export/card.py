@@ -125,7 +125,11 @@ def _enrolment(enrolment: Enrolment | None) -> str:
 
 def _tried(info: ModelInfo) -> str:
     tried = info.recipe.get("recipes_tried", 1)
-    return f"chosen among {tried} recipes without looking at test speakers" if tried > 1 else "no other recipe tried"
+    return (
+        f"chosen among {tried} recipes without looking at test speakers"
+        if tried > 1
+        else "no other recipe tried"
+    )
 
 
 def _score(info: ModelInfo) -> str:

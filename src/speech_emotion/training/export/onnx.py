@@ -91,11 +91,10 @@ class _Shipped(nn.Module):
         self.n_features = len(head.mean) if head else 0
         tensors = {"speech_weight": speech.weight} if speech else {}
         if head:
-            cooled = (
-                calibration.temperature / head.temperature
-            )  # one temperature divides the logits of either head
+            cooled = calibration.temperature / head.temperature  # one temperature divides all logits
+            self.plain_share = (1 - head.share) * cooled
             tensors |= {"mean": head.mean, "deviation": head.deviation}
-            tensors |= {"weight": head.weight * cooled, "bias": head.bias * cooled}
+            tensors |= {"weight": head.weight * cooled * head.share, "bias": head.bias * cooled * head.share}
         for name, values in tensors.items():
             self.register_buffer(name, torch.from_numpy(values))
 
@@ -111,6 +110,7 @@ class _Shipped(nn.Module):
             voice = (voice_features(embedding, log_mel) - self.mean) / self.deviation
             deviation = torch.where(profile[1] > 0, profile[1], 1.0)
             enrolled = nn.functional.linear((voice - profile[0]) / deviation, self.weight, self.bias)
+            enrolled = enrolled + self.plain_share * logits if self.plain_share else enrolled
             logits = torch.where(profile[1].amax(dim=0) > 0, enrolled, logits)
             extras.append(voice)
         if self.speech:

@@ -37,7 +37,9 @@ ENROLLED_SECONDS: Final = (20.0, 60.0)  # of speech in the profiles of the fit
 N_DRAWS: Final = 4  # profiles per speaker
 N_DRAWS_OF_A_MIXTURE: Final = 2  # which has many speakers
 PENALTIES: Final = (100.0, 10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-PENALTIES_OF_A_MIXTURE: Final = (1.0, 0.1, 0.03)
+# Of a mixture, chosen on speakers of corpora that it does not hold (benchmarks/real_voices/profiles.py).
+PENALTIES_OF_A_MIXTURE: Final = (3.0,)
+SHARE_OF_A_MIXTURE: Final = 0.35  # of the enrolled head; the plain head has the rest
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -52,7 +54,8 @@ class EnrolledHead:
     """logits = weight · ((voice - profile mean) / profile deviation) + bias, voice = (features - mean) / deviation.
 
     mean, deviation: (n_features,), over the train speakers and within them.
-    weight: (n_labels, n_features), bias: (n_labels,). temperature divides these logits; penalty is that of the fit.
+    weight: (n_labels, n_features), bias: (n_labels,). share: what these logits count in the mean with those of the
+    plain head. temperature divides that mean; penalty is that of the fit.
     gain: UAR with a profile minus UAR without, on validation speakers.
     """
 
@@ -60,6 +63,7 @@ class EnrolledHead:
     deviation: FloatArray
     weight: FloatArray
     bias: FloatArray
+    share: float
     temperature: float
     penalty: float
     gain: float
@@ -67,11 +71,12 @@ class EnrolledHead:
     def write(self, folder: Path) -> None:
         """Keep it in a run folder, for export."""
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in _TENSORS}
-        facts = {"temperature": self.temperature, "penalty": self.penalty, "gain": self.gain}
+        facts = {name: getattr(self, name) for name in _FACTS}
         write_sealed_tensors(folder / FILE, tensors, facts)
 
 
 _TENSORS: Final = ("mean", "deviation", "weight", "bias")
+_FACTS: Final = ("share", "temperature", "penalty", "gain")
 
 
 def read(folder: Path) -> EnrolledHead | None:
@@ -124,12 +129,12 @@ def profiles(
 def relative(
     data: WindowFeatures, standard: FloatArray, draws: Sequence[int], seed: int
 ) -> tuple[FloatArray, IntArray]:
-    """The windows of every draw, each relative to its speaker's profile (n, n_features); their clips (n,)."""
+    """The windows of every draw, each relative to its speaker's profile (n, n_features); which they are (n,)."""
     windows, profile = zip(*profiles(data, standard, draws, seed), strict=True)
     rows = [
         (standard[own] - mean) / deviation for own, (mean, deviation) in zip(windows, profile, strict=True)
     ]
-    return np.concatenate(rows), data.clip[np.concatenate(windows)]
+    return np.concatenate(rows), np.concatenate(windows)
 
 
 # The fit
@@ -151,18 +156,21 @@ def learn(
     plain = _plain_head(network, units)
     mixture = job.dataset if isinstance(job.dataset, Mixture) else None
     n_draws, penalties = (N_DRAWS_OF_A_MIXTURE, PENALTIES_OF_A_MIXTURE) if mixture else (N_DRAWS, PENALTIES)
-    rows, clip = relative(data, (data.features - mean) / deviation, range(n_draws), seed)
+    share = SHARE_OF_A_MIXTURE if mixture else 1.0
+    rows, windows = relative(data, (data.features - mean) / deviation, range(n_draws), seed)
+    clip = data.clip[windows]
     shares = Shares.of(mixture, train, job.config).rows(torch.from_numpy(train[clip])) if mixture else None
     fitted = partial(fit_head, rows, data.labels[clip], plain, shares=shares)
     if len(validation):
-        judge = _Judge(features.of(validation), units, plain, seed)
+        judge = _Judge(features.of(validation), units, plain, share, seed)
         heads = [judge.judged(*fitted(penalty), penalty) for penalty in penalties]
         return min(heads, key=itemgetter(0))[1]
     if not references:
         raise ConfigError("An enrolled head needs validation speakers. Give the run folder of a protocol.")
     chosen = np.array([(head.penalty, head.temperature, head.gain) for head in references]).T
     penalty, temperature = (math.exp(np.log(values).mean()) for values in chosen[:2])
-    return EnrolledHead(*units, *fitted(penalty), temperature, penalty, round(float(chosen[2].mean()), 4))
+    gain = round(float(chosen[2].mean()), 4)
+    return EnrolledHead(*units, *fitted(penalty), share, temperature, penalty, gain)
 
 
 def fit_head(
@@ -189,24 +197,29 @@ def _plain_head(network: Network, units: Pair) -> Pair:
 class _Judge:
     """Scores heads on validation speakers, enrolled as people enrol."""
 
-    def __init__(self, data: WindowFeatures, units: Pair, plain: Pair, seed: int) -> None:
-        self.units = units
+    def __init__(self, data: WindowFeatures, units: Pair, plain: Pair, share: float, seed: int) -> None:
+        self.units, self.share = units, share
         standard = (data.features - units[0]) / units[1]
         drawn = [relative(data, standard, [draw], seed) for draw in range(N_DRAWS)]
         n_clips = len(data.labels)
+        logits = standard @ plain[0].T + plain[1]
         self.rows = np.concatenate([rows for rows, _ in drawn])
-        self.recording = np.concatenate([clip + draw * n_clips for draw, (_, clip) in enumerate(drawn)])
+        self.plain = np.concatenate([logits[windows] for _, windows in drawn])
+        self.recording = np.concatenate(
+            [data.clip[windows] + draw * n_clips for draw, (_, windows) in enumerate(drawn)]
+        )
         self.labels = np.tile(data.labels, N_DRAWS)
-        self.plain_uar = self._uar(standard @ plain[0].T + plain[1], data.clip, data.labels)
+        self.plain_uar = self._uar(logits, data.clip, data.labels)
 
     def judged(self, weight: FloatArray, bias: FloatArray, penalty: float) -> tuple[float, EnrolledHead]:
         """The negative log-likelihood of the recordings under a head, and that head."""
-        logits = (self.rows @ weight.T + bias).astype(np.float64)
+        enrolled = (self.rows @ weight.T + bias).astype(np.float64)
+        logits = self.share * enrolled + (1 - self.share) * self.plain
         temperature = calibration.fit_temperature(logits, self.recording, self.labels)
         probabilities = calibration.pooled(logits, self.recording, temperature)
         spoken = probabilities[np.arange(len(self.labels)), self.labels]
         gain = round(self._uar(logits, self.recording, self.labels) - self.plain_uar, 4)
-        head = EnrolledHead(*self.units, weight, bias, temperature, penalty, gain)
+        head = EnrolledHead(*self.units, weight, bias, self.share, temperature, penalty, gain)
         return float(-np.log(np.maximum(spoken, 1e-12)).mean()), head
 
     @staticmethod
