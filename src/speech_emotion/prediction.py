@@ -69,19 +69,19 @@ class Prediction:
     def _ranked(self) -> list[str]:
         return sorted(self.probabilities, key=self.probabilities.__getitem__, reverse=True)
 
-    def __str__(self) -> str:
-        """One line to read: `happy 0.82, 0.00–3.42 s`."""
-        answer = (
-            self._best if self.probabilities else f"no answer ({(self.abstained or '').replace('_', ' ')})"
-        )
-        warnings = f", {', '.join(self.warnings).replace('_', ' ')}" if self.warnings else ""
-        channel = f"{self.channel}: " if self.channel else ""
-        return f"{channel}{answer}, {self.start_seconds:.2f}–{self.end_seconds:.2f} s{warnings}"
-
     @property
-    def _best(self) -> str:
+    def in_words(self) -> str:
+        """The answer without its times: `happy 0.82`, `not sure (maybe happy 0.31)`, `no answer (no speech)`."""
+        if not self.probabilities:
+            return f"no answer ({(self.abstained or '').replace('_', ' ')})"
         best = f"{self.emotions[0]} {self.probabilities[self.emotions[0]]:.2f}"
         return f"{self.abstained.replace('_', ' ')} (maybe {best})" if self.abstained else best
+
+    def __str__(self) -> str:
+        """One line to read: `happy 0.82, 0.00–3.42 s`."""
+        warnings = f", {', '.join(self.warnings).replace('_', ' ')}" if self.warnings else ""
+        channel = f"{self.channel}: " if self.channel else ""
+        return f"{channel}{self.in_words}, {self.start_seconds:.2f}–{self.end_seconds:.2f} s{warnings}"
 
     def __repr__(self) -> str:
         return f"Prediction({self})"
