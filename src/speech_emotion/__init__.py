@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from speech_emotion.classifier import Classifier, load, predict
     from speech_emotion.prediction import Prediction
     from speech_emotion.profile import SpeakerProfile
-    from speech_emotion.segments import Segment, read_segments
+    from speech_emotion.segments import Segment
+    from speech_emotion.segments.reader import read_segments
     from speech_emotion.stream import EmotionStream
 
 __all__ = [
@@ -48,7 +49,7 @@ _HOMES = {
     "load": "classifier",
     "open_audio": "audio",
     "predict": "classifier",
-    "read_segments": "segments",
+    "read_segments": "segments.reader",
 }
 
 

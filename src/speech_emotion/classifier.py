@@ -220,8 +220,8 @@ class Classifier:
     ) -> Iterator[tuple[Segment, Prediction]]:
         """Yield each given segment with its answer: that of `predict` for its samples alone.
 
-        Memory does not grow with the recording. A segment is never dropped: one that is too short, holds no speech or
-        lies beyond the end is an abstention that says so.
+        Memory does not grow with the recording. No segment is dropped: if it is too short, holds no speech or lies
+        beyond the end, its answer says so.
 
         Examples:
             >>> for segment, answer in classifier.segments("call.wav", read_segments("call.json")):
@@ -229,12 +229,11 @@ class Classifier:
 
         Args:
             source: The sound.
-            segments: The stretches to answer on, in any order; they may overlap.
+            segments: In any order; they may overlap.
             sample_rate: The rate of an array or of raw samples in Hz.
             sample_format: The format of raw samples.
-            profile: A speaker's profile for all segments; None for any speaker; "per_speaker" to read the sound twice,
-                and to make a profile of every speaker from all their segments first. Whoever has less speech than an
-                enrolment needs is answered on without one, with the warning "no_profile".
+            profile: One for all segments; None for any speaker; "per_speaker" to read the sound twice and make one
+                of each speaker first. Without enough speech the answers have none, and the warning "no_profile".
             track: Which audio track of a file, from 1; None for its default track.
             channels: "separate" for an answer on every channel; then a speaker has a profile per channel.
 

@@ -35,49 +35,58 @@ ChannelsOption = Annotated[
     typer.Option(help="Score the mix of all channels, or each one: left and right of a call."),
 ]
 FORMATS = "text, json, jsonl, csv, srt, webvtt, audacity, textgrid, rttm or png"
+TimelineOption = Annotated[
+    bool, typer.Option("--timeline", help="Print one answer per window instead of one per file.")
+]
+HopOption = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Time between the answers of --timeline; default: the model's."),
+]
+MergeOption = Annotated[
+    bool, typer.Option("--merge", help="Merge the windows of --timeline into stretches of one emotion.")
+]
+SegmentsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="SEGMENTS",
+        help="Print one answer per given segment: RTTM, SRT, WebVTT, Audacity labels, TextGrid, CSV or JSON.",
+    ),
+]
+PerSpeakerOption = Annotated[
+    bool,
+    typer.Option("--profile-per-speaker", help="Enrol each speaker of --segments first, from the same FILE."),
+]
+FormatOption = Annotated[
+    str, typer.Option("--format", metavar="NAME", help=f"Format of the output: {FORMATS}.")
+]
+JsonFormatOption = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+CsvFormatOption = Annotated[bool, typer.Option("--csv", help="Short for --format csv.")]
+ProfileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
+]
+AdaptOption = Annotated[
+    bool, typer.Option("--adapt", help="Answer relative to the voice heard so far in each recording.")
+]
+DemoOption = Annotated[bool, typer.Option("--demo", help="Use the bundled synthetic voices.")]
 
 
 @verbs.command()
 def predict(
     sources: SoundsArgument = None,
-    timeline: Annotated[
-        bool, typer.Option("--timeline", help="Print one answer per window instead of one per file.")
-    ] = False,
-    hop: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Time between the answers of --timeline; default: the model's."),
-    ] = None,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Merge the windows of --timeline into stretches of one emotion.")
-    ] = False,
-    segments: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="SEGMENTS",
-            help="Print one answer per given segment: RTTM, SRT, WebVTT, Audacity labels, TextGrid, CSV, JSON.",
-        ),
-    ] = None,
-    profile_per_speaker: Annotated[
-        bool,
-        typer.Option(
-            "--profile-per-speaker", help="Enrol every speaker of --segments first, from the same file."
-        ),
-    ] = False,
-    format_name: Annotated[
-        str, typer.Option("--format", metavar="NAME", help=f"How answers are written: {FORMATS}.")
-    ] = "text",
-    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Short for --format csv.")] = False,
+    timeline: TimelineOption = False,
+    hop: HopOption = None,
+    merge: MergeOption = False,
+    segments: SegmentsOption = None,
+    profile_per_speaker: PerSpeakerOption = False,
+    format_name: FormatOption = "text",
+    as_json: JsonFormatOption = False,
+    as_csv: CsvFormatOption = False,
     model: ModelOption = None,
-    profile: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
-    ] = None,
-    adapt: Annotated[
-        bool, typer.Option("--adapt", help="Answer relative to the voice heard so far in each recording.")
-    ] = False,
+    profile: ProfileOption = None,
+    adapt: AdaptOption = False,
     track: TrackOption = None,
     channels: ChannelsOption = "mix",
-    demo: Annotated[bool, typer.Option("--demo", help="Use the bundled synthetic voices.")] = False,
+    demo: DemoOption = False,
 ) -> None:
     """Tell which emotion each FILE expresses."""
     _refuse_for_windows(timeline=timeline, hop=hop, merge=merge)
@@ -90,9 +99,8 @@ def predict(
     given = _segments(segments, len(sounds))
     classifier = load(model)
     classifier.info.with_hop(hop)  # refused once, not once per file
-    settings = {"track": track, "channels": channels, **_relative_to(classifier, profile, adapt)}
-    if profile_per_speaker:
-        settings["profile"] = "per_speaker"
+    voice = {"profile": "per_speaker"} if profile_per_speaker else _relative_to(classifier, profile, adapt)
+    settings = {"track": track, "channels": channels, **voice}
     answer: Callable[[Source], Iterator[tuple[Segment | None, Prediction]]]
     if given:
         answer = partial(classifier.segments, segments=given, **settings)
@@ -101,8 +109,9 @@ def predict(
     else:
         answer = partial(_whole, classifier, **settings)
     failed: list[str] = []
+    is_quick = len(sounds) == 1 and not (timeline or given)
     is_document = name != "text" and sys.stdout.isatty()  # a bar would break its lines
-    with nullcontext() if is_document else progress("predicting", in_bytes=True) as on_bytes:
+    with nullcontext() if is_quick or is_document else progress("predicting", in_bytes=True) as on_bytes:
         outcomes = _outcomes(sounds, answer, failed, Progress(sounds, on_bytes))
         write(outcomes, sys.stdout, columns(classifier.info.labels, channels, segments=bool(given)))
     if failed:
@@ -136,10 +145,10 @@ def _refuse_for_segments(
 
 def _segments(path: Path | None, n_sounds: int) -> "list[Segment] | None":
     """The given segments, if any, which belong to one recording."""
-    from speech_emotion.segments import read_segments
-
     if path is None:
         return None
+    from speech_emotion.segments.reader import read_segments
+
     if n_sounds > 1:
         raise typer.BadParameter(f"--segments are those of one recording, not of {n_sounds}; give one FILE")
     return read_segments(path)

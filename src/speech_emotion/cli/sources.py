@@ -74,6 +74,7 @@ class Progress:
         self._on_bytes = on_bytes
         self._n_before = 0
         self._n_total = sum(_size(sound.path) for sound in sounds) if on_bytes else 0
+        self._tell(0)
 
     @contextmanager
     def of(self, file: BinaryIO, path: str) -> Iterator[BinaryIO]:
@@ -85,6 +86,7 @@ class Progress:
         self._n_total += n_bytes - _size(path)  # now also known of stdin
         file.seek(0)
         yield cast("BinaryIO", _Watched(file, self._tell))
+        self._tell(n_bytes)
         self._n_before += n_bytes
 
     def _tell(self, n_bytes: int) -> None:

@@ -1,6 +1,8 @@
-"""Given stretches of a recording. In: a file of segments that another program wrote. Out: Segments in order of time."""
+"""Given stretches of a recording. In: a file of segments that another program wrote. Out: Segments in order of time.
 
-from speech_emotion.segments.reader import read_segments
+`reader` reads all formats, and is imported only for a file.
+"""
+
 from speech_emotion.segments.segment import Segment, in_order
 
-__all__ = ["Segment", "in_order", "read_segments"]
+__all__ = ["Segment", "in_order"]
