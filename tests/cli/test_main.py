@@ -128,7 +128,7 @@ def test_progress_shows_on_a_terminal_and_leaves_the_output_clean(
     shell.rows("voice.wav")
     assert sys.stderr.getvalue() == ""  # one answer needs no progress
     shell.rows("voice.wav", "--timeline")
-    assert "336.1/336.1 kB" in sys.stderr.getvalue()
+    assert "336.0/336.0 kB" in sys.stderr.getvalue()
 
 
 def test_the_version_is_shown() -> None:
