@@ -138,6 +138,6 @@ def test_the_picture_has_a_row_per_channel(tmp_path: Path) -> None:
     ]
     with path.open("w") as out:
         WRITERS["png"](outcomes, out, [])
-    image = Image.open(path)
-    assert image.format == "PNG"
-    assert image.height > 2 * 220 * 2
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.height > 2 * 220 * 2

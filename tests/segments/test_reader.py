@@ -135,7 +135,6 @@ def read(tmp_path: Path, content: str | bytes) -> list[tuple[float, float, str |
         ('[{"start": 0, "end": "2.29", "speaker": 0}, {"start": 2.29, "end": 4.59}]', ("0", None), (None, None)),
         ('{"start": 0, "end": 2.29, "text": "a"}\n{"start": 2.29, "end": 4.59}\n', (None, "a"), (None, None)),
     ],
-    ids=["rttm", "srt", "webvtt", "audacity", "textgrid", "whisper", "whisperx", "csv", "semicolons", "tsv", "list", "lines"],
 )  # fmt: skip
 def test_every_format_is_read(
     tmp_path: Path, content: str, first: tuple[str, str], second: tuple[str, str]
@@ -177,7 +176,7 @@ def test_segments_may_overlap_repeat_and_last_no_time(tmp_path: Path) -> None:
         ("SPEAKER a 1 0 1 <NA> <NA> X\nSPEAKER b 1 0 1 <NA> <NA> X\n", "'a' and 'b'; keep the lines of one"),
         ("SPEAKER a 1 0 -1 <NA> <NA> X\n", "line 1: its end is -1 s"),
         (";; nothing\n", "there are no segments"),
-        ("1\n00:00:01,000 -> x --> y\nhi\n", "the times must be as 00:00:01.000 --> 00:00:02.500"),
+        ("1\n00:00:01,000 -->\nhi\n", "line 2: the times must be as 00:00:01.000 --> 00:00:02.500"),
         ("WEBVTT\n\n00:01.000 --> 00:00.500\nhi\n", "line 3: it ends at 0.5 s, before"),
         ("WEBVTT\n\n00:01.000 --> 00:02.000\nhi\n\nlost text\n", "line 6: this is neither a cue nor a note"),
         ("WEBVTT\nX-TIMESTAMP-MAP=LOCAL:0\n\n00:01.000 --> 00:02.000\nhi\n", "those of a broadcast"),

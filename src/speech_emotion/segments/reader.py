@@ -78,7 +78,7 @@ def _reader_for(text: str) -> Callable[[str], Iterable[Segment]]:
         return textgrid.read_textgrid
     if first.lstrip().startswith(("{", "[")):
         return transcripts.read_json
-    if any(subtitles.ARROW in line for line in lines[:3]):
+    if any(subtitles.TIMING.match(line) for line in lines[:2]):
         return subtitles.read_srt
     if not first or first.split()[0] in tables.RTTM_TYPES:
         return tables.read_rttm

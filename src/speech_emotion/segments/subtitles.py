@@ -13,6 +13,7 @@ from speech_emotion.errors import SegmentsError
 from speech_emotion.segments.segment import Segment, at, lines_of, one_line, seconds_of
 
 ARROW: Final = "-->"
+TIMING: Final = re.compile(r"\s*[\d:.,]+\s*-->")  # how a line with times begins
 _TIMING: Final = re.compile(r"\s*(\S+?)\s*-->\s*(\S+)(\s.*)?")
 _TAG: Final = re.compile(r"</?[A-Za-z][^>\n]*>|\{\\[^}\n]*\}")
 _WEBVTT_TAG: Final = re.compile(r"<[^>\n]*>")
@@ -24,7 +25,7 @@ _BLOCKS_WITHOUT_CUE: Final = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
 def read_srt(text: str) -> Iterator[Segment]:
     """Yield the cues of SRT. A text goes on to the number of the next cue, over blank lines."""
     lines = lines_of(text)
-    starts = [number for number, line in enumerate(lines) if ARROW in line]
+    starts = [number for number, line in enumerate(lines) if TIMING.match(line)]
     for start, following in zip(starts, [*starts[1:], None], strict=True):
         body = lines[start + 1 : following]
         if following is not None and body and body[-1].strip().isdecimal():
