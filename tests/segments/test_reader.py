@@ -1,6 +1,7 @@
 """Files of segments: every format as its program writes it, and what is refused with its place."""
 
 import codecs
+import random
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,43 @@ def test_times_as_people_write_them(text: str, seconds: float) -> None:
 def test_a_segment_of_ones_own_is_checked_as_well() -> None:
     with pytest.raises(SegmentsError, match="before it starts"):
         Segment(2.0, 1.0)
+
+
+def test_damaged_files_are_read_or_refused_and_never_a_traceback(tmp_path: Path) -> None:
+    whole = [RTTM, SRT, WEBVTT, AUDACITY, TEXTGRID, SHORT_TEXTGRID, WHISPER, WHISPERX]
+    pieces = [
+        "-->",
+        "\n\n",
+        '"',
+        "<",
+        ">",
+        "\t",
+        ",",
+        ";",
+        "nan",
+        "1e999",
+        "-1",
+        "\x0b",
+        "\u2028",
+        "{",
+        "]",
+        "٣",
+    ]
+    rng = random.Random(7)  # noqa: S311 - the same damage each time
+    n_refused = 0
+    for _ in range(400):
+        text = rng.choice(whole)
+        for _ in range(rng.randint(1, 6)):
+            start = rng.randrange(len(text) + 1)
+            text = text[:start] + rng.choice(pieces) + text[start + rng.choice([0, 1, 3, 20]) :]
+        try:
+            assert read(tmp_path, text)
+        except SegmentsError:
+            n_refused += 1
+    assert 100 < n_refused < 400
+
+
+def test_long_lines_take_no_longer_than_they_are(tmp_path: Path) -> None:
+    n = 200_000  # with a regular expression that looks back, minutes
+    assert read(tmp_path, "1\n00:00:00,000 --> 00:00:01,000\n" + "<a" * n)
+    assert read(tmp_path, "WEBVTT\n\n00:00.000 --> 00:01.000\n<v" + " " * n + "\n" + "<v " * n)

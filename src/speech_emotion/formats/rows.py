@@ -124,7 +124,8 @@ def _rows(
     for source, prediction, error, segment in outcomes:
         row: dict[str, Any] = {"source": valid_unicode(source)}
         if segment:
-            row |= {"speaker": segment.speaker, "text": segment.text}
+            said = {"speaker": segment.speaker, "text": segment.text}
+            row |= {key: value and valid_unicode(value) for key, value in said.items()}
         if prediction:
             yield row | to_row(prediction)
         if error:

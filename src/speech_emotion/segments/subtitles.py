@@ -15,9 +15,9 @@ from speech_emotion.segments.segment import Segment, at, lines_of, one_line, sec
 ARROW: Final = "-->"
 TIMING: Final = re.compile(r"\s*[\d:.,]+\s*-->")  # how a line with times begins
 _TIMING: Final = re.compile(r"\s*(\S+?)\s*-->\s*(\S+)(\s.*)?")
-_TAG: Final = re.compile(r"</?[A-Za-z][^>\n]*>|\{\\[^}\n]*\}")
-_WEBVTT_TAG: Final = re.compile(r"<[^>\n]*>")
-_VOICE: Final = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>\n]+)>")
+_TAG: Final = re.compile(r"</?[A-Za-z][^<>\n]*>|\{\\[^{}\n]*\}")
+_WEBVTT_TAG: Final = re.compile(r"<[^<>\n]*>")
+_VOICE: Final = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^\s<>][^<>\n]*)>")
 _PREFIX: Final = re.compile(r"\s*\[([^\]\n]{1,100})\]:\s*")
 _BLOCKS_WITHOUT_CUE: Final = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
 
