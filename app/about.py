@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import charts
 import streamlit as st
 from session import Session
 
 import speech_emotion
 from speech_emotion import shipped
+from speech_emotion.formats import picture
 from speech_emotion.model_info import ModelInfo
 
 PRIVACY = (
@@ -137,7 +137,7 @@ def _recalls(info: ModelInfo) -> None:
     if not isinstance(recalls, dict):
         return
     rows: list[dict[str, Any]] = [
-        {"emotion": f"{charts.icon(label)} {label}", "found, %": round(100 * recalls[label], 1)}
+        {"emotion": f"{picture.icon(label)} {label}", "found, %": round(100 * recalls[label], 1)}
         for label in info.labels
         if label in recalls
     ]

@@ -15,6 +15,7 @@ from analysis import Analysis, Sound
 from session import Session
 
 from speech_emotion import Prediction, SpeechEmotionError
+from speech_emotion.formats import picture
 from speech_emotion.model_info import ModelInfo
 
 WARNINGS: Final = {
@@ -44,7 +45,7 @@ MAX_PLAYED: Final = 600  # seconds in the player at once
 
 
 def hundredths(share: float | None) -> float | None:
-    """A share in percent for `share_column`; like `charts.percent`, 100 % only for exactly 1."""
+    """A share in percent for `share_column`; like `picture.percent`, 100 % only for exactly 1."""
     if share is None:
         return None
     return 100.0 if share == 1 else min(100 * share, 99.4)
@@ -123,7 +124,7 @@ def show(
                 st.button("Analyse each channel", icon="👥", on_click=state.split, args=(sound,))
     with bars:
         if chosen.answer.probabilities:
-            shares = [f"{label} {charts.percent(p)}" for label, p in charts.ranked(chosen.answer)]
+            shares = [f"{label} {picture.percent(p)}" for label, p in charts.ranked(chosen.answer)]
             st.altair_chart(charts.bars(chosen.answer), alt="Probabilities: " + ", ".join(shares) + ".")
     _player(sound, chosen, state)
     if chosen.windows and chosen.log_mel.size:
@@ -176,19 +177,26 @@ def download_buttons(
         ),
     ]
     if chosen.windows:
-        picture = partial(downloads.picture, chosen, *made_with)
-        buttons.append(("Timeline, PNG", "🖼️", "-timeline.png", "image/png", picture))
+        draw = partial(downloads.picture, chosen, *made_with)
+        buttons.append(("Timeline, PNG", "🖼️", "-timeline.png", "image/png", draw))
     st.subheader("Download", anchor=False)
     with st.container(horizontal=True):
         for label, icon, ending, kind, make in buttons:
             name = f"{stem}{ending}"
             st.download_button(label, make, name, kind, on_click="ignore", icon=icon, key=name)
+        if chosen.windows:
+            with st.popover("Subtitles and labels", icon="💬"):
+                st.caption(f"{escape(chosen.name)}: stretches of one emotion, without the pauses.")
+                for format_name, (title, ending) in downloads.ANNOTATIONS.items():
+                    make = partial(downloads.annotations, chosen, info, format_name)
+                    name = f"{stem}-emotions{ending}"
+                    st.download_button(title, make, name, "text/plain", on_click="ignore", key=name)
 
 
 def _card(answer: Prediction, info: ModelInfo) -> None:
     """The answer in the largest letters of the page."""
     best = next(iter(answer.emotions), "no_speech")
-    edge = charts.colours(list(answer.probabilities))[answer.abstained or best]
+    edge = picture.colours(list(answer.probabilities))[answer.abstained or best]
     text = "".join(f"<div class='se-line'>{html.escape(line)}</div>" for line in _details(answer, info))
     icon, _, title = charts.title(answer).partition(" ")
     st.html(
@@ -200,9 +208,9 @@ def _card(answer: Prediction, info: ModelInfo) -> None:
 def _details(answer: Prediction, info: ModelInfo) -> list[str]:
     """The lines below the answer."""
     if answer.label:
-        lines = [f"{charts.percent(answer.confidence or 0)} confident"]
+        lines = [f"{picture.percent(answer.confidence or 0)} confident"]
         if answer.runner_up:
-            lines.append(f"then {answer.runner_up} {charts.percent(answer.probabilities[answer.runner_up])}")
+            lines.append(f"then {answer.runner_up} {picture.percent(answer.probabilities[answer.runner_up])}")
         if len(answer.emotions) > 1:
             lines.append("It may also be " + ", ".join(answer.emotions[1:]) + ".")
         return lines
@@ -224,17 +232,17 @@ def _player(sound: Sound, chosen: Analysis, state: Session) -> None:
         wav = analysis.as_wav(sound.data, part * MAX_PLAYED, MAX_PLAYED)
         state.played = sound.sha256, part, wav
     # The count makes this another element: requested again, the same moment plays again.
-    place = f", from {charts.clock(seconds)}, requested {count} times" if count else ""
+    place = f", from {picture.clock(seconds)}, requested {count} times" if count else ""
     st.audio(
         state.played[2],
         start_time=seconds - part * MAX_PLAYED,
         autoplay=count > 0,
-        alt=f"The sound {chosen.name}, {charts.clock(chosen.seconds)} long{place}.",
+        alt=f"The sound {chosen.name}, {picture.clock(chosen.seconds)} long{place}.",
     )
     if chosen.seconds > MAX_PLAYED:
         start, end = part * MAX_PLAYED, min((part + 1) * MAX_PLAYED, chosen.seconds)
         st.caption(
-            f"The player holds {charts.clock(start)} to {charts.clock(end)}. For another part, click the timeline."
+            f"The player holds {picture.clock(start)} to {picture.clock(end)}. For another part, click the timeline."
         )
 
 
@@ -260,7 +268,7 @@ def _pictures(sound: Sound, chosen: Analysis, state: Session, info: ModelInfo) -
         )
         if is_long:
             st.altair_chart(
-                charts.timeline(chosen.windows, info.labels, legend=False),
+                picture.timeline(chosen.windows, info.labels, legend=False),
                 key=chart_key,
                 on_select=seek,
                 selection_mode="at",
@@ -287,8 +295,8 @@ def segment_table(windows: Sequence[Prediction], *, key: str, **options: Any) ->
     """One row per window; `options` go to `st.dataframe`."""
     rows = [
         {
-            "from": charts.clock(window.start_seconds),
-            "to": charts.clock(window.end_seconds),
+            "from": picture.clock(window.start_seconds),
+            "to": picture.clock(window.end_seconds),
             "answer": charts.title(window),
             "confidence": hundredths(window.confidence),
             "or else": or_else(window),

@@ -1,4 +1,4 @@
-"""Documents to download. In: analyses, the model, seconds of a profile. Out: JSON, CSV, a picture, code.
+"""Documents to download. In: analyses, the model, seconds of a profile. Out: what `formats` writes, JSON, code.
 
 JSON, CSV and picture name the model and the settings that made them.
 """
@@ -9,18 +9,21 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import altair as alt
-import charts
 from analysis import Analysis
 
-import speech_emotion
-from speech_emotion.formats import columns, error_fields, write_table
+from speech_emotion.formats import WRITERS, Outcome, columns, error_fields, write_table
+from speech_emotion.merge import merge
 from speech_emotion.model_info import ModelInfo
 from speech_emotion.server.http import REST_LIMITS
+from speech_emotion.version import PROGRAM
 
-PROGRAM: Final = f"speech-emotion {speech_emotion.__version__}"
-PICTURE_SCALE: Final = 2.0  # pixels per point
-MAX_NAME: Final = 60  # characters
+ANNOTATIONS: Final = {  # format → what its program calls it, and the end of a file's name
+    "srt": ("SubRip", ".srt"),
+    "webvtt": ("WebVTT", ".vtt"),
+    "audacity": ("Audacity labels", ".txt"),
+    "textgrid": ("Praat TextGrid", ".TextGrid"),
+    "rttm": ("RTTM", ".rttm"),
+}
 
 
 def json_document(analyses: Sequence[Analysis], info: ModelInfo, profile_seconds: float | None) -> str:
@@ -50,19 +53,28 @@ def csv_table(analyses: Sequence[Analysis], info: ModelInfo, profile_seconds: fl
 
 def picture(analysis: Analysis, info: ModelInfo, profile_seconds: float | None) -> bytes:
     """The timeline as a PNG, drawn as on the page."""
-    import vl_convert  # loads a JavaScript engine, which takes a second: only on demand
+    from speech_emotion.formats.picture import png, short
 
-    title = alt.TitleParams(
-        f"{_short(analysis.name)}: {analysis.answer}",
-        subtitle=f"{PROGRAM}, model {info.name} ({info.sha256[:12]}), windows of "
-        f"{info.window_seconds:g} s, one every {info.hop_seconds:g} s"
-        + (f", profile of {profile_seconds:.0f} s" if profile_seconds else ""),
-        anchor="start",
+    settings = (
+        f"{PROGRAM}, model {info.name} ({info.sha256[:12]}), windows of {info.window_seconds:g} s, "
+        f"one every {info.hop_seconds:g} s"
+        + (f", profile of {profile_seconds:.0f} s" if profile_seconds else "")
     )
-    chart = charts.timeline(analysis.windows, info.labels, height=220)
-    chart = chart.properties(title=title, width=900, padding=16)
-    png: bytes = vl_convert.vegalite_to_png(chart.to_json(), scale=PICTURE_SCALE)
-    return png
+    return png(analysis.windows, f"{short(analysis.name)}: {analysis.answer}", settings)
+
+
+def annotations(analysis: Analysis, info: ModelInfo, name: str) -> str:
+    """The stretches of one emotion as subtitles or labels.
+
+    Args:
+        analysis: An analysis with windows.
+        info: The model.
+        name: The format, of `speech_emotion.formats.WRITERS`.
+    """
+    out = io.StringIO()
+    stretches = merge(analysis.windows, info.thresholds)
+    WRITERS[name]((Outcome(analysis.name, one) for one in stretches), out, columns(info.labels))
+    return out.getvalue()
 
 
 def python_snippet(name: str, model: str, *, with_profile: bool, is_long: bool) -> str:
@@ -90,11 +102,6 @@ def curl_snippet(name: str, address: str, *, is_long: bool) -> str:
 def fits_rest(n_bytes: int, seconds: float) -> bool:
     """Whether the server of the page accepts a sound of this size over HTTP."""
     return n_bytes <= REST_LIMITS.max_body_bytes and seconds <= REST_LIMITS.audio.max_seconds
-
-
-def _short(name: str) -> str:
-    """`name`, cut in the middle to MAX_NAME characters."""
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}…{name[1 - MAX_NAME // 2 :]}"
 
 
 def _rows(analyses: Sequence[Analysis]) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from session import Key, Session
 from streamlit.delta_generator import DeltaGenerator
 
 from speech_emotion import SpeakerProfile
+from speech_emotion.formats import picture
 from speech_emotion.model_info import ModelInfo
 
 CLUTTER: Final = (
@@ -138,7 +139,7 @@ def _work(state: Session, todo: list[Key], keys: dict[Key, Sound], profile: Spea
                 analyser.step()
                 bar.progress(
                     (n_done + (n_finished + analyser.share_done) / n_of_each) / n_in_all,
-                    f"Analysing … {charts.clock(analyser.seconds_done)} of sound"
+                    f"Analysing … {picture.clock(analyser.seconds_done)} of sound"
                     + (f", {n_done + 1} of {n_in_all}" if n_in_all > 1 else ""),
                 )
             state.analyses[key] = analyser.result
@@ -195,7 +196,7 @@ def _row(name: str, analysis: Analysis) -> dict[str, str | float | None]:
         "answer": charts.title(answer),
         "confidence": answers.hundredths(answer.confidence),
         "or else": answers.or_else(answer),
-        "length": charts.clock(analysis.seconds),
+        "length": picture.clock(analysis.seconds),
         "remarks": ", ".join(warning.replace("_", " ") for warning in answer.warnings),
     }
 

@@ -11,9 +11,10 @@ from analysis import Analysis
 from session import Session
 
 from speech_emotion import Classifier
+from speech_emotion.formats import picture
 from speech_emotion.model_info import ModelInfo
 
-TEXTS = {reason: text for reason, (_, text) in charts.ABSTENTIONS.items()}
+TEXTS = {reason: text for reason, (_, text) in picture.ABSTENTIONS.items()}
 
 
 def tab(state: Session, info: ModelInfo) -> None:
@@ -27,10 +28,10 @@ def tab(state: Session, info: ModelInfo) -> None:
             else " Make a profile in the tab *My voice* to tune them to you."
         )
     )
-    icons = {label: charts.icon(label) for label in info.labels}
+    icons = {label: picture.icon(label) for label in info.labels}
     ended = live.panel(
-        colours=charts.colours(info.labels),
-        icons=icons | {reason: icon for reason, (icon, _) in charts.ABSTENTIONS.items()},
+        colours=picture.colours(info.labels),
+        icons=icons | {reason: icon for reason, (icon, _) in picture.ABSTENTIONS.items()},
         labels_text=TEXTS,
         path=shared.route(state.model),
         profile=state.active_profile,
@@ -48,12 +49,12 @@ def _show(ended: live.LiveSession, classifier: Classifier) -> None:
     windows = tuple(replace(window, warnings=ended.warnings) for window in ended.predictions)
     info, answer = classifier.info, classifier.pool(windows)
     st.markdown(
-        f"**The last session:** {charts.title_with_share(answer)}, over {charts.clock(ended.seconds)}"
+        f"**The last session:** {charts.title_with_share(answer)}, over {picture.clock(ended.seconds)}"
         + (", tuned to your voice" if ended.profile_seconds else "")
     )
     if ended.problem:
         st.warning(answers.escape(f"It was not ended by Stop. {ended.problem}"), icon="⚠️")
-    st.altair_chart(charts.timeline(windows, info.labels, legend=False), alt=charts.in_words(windows))
+    st.altair_chart(picture.timeline(windows, info.labels, legend=False), alt=charts.in_words(windows))
     st.html(charts.legend(windows, info.labels))
     with st.expander(f"The {len(windows)} answers as a table"):
         answers.segment_table(windows, key="live-table")

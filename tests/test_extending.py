@@ -74,18 +74,18 @@ def test_a_corpus_is_one_file_and_one_line(package: Path) -> None:
 
 def test_a_format_is_one_function_and_one_line(package: Path) -> None:
     function, line = blocks("A format of answers")
-    formats = package / "formats.py"
+    formats = package / "formats" / "__init__.py"
     insert(
         formats,
         "Writer = Callable[[Iterable[Outcome], TextIO, Sequence[str]], None]\n",
         f"\n\n{function}\n\n",
     )
     insert(formats, "WRITERS: Final[dict[str, Writer]] = {", line)
-    written = run(package, "-m", "speech_emotion", "predict", "--demo", "--format", "srt")
-    assert re.findall(r"(\d)\n(.*)\n(.*)\n\n", written) == [
-        ("1", "00:00:00,000 --> 00:00:02,289", "angry"),
-        ("2", "00:00:00,000 --> 00:00:02,304", "fearful"),
-        ("3", "00:00:00,000 --> 00:00:03,381", "neutral"),
+    written = run(package, "-m", "speech_emotion", "predict", "--demo", "--format", "markdown")
+    assert re.findall(r"\| 0.00 \| (.*) \| (\w+) [\d.]+ \|", written) == [
+        ("2.29", "angry"),
+        ("2.30", "fearful"),
+        ("3.38", "neutral"),
     ]
 
 

@@ -19,8 +19,8 @@ import speech_emotion as ser
 from speech_emotion import classifier as classifier_module
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.errors import AudioDecodeError, AudioTooShortError, ModelError
-from speech_emotion.model import EmotionModel, seal
-from speech_emotion.profile import WARNINGS, SpeakerProfile, population_weight, shrunk, summarise
+from speech_emotion.model import EmotionModel, ModelInfo, seal
+from speech_emotion.profile import WARNINGS, RunningProfile, SpeakerProfile, population_weight, shrunk
 
 RATE = 16_000
 VOICE = sounds.voice(24, f0=150)
@@ -78,14 +78,21 @@ def test_the_population_is_worth_less_to_a_voice_that_is_not_of_it() -> None:
     assert population_weight(mean + 2, 20, 0.1) == 0.1  # never more than a voice of the population needs
 
 
+def summarised(info: ModelInfo, voices: list[np.ndarray]) -> SpeakerProfile:
+    running = RunningProfile(info)
+    for voice in voices:
+        running.add(voice)
+    return running.finish(20.0)
+
+
 def test_a_far_voice_is_believed_after_few_windows(path: Path) -> None:
     info = EmotionModel.load(path).info
     voices = [np.full(16, 2.0, np.float32) + step for step in (-1, 0, 1)]
-    profile = summarise(info, voices, 20.0)
+    profile = summarised(info, voices)
     share = 3 / (3 + 1 / (4 - 1 / 3))
     assert profile.mean == pytest.approx([2 * share] * 16)
     assert profile.deviation == pytest.approx([np.sqrt(share * 2 / 3 + 1 - share)] * 16)
-    near = summarise(info, [voice - 1 for voice in voices], 20.0)
+    near = summarised(info, [voice - 1 for voice in voices])
     assert near.mean == pytest.approx([3 / 13] * 16)
     assert near.deviation == pytest.approx([np.sqrt(3 / 13 * 2 / 3 + 10 / 13)] * 16)
 
@@ -94,7 +101,7 @@ def test_a_steady_tone_is_no_voice(path: Path) -> None:
     info = EmotionModel.load(path).info
     for tone in (np.full(16, 11.0, np.float32), np.full(16, 5.0, np.float32)):
         with pytest.raises(ModelError, match="no voice has the numbers"):
-            summarise(info, [tone] * 400, 400.0)
+            summarised(info, [tone] * 400)
 
 
 def test_silence_takes_no_part(tuned: Classifier, profile: SpeakerProfile) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from speech_emotion.classifier import Classifier, load, predict
     from speech_emotion.prediction import Prediction
     from speech_emotion.profile import SpeakerProfile
+    from speech_emotion.segments import Segment
+    from speech_emotion.segments.reader import read_segments
     from speech_emotion.stream import EmotionStream
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Classifier",
     "EmotionStream",
     "Prediction",
+    "Segment",
     "SpeakerProfile",
     "SpeechEmotionError",
     "__version__",
@@ -34,16 +37,19 @@ __all__ = [
     "load",
     "open_audio",
     "predict",
+    "read_segments",
 ]
 
 _HOMES = {
     "Classifier": "classifier",
     "EmotionStream": "stream",
     "Prediction": "prediction",
+    "Segment": "segments",
     "SpeakerProfile": "profile",
     "load": "classifier",
     "open_audio": "audio",
     "predict": "classifier",
+    "read_segments": "segments.reader",
 }
 
 

@@ -4,17 +4,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Literal, overload
 
 import numpy as np
 
 from speech_emotion.audio import AudioStream, Channels, FloatArray, Source, open_audio
 from speech_emotion.audio import load as load_audio
-from speech_emotion.errors import AudioTooShortError, ConfigError, SpeechEmotionError
+from speech_emotion.errors import AudioTooShortError, ConfigError, SegmentsError, SpeechEmotionError
+from speech_emotion.merge import merge
 from speech_emotion.model import EmotionModel, ModelInfo, Scores
 from speech_emotion.prediction import Prediction, pool, pool_channels
-from speech_emotion.profile import SpeakerProfile, require_enrolment, summarise
+from speech_emotion.profile import RunningProfile, SpeakerProfile, require_enrolment
+from speech_emotion.segment_predictor import ProfileOf, enrol_speakers, own_profiles, predict_segments
+from speech_emotion.segments import Segment, in_order
 from speech_emotion.stream import ChannelPredictor, EmotionStream, Reference, WindowScorer
 from speech_emotion.windows import Window
 
@@ -132,6 +135,8 @@ class Classifier:
     ) -> list[Prediction]:
         """Return one answer per window, in order. Each carries the warnings of the whole recording.
 
+        `windows` gives the same as an iterator, in constant memory.
+
         Args:
             source: The sound.
             sample_rate: The rate of an array or of raw samples in Hz.
@@ -160,18 +165,26 @@ class Classifier:
         self,
         source: Source,
         *,
+        sample_rate: int | None = None,
+        sample_format: str | None = None,
         profile: SpeakerProfile | None = None,
         adapt: Adapt | None = None,
         hop_seconds: float | None = None,
         track: int | None = None,
         channels: Channels = "mix",
     ) -> Iterator[Prediction]:
-        """Yield the answers of `timeline` for a file, each as soon as it is known.
+        """Yield the answers of `timeline`, each as soon as it is known. Memory does not grow with the recording.
 
         A window carries the warnings that are known by then; the last one of each channel carries all.
 
+        Examples:
+            >>> for answer in classifier.windows("interview.flac"):
+            ...     print(answer)
+
         Args:
             source: The sound.
+            sample_rate: The rate of an array or of raw samples in Hz.
+            sample_format: The format of raw samples.
             profile: The speaker's profile; None for any speaker.
             adapt: "recording" for answers relative to the voice heard so far.
             hop_seconds: The time between two answers; None for the model's own.
@@ -183,7 +196,9 @@ class Classifier:
             ModelError: `profile` belongs to another model, or this one takes none.
             ConfigError: `hop_seconds` is out of range, or `adapt` comes with a `profile`.
         """
-        with open_audio(source, track=track, channels=channels) as audio:
+        with open_audio(
+            source, sample_rate=sample_rate, sample_format=sample_format, track=track, channels=channels
+        ) as audio:
             held: list[Prediction] = []  # may be the last ones, whose warnings are known at the end
             for answer in self._predict_windows(audio, _reference(profile, adapt), channels, hop_seconds):
                 if held and answer.start_seconds > held[0].start_seconds:
@@ -191,6 +206,74 @@ class Classifier:
                     held = []
                 held.append(replace(answer, warnings=audio.warnings_of[answer.channel]))
             yield from (replace(answer, warnings=audio.warnings_of[answer.channel]) for answer in held)
+
+    def segments(
+        self,
+        source: Source,
+        segments: Iterable[Segment],
+        *,
+        sample_rate: int | None = None,
+        sample_format: str | None = None,
+        profile: SpeakerProfile | Literal["per_speaker"] | None = None,
+        track: int | None = None,
+        channels: Channels = "mix",
+    ) -> Iterator[tuple[Segment, Prediction]]:
+        """Yield each given segment with its answer: that of `predict` for its samples alone.
+
+        Memory does not grow with the recording. No segment is dropped: if it is too short, holds no speech or lies
+        beyond the end, its answer says so.
+
+        Examples:
+            >>> for segment, answer in classifier.segments("call.wav", read_segments("call.json")):
+            ...     print(segment.speaker, segment.text, answer)
+
+        Args:
+            source: The sound.
+            segments: In any order; they may overlap.
+            sample_rate: The rate of an array or of raw samples in Hz.
+            sample_format: The format of raw samples.
+            profile: One for all segments; None for any speaker; "per_speaker" to read the sound twice and make one
+                of each speaker first. Without enough speech the answers have none, and the warning "no_profile".
+            track: Which audio track of a file, from 1; None for its default track.
+            channels: "separate" for an answer on every channel; then a speaker has a profile per channel.
+
+        Returns:
+            By start, then by end. The times of an answer are those of its segment.
+
+        Raises:
+            AudioError: The sound cannot be used; answers before the place of an error have been yielded.
+            ModelError: `profile` belongs to another model, or this one takes none.
+            SegmentsError: There are no segments, too many overlap, or with "per_speaker" none names a speaker.
+        """
+        ordered = in_order(segments)
+        open_again = partial(
+            open_audio,
+            source,
+            sample_rate=sample_rate,
+            sample_format=sample_format,
+            track=track,
+            channels=channels,
+        )
+        profile_of = self._profiles(ordered, profile, open_again)
+        with open_again() as audio:
+            yield from predict_segments(self._model, audio, ordered, profile_of)
+
+    def merge(self, windows: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Yield the stretches of one emotion in a timeline, speech only, each as soon as it is over.
+
+        docs/long-recordings.md has the rule.
+
+        Examples:
+            >>> list(classifier.merge(classifier.windows("call.wav")))
+            [Prediction(neutral 0.81, 0.00–12.50 s), Prediction(angry 0.64, 12.50–19.00 s)]
+
+        Args:
+            windows: The predictions of a timeline or a stream, in order.
+
+        Returns:
+            Predictions that do not overlap, each the mean over its windows. A channel without speech is one abstention.
+        """
+        return merge(windows, self.info.thresholds)
 
     def pool(self, windows: Iterable[Prediction]) -> Prediction:
         """Return one answer for the windows of a recording: what `predict` gives for it.
@@ -256,8 +339,7 @@ class Classifier:
             AudioError: A recording cannot be used; see `speech_emotion.errors`.
             ModelError: The model takes no profiles.
         """
-        require_enrolment(self.info)
-        voices: list[FloatArray] = []
+        running = RunningProfile(self.info)
         warnings: list[str] = []
         seconds = 0.0
         for source in sources:
@@ -267,11 +349,11 @@ class Classifier:
             ):
                 counted_until = 0.0
                 for window, scores in self._speech_windows(audio):
-                    voices.append(scores.voice[0])
+                    running.add(scores.voice[0])
                     seconds += window.end_seconds - max(window.start_seconds, counted_until)
                     counted_until = window.end_seconds
                 warnings += audio.warnings
-        return summarise(self.info, voices, seconds, warnings)
+        return running.finish(seconds, warnings)
 
     def embed(
         self, source: Source, *, sample_rate: int | None = None, sample_format: str | None = None
@@ -337,6 +419,26 @@ class Classifier:
         for block in audio:
             yield from ((window, scores) for window, scores in scorer.push(block) if scores)
         yield from ((window, scores) for window, scores in scorer.finish() if scores)
+
+    def _profiles(
+        self,
+        segments: list[Segment],
+        profile: SpeakerProfile | Literal["per_speaker"] | None,
+        open_again: Callable[[], AudioStream],
+    ) -> ProfileOf:
+        """What gives each segment its profile; with "per_speaker" after a pass over the sound."""
+        if profile is None or isinstance(profile, SpeakerProfile):
+            return lambda *_: (profile, ())
+        if profile != "per_speaker":
+            raise ConfigError(f'profile is a SpeakerProfile, "per_speaker" or None, not {profile!r:.40}')
+        require_enrolment(self.info)
+        if all(segment.speaker is None for segment in segments):
+            raise SegmentsError(
+                "these segments name no speakers, who could have a profile each; leave the profiles out, "
+                "or give segments with speakers"
+            )
+        with open_again() as audio:
+            return own_profiles(enrol_speakers(self._model, audio, segments))
 
     def _predict_windows(
         self,

@@ -12,6 +12,7 @@
     │   ├── ModelFormatError           not a model of this package, or another format version
     │   └── ModelIntegrityError        the bytes are not the ones that were written
     ├── ConfigError (ValueError)       an unknown or impossible setting
+    ├── SegmentsError (ValueError)     a list of segments that cannot be used
     ├── CorpusError (ValueError)       a corpus folder or prepared dataset that is not what it should be
     │   └── SpeakerLeakError           one speaker on both sides of a split
     ├── ParityError                    the exported graph and the trained network disagree
@@ -95,6 +96,12 @@ class ConfigError(SpeechEmotionError, ValueError):
     """A setting is unknown or impossible."""
 
     code = "config"
+
+
+class SegmentsError(SpeechEmotionError, ValueError):
+    """A list of segments cannot be read, or holds times that no recording has."""
+
+    code = "segments"
 
 
 class CorpusError(SpeechEmotionError, ValueError):

@@ -26,7 +26,9 @@ class Prediction:
         abstained: None, or why there is no label: "not_sure", "too_short" or "no_speech". Only with "not_sure" there
             are probabilities.
         warnings: What is wrong with the recording: "clipped", "quiet", "noisy", "phase_cancelled", "truncated",
-            "channels_differ", "unfinished", "other_tracks".
+            "channels_differ", "unfinished", "other_tracks". Of given segments also "beyond_end": the recording ends
+            before the segment does; with a profile per speaker "no_profile": this speaker has none, and
+            "short_enrolment".
         emotions: The emotion set: what it may be, the most probable first. Empty if nothing was scored.
         channel: None for the mix of all channels; of separate ones "left" or "right", or "1", "2", "3" ….
     """
@@ -67,19 +69,19 @@ class Prediction:
     def _ranked(self) -> list[str]:
         return sorted(self.probabilities, key=self.probabilities.__getitem__, reverse=True)
 
-    def __str__(self) -> str:
-        """One line to read: `happy 0.82, 0.00–3.42 s`."""
-        answer = (
-            self._best if self.probabilities else f"no answer ({(self.abstained or '').replace('_', ' ')})"
-        )
-        warnings = f", {', '.join(self.warnings).replace('_', ' ')}" if self.warnings else ""
-        channel = f"{self.channel}: " if self.channel else ""
-        return f"{channel}{answer}, {self.start_seconds:.2f}–{self.end_seconds:.2f} s{warnings}"
-
     @property
-    def _best(self) -> str:
+    def in_words(self) -> str:
+        """The answer without its times: `happy 0.82`, `not sure (maybe happy 0.31)`, `no answer (no speech)`."""
+        if not self.probabilities:
+            return f"no answer ({(self.abstained or '').replace('_', ' ')})"
         best = f"{self.emotions[0]} {self.probabilities[self.emotions[0]]:.2f}"
         return f"{self.abstained.replace('_', ' ')} (maybe {best})" if self.abstained else best
+
+    def __str__(self) -> str:
+        """One line to read: `happy 0.82, 0.00–3.42 s`."""
+        warnings = f", {', '.join(self.warnings).replace('_', ' ')}" if self.warnings else ""
+        channel = f"{self.channel}: " if self.channel else ""
+        return f"{channel}{self.in_words}, {self.start_seconds:.2f}–{self.end_seconds:.2f} s{warnings}"
 
     def __repr__(self) -> str:
         return f"Prediction({self})"
@@ -148,24 +150,24 @@ def pool(predictions: Iterable[Prediction], thresholds: Mapping[str, float] = NO
     If no window has any, the result abstains with the reason of the first one. The windows are read one by one and
     not kept, so that ten hours need no more memory than ten seconds.
     """
-    total = _Sum()
+    total = RunningPool()
     for prediction in predictions:
         total.add(prediction)
-    return total.pooled(thresholds)
+    return total.answer(thresholds)
 
 
 def pool_channels(
     predictions: Iterable[Prediction], thresholds: Mapping[str, float] = NO_THRESHOLDS
 ) -> tuple[Prediction, ...]:
     """Return what `pool` gives for the windows of each channel, in the order in which the channels come."""
-    totals: dict[str | None, _Sum] = {}
+    totals: dict[str | None, RunningPool] = {}
     for prediction in predictions:
-        totals.setdefault(prediction.channel, _Sum()).add(prediction)
-    return tuple(total.pooled(thresholds) for total in totals.values())
+        totals.setdefault(prediction.channel, RunningPool()).add(prediction)
+    return tuple(total.answer(thresholds) for total in totals.values())
 
 
-class _Sum:
-    """What `pool` knows of the predictions so far."""
+class RunningPool:
+    """What `pool` knows of the predictions so far. Its memory does not grow."""
 
     def __init__(self) -> None:
         self._start_seconds = self._end_seconds = 0.0
@@ -176,6 +178,7 @@ class _Sum:
         self._channels: set[str | None] = set()
 
     def add(self, prediction: Prediction) -> None:
+        """Count one more prediction."""
         start = prediction.start_seconds
         self._start_seconds = min(self._start_seconds, start) if self._channels else start
         self._end_seconds = max(self._end_seconds, prediction.end_seconds)
@@ -188,7 +191,23 @@ class _Sum:
         for label, probability in prediction.probabilities.items():
             self._sums[label] = self._sums.get(label, 0.0) + probability
 
-    def pooled(self, thresholds: Mapping[str, float]) -> Prediction:
+    def join(self, other: "RunningPool") -> None:
+        """Count all predictions that `other` has counted, as later ones."""
+        if not other._channels:
+            return
+        self._start_seconds = (
+            min(self._start_seconds, other._start_seconds) if self._channels else other._start_seconds
+        )
+        self._end_seconds = max(self._end_seconds, other._end_seconds)
+        self._warnings |= other._warnings
+        self._channels |= other._channels
+        self._reason = self._reason or other._reason
+        self._n_answers += other._n_answers
+        for label, total in other._sums.items():
+            self._sums[label] = self._sums.get(label, 0.0) + total
+
+    def answer(self, thresholds: Mapping[str, float] = NO_THRESHOLDS) -> Prediction:
+        """Return what `pool` gives for the predictions so far."""
         means = {label: total / self._n_answers for label, total in self._sums.items()}
         abstained = None if means else self._reason or "too_short"
         channel = next(iter(self._channels)) if len(self._channels) == 1 else None

@@ -7,7 +7,7 @@ IEEE Transactions on Affective Computing 4(4)). It holds no sound and no labels.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -264,45 +264,6 @@ def require_enrolment(info: ModelInfo) -> Enrolment:
     return info.enrolment
 
 
-def summarise(
-    info: ModelInfo, voices: Sequence[FloatArray], seconds: float, warnings: Sequence[str] = ()
-) -> SpeakerProfile:
-    """Return the profile of one speaker: mean and deviation of `voices`, `shrunk` by their `population_weight`.
-
-    Args:
-        info: The model that gave `voices`.
-        voices: Its output `voice`, (n_features,), for each window with speech.
-        seconds: How much speech these windows hold.
-        warnings: What is wrong with the recordings.
-
-    Raises:
-        AudioTooShortError: There is less speech than the model's minimum. Below twice that, the profile carries the
-            warning "short_enrolment".
-        ModelError: The sound is not like a voice, such as a tone.
-    """
-    enrolment = require_enrolment(info)
-    if seconds < enrolment.min_seconds:
-        raise AudioTooShortError(
-            f"an enrolment needs {enrolment.min_seconds:g} s of speech or more, this has {seconds:.1f} s. "
-            "Record 30 to 60 s of ordinary speech, or pass further recordings of the same person"
-        )
-    mean, variance = np.mean(voices, axis=0), np.var(voices, axis=0)
-    weight = population_weight(mean, len(voices), enrolment.prior_windows)
-    mean, deviation = shrunk(mean, variance, len(voices), weight)
-    is_short = seconds < SHORT * enrolment.min_seconds
-    profile = SpeakerProfile(
-        model_sha256=info.sha256,
-        seconds=round(seconds, 3),
-        n_windows=len(voices),
-        mean=tuple(mean.tolist()),
-        deviation=tuple(deviation.tolist()),
-        created_by=PROGRAM,
-        warnings=(*((SHORT_ENROLMENT,) if is_short else ()), *dict.fromkeys(warnings)),
-    )
-    profile.for_model(info)  # refuses what is not like a voice
-    return profile
-
-
 def population_weight(mean: FloatArray, n_windows: float, prior_windows: float) -> float:
     """Return the weight of the model's training speakers against `n_windows` windows, as a number of windows.
 
@@ -327,9 +288,14 @@ def shrunk(mean: FloatArray, variance: FloatArray, n_windows: float, prior_windo
 
 
 class RunningProfile:
-    """The profile of what was heard so far in a recording. Its memory does not grow."""
+    """The profile of the speech so far. Its memory does not grow.
+
+    Raises:
+        ModelError: The model takes no profiles.
+    """
 
     def __init__(self, info: ModelInfo) -> None:
+        self._info = info
         self._enrolment = require_enrolment(info)
         self._n_windows = 0.0
         self._sums = np.zeros((2, self._enrolment.n_features))  # of `voice` and of its square
@@ -340,10 +306,45 @@ class RunningProfile:
         self._sums += n_windows * np.stack([voice, np.square(voice, dtype=np.float64)])
 
     def current(self) -> FloatArray | None:
-        """Return (2, n_features) as `summarise` would; None before any speech, and if no voice has such numbers."""
+        """Return (2, n_features), the input of the model; None before any speech, and if no voice has such numbers."""
         if not self._n_windows:
             return None
+        found = self._shrunk()
+        return found if _is_plausible(*found.astype(np.float64)) else None
+
+    def finish(self, seconds: float, warnings: Iterable[str] = ()) -> SpeakerProfile:
+        """Return the profile of one speaker: mean and deviation of `voice`, `shrunk` by their `population_weight`.
+
+        Args:
+            seconds: How much speech the windows hold.
+            warnings: What is wrong with the recordings.
+
+        Raises:
+            AudioTooShortError: There is less speech than the model's minimum. Below twice that, the profile carries
+                the warning "short_enrolment".
+            ModelError: The sound is not like a voice, such as a tone.
+        """
+        minimum = self._enrolment.min_seconds
+        if seconds < minimum:
+            raise AudioTooShortError(
+                f"an enrolment needs {minimum:g} s of speech or more, this has {seconds:.1f} s. "
+                "Record 30 to 60 s of ordinary speech, or pass further recordings of the same person"
+            )
+        mean, deviation = self._shrunk()
+        profile = SpeakerProfile(
+            model_sha256=self._info.sha256,
+            seconds=round(seconds, 3),
+            n_windows=round(self._n_windows),
+            mean=tuple(mean.tolist()),
+            deviation=tuple(deviation.tolist()),
+            created_by=PROGRAM,
+            warnings=(*((SHORT_ENROLMENT,) if seconds < SHORT * minimum else ()), *dict.fromkeys(warnings)),
+        )
+        profile.for_model(self._info)  # refuses what is not like a voice
+        return profile
+
+    def _shrunk(self) -> FloatArray:
+        """(2, n_features)"""
         mean, square = self._sums / self._n_windows
         weight = population_weight(mean, self._n_windows, self._enrolment.prior_windows)
-        found = shrunk(mean, np.maximum(square - mean**2, 0), self._n_windows, weight)
-        return found if _is_plausible(*found.astype(np.float64)) else None
+        return shrunk(mean, np.maximum(square - mean**2, 0), self._n_windows, weight)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from speech_emotion import EMOTIONS, Prediction
+from speech_emotion.formats import picture
 from speech_emotion.labels import ICONS
 
 
@@ -30,12 +31,12 @@ def rows(chart: Any) -> list[dict[str, Any]]:
 
 
 def test_every_emotion_and_abstention_has_its_own_colour_and_sign() -> None:
-    assert charts.COLOURS.keys() == {*EMOTIONS, *charts.ABSTENTIONS}
-    assert len({charts.COLOURS[name] for name in EMOTIONS}) == len(EMOTIONS)
-    signs = [*ICONS.values(), *(icon for icon, _ in charts.ABSTENTIONS.values())]
+    assert picture.COLOURS.keys() == {*EMOTIONS, *picture.ABSTENTIONS}
+    assert len({picture.COLOURS[name] for name in EMOTIONS}) == len(EMOTIONS)
+    signs = [*ICONS.values(), *(icon for icon, _ in picture.ABSTENTIONS.values())]
     assert len(set(signs)) == len(signs)
-    assert charts.icon("bored") == "🔊"
-    colours = charts.colours(["bored", "happy", "tired"])
+    assert picture.icon("bored") == "🔊"
+    colours = picture.colours(["bored", "happy", "tired"])
     assert len({colours[name] for name in ("bored", "happy", "tired")}) == 3
 
 
@@ -44,7 +45,7 @@ def test_bars_are_sorted_and_labelled_with_their_numbers() -> None:
     names = [row["emotion"] for row in rows(chart)]
     assert names[:4] == ["😠 angry  70 %", "😢 sad  20 %", "😐 neutral  10 %", "😌 calm  < 1 %"]
     assert [row["probability"] for row in rows(chart)[:2]] == [0.7, 0.2]
-    assert rows(chart)[0]["colour"] == charts.COLOURS["angry"]
+    assert rows(chart)[0]["colour"] == picture.COLOURS["angry"]
     assert chart.to_dict()["encoding"]["y"]["sort"] == names
 
 
@@ -52,12 +53,12 @@ def test_bars_are_sorted_and_labelled_with_their_numbers() -> None:
     ("share", "text"), [(0.0, "0 %"), (0.0049, "< 1 %"), (0.424, "42 %"), (0.9951, "> 99 %"), (1.0, "100 %")]
 )
 def test_only_0_and_1_are_shown_as_0_and_100_percent(share: float, text: str) -> None:
-    assert charts.percent(share) == text
+    assert picture.percent(share) == text
 
 
 def test_overlapping_windows_become_bands_that_touch() -> None:
     windows = [answer(0, 4, angry=1.0), answer(1, 5, sad=1.0), silence(2, 6)]
-    drawn = [row for row in rows(charts.timeline(windows, EMOTIONS)) if row["high"] > row["low"]]
+    drawn = [row for row in rows(picture.timeline(windows, EMOTIONS)) if row["high"] > row["low"]]
     assert [(row["emotion"], row["start"], row["end"]) for row in drawn] == [
         ("angry", 0.0, 2.5),
         ("sad", 2.5, 3.5),
@@ -67,7 +68,7 @@ def test_overlapping_windows_become_bands_that_touch() -> None:
 
 def test_the_heights_of_a_stack_are_the_probabilities() -> None:
     windows = [answer(0, 4, angry=0.5, sad=0.25), answer(1, 5, angry=0.5, sad=0.25)]
-    first = [row for row in rows(charts.timeline(windows, EMOTIONS)) if row["start"] == 0]
+    first = [row for row in rows(picture.timeline(windows, EMOTIONS)) if row["start"] == 0]
     assert [row["emotion"] for row in first] == list(EMOTIONS)
     assert (first[0]["low"], first[-1]["high"]) == (0.0, 1.0)
     heights = {row["emotion"]: row["high"] - row["low"] for row in first}
@@ -78,18 +79,18 @@ def test_the_heights_of_a_stack_are_the_probabilities() -> None:
 
 
 def test_a_long_timeline_averages_neighbours() -> None:
-    n = 4 * charts.MAX_BANDS
+    n = 4 * picture.MAX_BANDS
     windows = [answer(i, i + 4, angry=1.0 if i % 4 == 0 else 0.0) for i in range(n)]
-    drawn = rows(charts.timeline(windows, EMOTIONS))
+    drawn = rows(picture.timeline(windows, EMOTIONS))
     angry = [row for row in drawn if row["emotion"] == "angry"]
-    assert len(angry) == charts.MAX_BANDS
+    assert len(angry) == picture.MAX_BANDS
     assert {round(row["high"] - row["low"], 6) for row in angry} == {0.25}
     assert (angry[0]["start"], angry[-1]["end"]) == (0.0, n + 3.0)
 
 
 def test_not_sure_is_marked_by_a_strip_over_the_colours() -> None:
     unsure = Prediction(dict.fromkeys(EMOTIONS, 1 / 8), 0, 4, abstained="not_sure")
-    drawn = rows(charts.timeline([unsure, answer(4, 8, angry=1.0)], EMOTIONS))
+    drawn = rows(picture.timeline([unsure, answer(4, 8, angry=1.0)], EMOTIONS))
     assert [(row["emotion"], row["start"], row["high"]) for row in drawn if row["emotion"] == "not_sure"] == [
         ("not_sure", 0.0, 1.0)
     ]
@@ -98,9 +99,9 @@ def test_not_sure_is_marked_by_a_strip_over_the_colours() -> None:
 
 
 def test_windows_without_probabilities_do_not_count_in_the_means() -> None:
-    n = 2 * charts.MAX_BANDS
+    n = 2 * picture.MAX_BANDS
     windows = [answer(i, i + 4, sad=1.0) if i % 2 else silence(i, i + 4) for i in range(n)]
-    drawn = rows(charts.timeline(windows, EMOTIONS))
+    drawn = rows(picture.timeline(windows, EMOTIONS))
     assert {row["high"] - row["low"] for row in drawn if row["emotion"] == "sad"} == {1.0}
     assert "no_speech" not in {row["emotion"] for row in drawn}
 
@@ -147,17 +148,17 @@ def test_the_time_axes_of_all_charts_line_up() -> None:
     drawn = [
         charts.waveform(np.zeros((3, 2), np.float32), 5.0),
         charts.spectrogram(np.zeros((80, 9), np.float32), 5.0).to_dict()["layer"][1],
-        charts.timeline(windows, EMOTIONS),
+        picture.timeline(windows, EMOTIONS),
     ]
     for chart in drawn:
         spec = chart if isinstance(chart, dict) else chart.to_dict()
         assert spec["encoding"]["x"]["scale"]["domain"] == [0, 5.0]
         axis = spec["encoding"]["y"]["axis"]
-        assert axis["minExtent"] == axis["maxExtent"] == charts.AXIS_PIXELS
+        assert axis["minExtent"] == axis["maxExtent"] == picture.AXIS_PIXELS
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00.0"), (59.96, "1:00.0"), (65.25, "1:05.2"), (3725.0, "1:02:05.0")]
 )
 def test_the_clock(seconds: float, text: str) -> None:
-    assert charts.clock(seconds) == text
+    assert picture.clock(seconds) == text

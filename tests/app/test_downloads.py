@@ -101,3 +101,17 @@ def test_the_curl_snippet_quotes_for_the_shell() -> None:
 )
 def test_curl_is_offered_for_what_the_server_accepts(n_bytes: int, seconds: float, fits: bool) -> None:
     assert downloads.fits_rest(n_bytes, seconds) is fits
+
+
+def test_annotations_are_the_stretches_of_the_timeline(
+    classifier: Classifier, analyses: list[Analysis], tmp_path: Path
+) -> None:
+    stretches = list(classifier.merge(classifier.timeline(VOICE)))
+    path = tmp_path / "segments"
+    for name in downloads.ANNOTATIONS:
+        path.write_text(downloads.annotations(analyses[0], classifier.info, name))
+        found = speech_emotion.read_segments(path)
+        assert [(one.start_seconds, one.end_seconds) for one in found] == [
+            (one.start_seconds, one.end_seconds) for one in stretches
+        ]
+        assert stretches[0].label in f"{found[0].text} {found[0].speaker}"

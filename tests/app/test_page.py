@@ -117,6 +117,7 @@ def test_a_sound_gets_the_answer_of_the_classifier(standin_model: Classifier) ->
         "Answers, CSV",
         "Answers, JSON",
         "Timeline, PNG",
+        *("SubRip", "WebVTT", "Audacity labels", "Praat TextGrid", "RTTM"),
     ]
     assert "curl --data-binary @voice.wav" in page.code[1].value
     assert not page.exception

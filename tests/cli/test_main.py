@@ -106,7 +106,7 @@ def test_a_line_is_whole_on_a_narrow_terminal(shell: Shell, columns: int) -> Non
     seen = on_a_terminal("predict", "--model", str(shell.model), *names, columns=columns)
     lines = seen.replace("\r\n", "\n").split("\n")
     assert [name for name in names for line in lines if line.endswith(f"  {name}")] == names
-    assert seen.index("0/2") < seen.index("first [bold]")
+    assert seen.index("0.0/") < seen.index("first [bold]")
     assert "0/?" not in seen
 
 
@@ -123,10 +123,12 @@ def test_progress_shows_on_a_terminal_and_leaves_the_output_clean(
     rows = shell.rows("voice.wav", "silent.wav")
     assert [row["source"] for row in rows] == ["voice.wav", "silent.wav"]
     assert "predicting" in sys.stderr.getvalue()
-    assert "2/2" in sys.stderr.getvalue()
+    assert "400.1/400.1 kB" in sys.stderr.getvalue()
     monkeypatch.setattr(sys, "stderr", Terminal())
     shell.rows("voice.wav")
-    assert sys.stderr.getvalue() == ""  # one file needs no progress
+    assert sys.stderr.getvalue() == ""  # one answer needs no progress
+    shell.rows("voice.wav", "--timeline")
+    assert "336.0/336.0 kB" in sys.stderr.getvalue()
 
 
 def test_the_version_is_shown() -> None:

@@ -20,6 +20,7 @@ from sounds import voice, wav
 from speech_emotion.classifier import Classifier, load
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.prediction import Prediction
+from speech_emotion.segments.reader import read_segments
 from speech_emotion.shipped import ShippedModel
 
 
@@ -269,7 +270,7 @@ def test_separate_channels_have_a_column_and_the_mix_has_none(shell: Shell) -> N
     assert out.startswith("source,label,")
 
 
-@pytest.mark.parametrize("form", ["text", "csv", "json"])
+@pytest.mark.parametrize("form", ["text", "csv", "json", "jsonl", "rttm"])
 def test_a_timeline_is_printed_as_it_is_known(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
@@ -282,7 +283,10 @@ def test_a_timeline_is_printed_as_it_is_known(
     monkeypatch.setattr(Classifier, "windows", interrupted)
     code, out, _ = shell("predict", "--timeline", "--format", form, "voice.wav")
     assert code == 130
-    assert out.count("voice.wav") == 1
+    assert out.count("voice") == 1
+    if form in ("jsonl", "rttm"):
+        first, last = out.splitlines()
+        assert "interrupted" in last
     if form == "csv":
         first, last = csv.DictReader(io.StringIO(out))
         assert (first["error"], last["error"], last["source"]) == ("", "interrupted", "")
@@ -315,3 +319,79 @@ def test_adapt_that_cannot_be_is_refused_once(shell: Shell) -> None:
     assert (code, "leave out either it or --adapt" in err) == (2, True)
     code, out, err = shell("predict", "voice.wav", "silent.wav", "--adapt")
     assert (code, out, err.count("exported without enrolment")) == (1, "", 1)
+
+
+TRANSCRIPT = """[{"start": 0.0, "end": 1.5, "speaker": "Ann", "text": "Where?"}, {"start": 1.5, "end": 1.6},
+ {"start": 3.0, "end": 9.0, "speaker": "Ben", "text": "Here."}]"""
+
+
+def test_segments_carry_their_speaker_and_text(shell: Shell, classifier: Classifier) -> None:
+    Path("talk.json").write_text(TRANSCRIPT)
+    rows = shell.rows("voice.wav", "--segments", "talk.json")
+    assert [(row["speaker"], row["text"]) for row in rows] == [
+        ("Ann", "Where?"),
+        (None, None),
+        ("Ben", "Here."),
+    ]
+    answers = [answer for _, answer in classifier.segments("voice.wav", read_segments("talk.json"))]
+    assert [row["probabilities"] for row in rows] == [answer.probabilities for answer in answers]
+    assert (rows[1]["abstained"], rows[2]["warnings"]) == ("too_short", ["beyond_end"])
+    code, out, _ = shell("predict", "voice.wav", "--segments", "talk.json", "--csv")
+    (first, *_) = csv.DictReader(io.StringIO(out))
+    assert list(first)[:4] == ["source", "speaker", "text", "label"]
+    _, out, _ = shell("predict", "voice.wav", "--segments", "talk.json")
+    assert out.splitlines()[0].endswith("  voice.wav  Ann: Where?")
+    _, out, _ = shell("predict", "voice.wav", "--segments", "talk.json", "--channels", "separate", "--csv")
+    assert [row["channel"] for row in csv.DictReader(io.StringIO(out))] == ["mono"] * 3
+    assert code == 0
+
+
+def test_a_profile_per_speaker(enrols: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("two.csv").write_text("start,end,speaker\n0,11,Ann\n11,14,Ben\n")
+    rows = enrols.rows("me.wav", "--segments", "two.csv", "--profile-per-speaker")
+    assert [row["warnings"] for row in rows] == [["short_enrolment"], ["no_profile"]]
+    assert rows != enrols.rows("me.wav", "--segments", "two.csv")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("me.wav").read_bytes())))
+    piped = enrols.rows("-", "--segments", "two.csv", "--profile-per-speaker")
+    assert [row["probabilities"] for row in piped] == [row["probabilities"] for row in rows]
+
+
+def test_segments_that_cannot_be_are_one_line(shell: Shell) -> None:
+    Path("bad.srt").write_text("1\n00:00:05,000 --> 00:00:01,000\nhi\n")
+    code, out, err = shell("predict", "voice.wav", "--segments", "bad.srt")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("'bad.srt': line 2: it ends at 1 s, before it starts at 5 s")
+    assert err.endswith("(segments)\n")
+
+
+def test_merged_windows_are_stretches(shell: Shell, classifier: Classifier) -> None:
+    Path("long.wav").write_bytes(wav(voice(12)))
+    rows = shell.rows("--timeline", "--merge", "long.wav")
+    stretches = classifier.merge(classifier.windows("long.wav"))
+    assert rows == [{"source": "long.wav"} | answer.to_dict() for answer in stretches]
+    assert (rows[0]["start_seconds"], rows[-1]["end_seconds"]) == (0.0, 12.0)
+
+
+def test_what_does_not_go_together_is_refused(shell: Shell) -> None:
+    Path("two.csv").write_text("start,end,speaker\n0,11,Ann\n11,14,Ben\n")
+    given = ("voice.wav", "--segments", "two.csv")
+    for arguments, complaint in {
+        ("voice.wav", "--merge"): "add --timeline",
+        (*given, "--timeline"): "choose one",
+        (*given, "--adapt"): "use --profile-per-speaker",
+        (*given, "silent.wav"): "those of one recording, not of 2",
+        (*given, "--profile-per-speaker", "--profile", "me.json"): "choose one",
+        ("voice.wav", "--profile-per-speaker"): "add --segments",
+        ("voice.wav", "silent.wav", "--format", "srt"): "describes one recording, not 2",
+        ("voice.wav", "--format", "sbv"): "--format must be one of text, json, jsonl",
+    }.items():
+        code, out, err = shell("predict", *arguments)
+        assert (code, out) == (2, "")
+        assert complaint in " ".join(err.split())
+
+
+def test_a_recording_that_cannot_be_read_gives_no_subtitles(shell: Shell) -> None:
+    code, out, err = shell("predict", "text.wav", "--format", "srt")
+    assert (code, out) == (1, "")
+    assert err.startswith("text.wav: ")
+    assert err.endswith("(audio_decode)\n")

@@ -13,6 +13,7 @@ from speech_emotion.audio.reader import (
     channel_names,
     load,
     open_audio,
+    open_file,
     resampler_for,
 )
 from speech_emotion.audio.sources import SAMPLE_FORMATS, Source, decode_pcm, resolve
@@ -33,6 +34,7 @@ __all__ = [
     "decode_pcm",
     "load",
     "open_audio",
+    "open_file",
     "resampler_for",
     "resolve",
 ]

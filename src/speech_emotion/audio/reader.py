@@ -434,7 +434,7 @@ def _check_channels(n_channels: int, limits: Limits) -> None:
 def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> AbstractContextManager[BinaryIO]:
     """`source` as a seekable binary file; only what is opened here is closed at the end."""
     if isinstance(source, str | os.PathLike):
-        return _open_path(os.fsdecode(source))
+        return open_file(os.fsdecode(source))
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source)
     try:
@@ -450,8 +450,12 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> AbstractContex
     return nullcontext(source)
 
 
-def _open_path(path: str) -> BinaryIO:
-    """Open a regular file. Opening a pipe would wait for its writer; here nothing blocks."""
+def open_file(path: str) -> BinaryIO:
+    """Open a regular file. Opening a pipe would wait for its writer; here nothing blocks.
+
+    Raises:
+        AudioNotFoundError: There is no such file, or it is a folder, a pipe or a device, or may not be read.
+    """
     try:
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _DO_NOT_WAIT))  # noqa: SIM115
     except (OSError, ValueError) as error:

@@ -1,11 +1,4 @@
-"""Answers as text, JSON and CSV. In: what each source gave. Out: lines, one JSON document, or a table.
-
-An outcome is a source's name with its predictions, or with the error that stands in their place; a timeline comes as
-one outcome per window, as soon as it is known. Whatever a file is
-called, its name cannot steer a terminal, break a table or be run as a formula by a spreadsheet.
-
-A new format is one function beside `write_csv`, and its line in `WRITERS`: `predict --format NAME` takes it from there.
-"""
+"""Answers as text, JSON, JSON Lines and CSV, each row as soon as it is known. In: outcomes. Out: lines of text."""
 
 import csv
 import json
@@ -15,25 +8,32 @@ from typing import Any, Final, NamedTuple, TextIO
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.labels import ICONS
 from speech_emotion.prediction import Prediction
+from speech_emotion.segments import Segment
 from speech_emotion.text import guard, printable, valid_unicode
 
 BAR_WIDTH = 10
+INTERRUPTED: Final = {"error": "interrupted", "message": "stopped here; the rest of the rows is missing"}
 
 
 class Outcome(NamedTuple):
-    """What one source gave: predictions, or an error."""
+    """One row: what a source gave for the whole of it, for a window or for a given segment; or an error instead."""
 
     source: str
-    predictions: list[Prediction]
+    prediction: Prediction | None = None
     error: SpeechEmotionError | None = None
+    segment: Segment | None = None
 
 
 def write_text(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:  # noqa: ARG001
-    """Write a line per prediction or error, as soon as it is there."""
-    for source, predictions, error in outcomes:
+    """Write a line per prediction or error."""
+    for source, prediction, error, segment in outcomes:
         name = printable(source)
-        for prediction in predictions:
-            print(f"{_picture(prediction)}  {_in_words(prediction)}  {name}", file=out, flush=True)
+        if prediction:
+            print(
+                f"{_picture(prediction)}  {_in_words(prediction)}  {name}{_said(segment)}",
+                file=out,
+                flush=True,
+            )
         if error:
             print(f"❌ {name}: {printable(str(error))} ({error.code})", file=out, flush=True)
 
@@ -43,9 +43,19 @@ def write_json(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str])
     out.write("[")
     for index, row in enumerate(_rows(outcomes, Prediction.to_dict)):
         out.write(",\n " if index else "\n ")
-        out.write(json.dumps(row, ensure_ascii=False, allow_nan=False))
+        out.write(_json(row))
         out.flush()
     out.write("\n]\n")
+
+
+def write_jsonl(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:  # noqa: ARG001
+    """Write an object per line. If writing stops early, the last one says so."""
+    try:
+        for row in _rows(outcomes, Prediction.to_dict):
+            print(_json(row), file=out, flush=True)
+    except BaseException:
+        print(_json(INTERRUPTED), file=out)
+        raise
 
 
 def write_csv(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:
@@ -53,20 +63,22 @@ def write_csv(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) 
     try:
         write_table(_rows(outcomes, Prediction.to_row), columns, out)
     except BaseException:
-        row = {"error": "interrupted", "message": "stopped here; the rest of the table is missing"}
-        csv.DictWriter(out, columns, lineterminator="\n").writerow(row)
+        csv.DictWriter(out, columns, lineterminator="\n").writerow(INTERRUPTED)
         raise
 
 
-Writer = Callable[[Iterable[Outcome], TextIO, Sequence[str]], None]
-WRITERS: Final[dict[str, Writer]] = {"text": write_text, "json": write_json, "csv": write_csv}
+def columns(labels: Iterable[str], channels: str = "mix", *, segments: bool = False) -> list[str]:
+    """The columns of a table of answers: source, those of `Prediction.to_row`, a label each, error, message.
 
-
-def columns(labels: Iterable[str], channels: str = "mix") -> list[str]:
-    """The columns of a table of answers: source, those of `Prediction.to_row`, a label each, error, message."""
+    Args:
+        labels: The model's.
+        channels: "separate" for a column that names the channel.
+        segments: Whether the answers are those of given segments, which have a speaker and a text.
+    """
     channel = "left" if channels == "separate" else None
     answer = Prediction({}, 0.0, 0.0, abstained="no_speech", channel=channel).to_row()
-    return ["source", *answer, *labels, "error", "message"]
+    said = ["speaker", "text"] if segments else []
+    return ["source", *said, *answer, *labels, "error", "message"]
 
 
 def write_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], out: TextIO) -> None:
@@ -100,15 +112,28 @@ def _in_words(prediction: Prediction) -> str:
     return f"{prediction!s:<27}  {second:<19}"
 
 
+def _said(segment: Segment | None) -> str:
+    """Who speaks and what, for the end of a line."""
+    words = [word for word in (segment.speaker, segment.text) if word] if segment else []
+    return f"  {printable(': '.join(words))}" if words else ""
+
+
 def _rows(
     outcomes: Iterable[Outcome], to_row: Callable[[Prediction], dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    for source, predictions, error in outcomes:
-        name = {"source": valid_unicode(source)}
-        for prediction in predictions:
-            yield name | to_row(prediction)
+    for source, prediction, error, segment in outcomes:
+        row: dict[str, Any] = {"source": valid_unicode(source)}
+        if segment:
+            said = {"speaker": segment.speaker, "text": segment.text}
+            row |= {key: value and valid_unicode(value) for key, value in said.items()}
+        if prediction:
+            yield row | to_row(prediction)
         if error:
-            yield name | error_fields(error)
+            yield row | error_fields(error)
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
 def _cell(value: str | float | None) -> str | float | None:

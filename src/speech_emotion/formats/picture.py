@@ -1,0 +1,251 @@
+"""The timeline as a chart. In: predictions. Out: an Altair chart, which the app shows, and a PNG.
+
+What other charts need to line up with it is public: colours, the margin on the left, the axis of time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final, TextIO
+
+import altair as alt
+import numpy as np
+import pandas  # noqa: F401 - Altair fails if another thread has only half imported it
+
+from speech_emotion.formats.rows import Outcome
+from speech_emotion.labels import ICONS
+from speech_emotion.prediction import Prediction
+from speech_emotion.text import printable
+from speech_emotion.version import PROGRAM
+
+# Neighbours differ in lightness, for people with red-green blindness. No meaning is carried by colour alone.
+COLOURS: Final[Mapping[str, str]] = {
+    "neutral": "#667a8e",
+    "calm": "#2a9d8f",
+    "happy": "#f2b632",
+    "sad": "#3d6fb6",
+    "angry": "#d1495b",
+    "fearful": "#7b4fa6",
+    "disgust": "#6a8d2f",
+    "surprised": "#f3843e",
+    "not_sure": "#c2ab87",
+    "no_speech": "#adb3ba",
+    "too_short": "#adb3ba",
+}
+# Of other labels, by their place among the model's.
+MORE_COLOURS: Final = ("#607d8b", "#b5838d", "#4f772d", "#e07a5f", "#457b9d", "#9a8c98", "#bc6c25", "#5e548e")
+ABSTENTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "not_sure": ("🤔", "not sure"),
+    "no_speech": ("🔇", "no speech"),
+    "too_short": ("⏱️", "too short"),
+}
+MAX_BANDS: Final = 300  # of a timeline; in a longer one, neighbours are averaged
+AXIS_PIXELS: Final = 52  # left of every chart, so that the time axes line up
+INK: Final = "currentColor"  # the page's text colour in every theme; needs charts drawn as SVG
+PICTURE_SCALE: Final = 2.0  # pixels per point
+MAX_NAME: Final = 60  # characters, in the title of a picture
+STRIP: Final = 0.06  # of a timeline's height, marks answers that are not sure
+
+SVG: Final = {"embedOptions": {"renderer": "svg"}}
+PADDING: Final = {"left": 0, "right": 12, "top": 2, "bottom": 2}
+_INKED: Final[dict[str, Any]] = {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal"}
+LEFT: Final[dict[str, Any]] = {
+    **_INKED,
+    "minExtent": AXIS_PIXELS,
+    "maxExtent": AXIS_PIXELS,
+    "titleX": 8 - AXIS_PIXELS,
+}
+
+
+def colours(labels: Sequence[str]) -> dict[str, str]:
+    """The colour of each label of a model and of each abstention."""
+    others = [label for label in labels if label not in COLOURS]
+    more = {label: MORE_COLOURS[place % len(MORE_COLOURS)] for place, label in enumerate(others)}
+    return {**COLOURS, **more}
+
+
+def icon(label: str) -> str:
+    """The icon of an emotion."""
+    return ICONS.get(label, "🔊")
+
+
+def percent(share: float) -> str:
+    """`42 %`; 0 and 100 % only for exactly 0 and 1."""
+    if 0 < share < 0.005:
+        return "< 1 %"
+    if 0.995 < share < 1:
+        return "> 99 %"
+    return f"{100 * share:.0f} %"
+
+
+def clock(seconds: float) -> str:
+    """`1:05.2`, with hours only if there are any: `1:02:05.0`."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def write_png(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:  # noqa: ARG001
+    """Draw the answers of one recording, a row of the picture per channel; raises the error of one that has one."""
+    predictions, source = [], ""
+    for outcome in outcomes:
+        if outcome.error:
+            raise type(outcome.error)(f"{outcome.source}: {outcome.error}") from outcome.error
+        if outcome.prediction:
+            predictions.append(outcome.prediction)
+            source = outcome.source
+    out.buffer.write(png(predictions, short(source), PROGRAM))
+
+
+def png(predictions: Sequence[Prediction], title: str, subtitle: str) -> bytes:
+    """The timeline as a PNG, drawn as on the page."""
+    import vl_convert  # loads a JavaScript engine, which takes a second: only on demand
+
+    labels = next((list(one.probabilities) for one in predictions if one.probabilities), [])
+    channels: dict[str | None, list[Prediction]] = {}
+    for one in sorted(predictions, key=lambda one: one.start_seconds):
+        channels.setdefault(one.channel, []).append(one)
+    rows = [
+        _stacked(of_channel, labels).properties(width=900, height=220, title=channel or "")
+        for channel, of_channel in channels.items()
+    ]
+    head = alt.TitleParams(printable(title), subtitle=printable(subtitle), anchor="start")
+    chart = alt.vconcat(*rows).properties(title=head, padding=16).configure_view(strokeWidth=0)
+    image: bytes = vl_convert.vegalite_to_png(chart.to_json(), scale=PICTURE_SCALE)
+    return image
+
+
+def short(name: str) -> str:
+    """`name`, cut in the middle to MAX_NAME characters."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}…{name[1 - MAX_NAME // 2 :]}"
+
+
+def timeline(
+    predictions: Sequence[Prediction], labels: Sequence[str], *, height: int = 170, legend: bool = True
+) -> alt.Chart:
+    """The probabilities over time, stacked; grey where there is no answer. A click selects `at`, the start in s."""
+    at = alt.selection_point(name="at", fields=["start"], toggle=False, empty=False)
+    chart: alt.Chart = (
+        _stacked(predictions, labels, legend=legend)
+        .add_params(at)
+        .properties(height=height, padding=PADDING, usermeta=SVG)
+        .configure_view(strokeWidth=0)
+    )
+    return chart
+
+
+def _stacked(predictions: Sequence[Prediction], labels: Sequence[str], *, legend: bool = True) -> alt.Chart:
+    found = bands(predictions)
+    rows = [row for band in found for row in _stack(band, labels)]
+    used = {row["emotion"] for row in rows}
+    known = [name for name in (*labels, *ABSTENTIONS) if name in used]
+    colour = colours(labels)
+    chart: alt.Chart = (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_rect(cursor="pointer", aria=False)
+        .encode(
+            x=time_axis("start", found[-1]["end"]),
+            x2="end:Q",
+            y=alt.Y(
+                "low:Q",
+                title="probability",
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(format="%", tickCount=2, **LEFT),
+            ),
+            y2="high:Q",
+            color=alt.Color(
+                "emotion:N",
+                scale=alt.Scale(domain=known, range=[colour[name] for name in known]),
+                legend=_legend() if legend else None,
+            ),
+            tooltip=["time:N", "answer:N", "emotion:N", alt.Tooltip("share:N", title="probability")],
+        )
+    )
+    return chart
+
+
+def _legend() -> alt.Legend:
+    return alt.Legend(
+        title=None,
+        orient="bottom",
+        columns=5,
+        symbolType="square",
+        labelExpr="replace(datum.label, '_', ' ')",
+    )
+
+
+def time_axis(field: str, seconds: float, *, hidden: bool = False) -> alt.X:
+    """The axis of time of every chart, from 0 to `seconds`; if hidden, only its scale."""
+    shown = not hidden
+    # labelBound: a label beyond the end would make this chart narrower than the ones above it.
+    axis = alt.Axis(
+        labels=shown,
+        ticks=shown,
+        domain=shown,
+        labelExpr=_CLOCK,
+        labelBound=True,
+        labelOverlap=True,
+        **_INKED,
+    )
+    title = None if hidden else "time, minutes : seconds"
+    return alt.X(f"{field}:Q", scale=alt.Scale(domain=[0, seconds], nice=False), title=title, axis=axis)
+
+
+_CLOCK: Final = (
+    "floor(datum.value / 60) + ':' + (datum.value % 60 < 10 ? '0' : '') + format(datum.value % 60, '.3~r')"
+)
+
+
+def bands(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """Predictions as bands that do not overlap: in windows that do, borders lie midway between the middles."""
+    starts, ends = [predictions[0].start_seconds], []
+    for one, following in pairwise(predictions):
+        if following.start_seconds >= one.end_seconds:
+            ends.append(one.end_seconds)
+            starts.append(following.start_seconds)
+        else:
+            border = (_middle(one) + _middle(following)) / 2
+            ends.append(border)
+            starts.append(border)
+    ends.append(predictions[-1].end_seconds)
+    step = -(-len(predictions) // MAX_BANDS)
+    return [
+        _band(predictions[i : i + step], starts[i], ends[min(i + step, len(ends)) - 1])
+        for i in range(0, len(predictions), step)
+    ]
+
+
+def _band(predictions: Sequence[Prediction], start: float, end: float) -> dict[str, Any]:
+    scored = [p for p in predictions if p.probabilities]
+    shares = {
+        label: float(np.mean([p.probabilities[label] for p in scored]))
+        for label in (scored[0].probabilities if scored else ())
+    }
+    best = max(shares, key=shares.__getitem__) if shares else ""
+    reasons = {p.abstained for p in predictions}
+    abstained = reasons.pop() if len(reasons) == 1 else None
+    if not shares:
+        abstained = abstained or "no_speech"
+    return {"start": start, "end": end, "shares": shares, "best": best, "abstained": abstained}
+
+
+def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per emotion, from the bottom up, with a strip on top if not sure; one grey row without probabilities."""
+    icon, text = ABSTENTIONS.get(band["abstained"], ("", band["best"]))
+    row = {"start": round(band["start"], 3), "end": round(band["end"], 3)}
+    row |= {"time": f"{clock(band['start'])} to {clock(band['end'])}", "answer": f"{icon} {text}".strip()}
+    if not band["shares"]:
+        return [row | {"emotion": band["abstained"], "low": 0.0, "high": 1.0, "share": "–"}]
+    rows, low = [], 0.0
+    for label in labels:
+        high = min(low + band["shares"][label], 1.0)
+        rows.append(
+            row | {"emotion": label, "low": low, "high": high, "share": percent(band["shares"][label])}
+        )
+        low = high
+    if band["abstained"] == "not_sure":  # last, so drawn over the others
+        rows.append(row | {"emotion": "not_sure", "low": 1 - STRIP, "high": 1.0, "share": "–"})
+    return rows
+
+
+def _middle(prediction: Prediction) -> float:
+    return (prediction.start_seconds + prediction.end_seconds) / 2
