@@ -1,4 +1,4 @@
-"""The sounds that arguments name. In: files, folders and wildcards that no shell expanded. Out: their paths, in order."""
+"""The sounds that arguments name. In: files, folders and wildcards that no shell expanded. Out: paths, in order."""
 
 import glob
 import os

@@ -66,7 +66,7 @@ def in_parallel(
         if workers <= 1:
             yield from map(function, tasks)
             return
-    crew = _Crew(function, on_death)
+    crew = Crew(function, on_death)
     threads = ThreadPoolExecutor(workers, initializer=_leave_ctrl_c_to_the_caller)
     pending: set[Future[Result]] = set()
     try:
@@ -83,8 +83,13 @@ def in_parallel(
         threads.shutdown(cancel_futures=True)
 
 
-class _Crew(Generic[Task, Result]):
-    """The processes that wait for a task. Each is asked by one thread at a time."""
+class Crew(Generic[Task, Result]):
+    """Processes that wait for tasks; one more is started whenever none is free.
+
+    Args:
+        function: What is called with each task.
+        on_death: Gives the result of a task whose process died; None to raise.
+    """
 
     def __init__(self, function: Callable[[Task], Result], on_death: Callable[[Task], Result] | None) -> None:
         self._function = pickle.dumps(function)
@@ -95,7 +100,11 @@ class _Crew(Generic[Task, Result]):
         self._has_ended = False
 
     def ask(self, task: Task) -> Result:
-        """What the function gives for `task`, in the next process that is free."""
+        """What the function gives for `task`, in the next process that is free; threads may call this at once.
+
+        Raises:
+            WorkerDiedError: The process died, and there is no `on_death`; or none can be started.
+        """
         try:
             process = self._idle.get_nowait()
         except queue.Empty:

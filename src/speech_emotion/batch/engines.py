@@ -10,12 +10,12 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
 from speech_emotion.errors import ConfigError
 from speech_emotion.extras import require
-from speech_emotion.parallel import in_parallel
+from speech_emotion.parallel import Crew, in_parallel
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -64,37 +64,41 @@ def _numbered(function: Callable[[Value], Result], task: tuple[int, Value]) -> t
 def on_ray(
     workers: int | None, address: str | None, function: Callable[[Value], Result], tasks: Tasks[Value]
 ) -> Results[Result]:
-    """Every result, from Ray Data: one block per task, read and answered inside the mapper, without actors."""
+    """Every result, from Ray Data: one block per task, sounds read inside the mapper, no actors.
+
+    Ray does the blocks of a lost machine again, for ever: right for a machine, wrong for a sound that kills its
+    process. So each of Ray's processes has one below it that answers, as on the pool, and only that one dies.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = require("ray", extra="ray", needed_for="the engine ray")
-    require("ray.data", extra="ray", needed_for="the engine ray")
+    data = require("ray.data", extra="ray", needed_for="the engine ray")
     blocks = [{"number": number, "task": pickle.dumps(value)} for number, value in tasks]
     if not blocks:
         return
-    own = {} if address else {"num_cpus": workers, "include_dashboard": False}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    local = {} if address else {"num_cpus": workers, "include_dashboard": False}
+    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.max_errored_blocks = -1  # a block is lost only with its process: `_on_ray` catches the rest
-        data = ray.data.from_items(blocks, override_num_blocks=len(blocks)).map(
-            partial(_on_ray, function), max_retries=RAY_RETRIES
-        )
-        missing = {block["number"] for block in blocks}
-        for row in data.iter_rows():
-            missing.discard(row["number"])
+        data.DataContext.get_current().enable_progress_bars = False
+        mapper = partial(_on_ray, pickle.dumps(function))
+        for row in data.from_items(blocks, override_num_blocks=len(blocks)).map(mapper).iter_rows():
             is_answer, value = pickle.loads(row["answer"])  # noqa: S301 - from our own processes
             if not is_answer:
                 raise value
             yield row["number"], value
-        yield from ((number, None) for number in sorted(missing))
     finally:
         ray.shutdown()
 
 
-def _on_ray(function: Callable[[Any], Any], row: dict[str, Any]) -> dict[str, Any]:
+def _on_ray(function: bytes, block: dict[str, Any]) -> dict[str, Any]:
     try:
-        answer = True, function(pickle.loads(row["task"]))  # noqa: S301
+        answer = True, _crew(function).ask(pickle.loads(block["task"]))  # noqa: S301
     except Exception as error:  # noqa: BLE001 - raised by the caller
         answer = False, error
-    return {"number": row["number"], "answer": pickle.dumps(answer)}
+    return {"number": block["number"], "answer": pickle.dumps(answer)}
+
+
+@lru_cache(maxsize=1)
+def _crew(function: bytes) -> Crew[Any, Any]:
+    """The process below this one of Ray's, kept for its next block. None is the result if it dies."""
+    return Crew(pickle.loads(function), on_death=lambda _: None)  # noqa: S301

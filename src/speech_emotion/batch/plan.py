@@ -65,8 +65,9 @@ class Plan:
         return [number for number in range(self.n_parts) if number not in self.done]
 
     def inputs_of(self, number: int) -> pa.Table:
-        """The inputs of a part."""
-        return self.inputs.slice(number * self.n_per_part, self.n_per_part)
+        """The inputs of a part: a copy, as a slice would take the whole table with it to another process."""
+        first = number * self.n_per_part
+        return self.inputs.take(range(first, min(first + self.n_per_part, len(self.inputs))))
 
     def path_of(self, number: int) -> str:
         """The file of a part, below the folder."""

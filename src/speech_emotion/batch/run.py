@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 
 import pyarrow as pa
 
@@ -54,7 +55,7 @@ def _parts(plan: Plan, engine: Engine) -> Iterator[tuple[int, Part]]:
 
 def _one_by_one(inputs: pa.Table, settings: Settings, engine: Engine) -> Part:
     """The rows of inputs of which one may kill its process."""
-    alone = [inputs.slice(n, 1) for n in range(len(inputs))]
+    alone = [inputs.take([n]) for n in range(len(inputs))]
     found = dict(engine(partial(process_part, settings=settings), enumerate(alone)))
     died = WorkerDiedError(
         "the process that read it was killed or crashed, twice. Look at the file, or give it more memory"
@@ -64,4 +65,4 @@ def _one_by_one(inputs: pa.Table, settings: Settings, engine: Engine) -> Part:
 
 def _joined(parts: Iterator[Part]) -> Part:
     rows, n_rows, seconds = zip(*parts, strict=True)
-    return Part(pa.concat_tables(rows), sum(n_rows, []), sum(seconds, []))
+    return Part(pa.concat_tables(rows), [*chain(*n_rows)], [*chain(*seconds)])
