@@ -54,7 +54,7 @@ def list_inputs(arguments: Iterable[str], info: ModelInfo) -> pa.Table:
     listed = pa.Table.from_pylist(list(named.values()), schema=INPUT_SCHEMA)
     try:
         inputs = pa.concat_tables([listed, *tables], promote_options="default")
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise ConfigError(f"the tables have columns of different types ({error}). Make them alike") from error
     if not len(inputs):
         raise ConfigError("there is nothing to answer: the tables have no rows. Give at least one sound")
@@ -98,22 +98,25 @@ def _read_table(location: str, taken: list[str]) -> pa.Table:
         close = get_close_matches("path", table.column_names, n=1)
         advice = f"Rename {close[0]!r}" if close else "Call the column of paths so"
         raise ConfigError(f"{location} has no column 'path', only {', '.join(table.column_names)}. {advice}")
+    names = [
+        "path" if name == column else f"input_{name}" if name in taken else name
+        for name in table.column_names
+    ]
+    if repeated := [name for name, n in Counter(names).items() if n > 1]:
+        raise ConfigError(f"{location} has several columns {repeated[0]!r}. Give each its own name")
     given = [_text_of(value) for value in table[column].to_pylist()]
     base = location.rpartition("/")[0] if stores.is_uri(location) else os.path.dirname(location)  # noqa: PTH120
-    inputs = pa.Table.from_pylist(
-        [{"path": valid_unicode(path), "location": _below(base, path)} for path in given],
-        schema=INPUT_SCHEMA,
-    )
-    for name in table.column_names:
-        if name != column:
-            inputs = inputs.append_column(f"input_{name}" if name in taken else name, table[name])
-    if repeated := [name for name, n in Counter(inputs.column_names).items() if n > 1]:
-        raise ConfigError(f"{location} has several columns {repeated[0]!r}. Give each its own name")
+    rows = [{"path": valid_unicode(path), "location": _below(base, path)} for path in given]
+    inputs = pa.Table.from_pylist(rows, schema=INPUT_SCHEMA)
+    for name, column_of_table in zip(names, table.columns, strict=True):
+        if name != "path":
+            inputs = inputs.append_column(name, column_of_table)
     return inputs
 
 
-def _text_of(value: str | bytes | None) -> str:
-    return os.fsdecode(value or "")
+def _text_of(value: Any) -> str:
+    """A path, which a CSV gives as bytes; of a table with types it may be anything."""
+    return os.fsdecode(value) if isinstance(value, bytes) else "" if value is None else str(value)
 
 
 def _below(base: str, path: str) -> bytes:

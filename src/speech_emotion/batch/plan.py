@@ -67,7 +67,7 @@ class Plan:
     def inputs_of(self, number: int) -> pa.Table:
         """The inputs of a part: a copy, as a slice would take the whole table with it to another process."""
         first = number * self.n_per_part
-        return self.inputs.take(range(first, min(first + self.n_per_part, len(self.inputs))))
+        return self.inputs.take(list(range(first, min(first + self.n_per_part, len(self.inputs)))))
 
     def path_of(self, number: int) -> str:
         """The file of a part, below the folder."""
