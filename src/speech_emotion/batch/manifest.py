@@ -8,7 +8,7 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any, Final
@@ -140,7 +140,7 @@ def _from_csv(data: bytes, delimiter: str = ",") -> pa.Table:
     )
 
 
-_READERS: Final = {
+_READERS: Final[dict[str, Callable[[bytes], pa.Table]]] = {
     ".csv": _from_csv,
     ".tsv": lambda data: _from_csv(data, "\t"),
     ".parquet": lambda data: parquet.read_table(pa.BufferReader(data)),
