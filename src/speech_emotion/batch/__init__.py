@@ -14,6 +14,8 @@ from speech_emotion.extras import require
 
 if TYPE_CHECKING:
     from speech_emotion.audio import Channels
+    from speech_emotion.batch.engines import Engine
+    from speech_emotion.batch.part import Settings
     from speech_emotion.batch.summary import Note
     from speech_emotion.parallel import Progress
     from speech_emotion.profile import SpeakerProfile
@@ -78,8 +80,7 @@ def predict_many(
 
     Examples:
         >>> answers = predict_many("calls")
-        >>> for row in answers:
-        ...     print(row["path"], row["label"] or row["abstained"] or row["error"])
+        >>> [row["path"] for row in answers if row["error"]]
         >>> answers.to_pandas().groupby("label").size()
 
     Args:
@@ -89,11 +90,10 @@ def predict_many(
         timeline: One row per window instead of one per sound.
         channels: "separate" for rows of each channel, "mix" for their mean.
         profile: The speaker's profile; None for any speaker.
-        out: A folder, on a disk or in an object store, that keeps the rows as Parquet. Called again with the same
-            arguments, what is there is not answered again. None to keep the rows in memory.
+        out: A folder or a URI that keeps the rows as Parquet; called again, it goes on there. None for memory.
         engine: "pool" for processes of this machine, "ray" for Ray.
         workers: Processes; None for one per core.
-        address: The Ray cluster; None for a Ray of its own on this machine.
+        address: The Ray cluster; None for a Ray on this machine.
         progress: Called with the sounds done and all of them.
 
     Returns:
@@ -105,21 +105,33 @@ def predict_many(
         MissingExtraError: pyarrow, or for "ray" Ray, is not installed.
     """
     require("pyarrow", extra="batch", needed_for="predict_many")
-    from speech_emotion.batch import stores
     from speech_emotion.batch.engines import engine as engine_called
     from speech_emotion.batch.part import Settings
-    from speech_emotion.batch.plan import open_plan
-    from speech_emotion.batch.run import run
     from speech_emotion.classifier import load
 
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
     spread = engine_called(engine, workers=workers, address=address)
     settings = Settings(load(model), timeline, channels, profile)
+    return _answers([os.fspath(path) for path in named], settings, out, spread, progress)
+
+
+def _answers(
+    arguments: list[str],
+    settings: "Settings",
+    out: str | os.PathLike[str] | None,
+    engine: "Engine",
+    progress: "Progress | None",
+) -> Answers:
+    """The rows of a batch in the folder `out`, or in memory."""
+    from speech_emotion.batch import stores
+    from speech_emotion.batch.plan import open_plan
+    from speech_emotion.batch.run import run
+
     with ExitStack() as resources:
         folder = stores.folder(out or resources.enter_context(TemporaryDirectory()))
         resources.enter_context(folder.locked())
-        plan = open_plan([os.fspath(path) for path in named], folder, settings, "parquet")
-        summary = run(plan, spread, progress)
+        plan = open_plan(arguments, folder, settings, "parquet")
+        summary = run(plan, engine, progress)
         if out:
             return Answers(summary, plan.tables)
         tables = list(plan.tables())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speech_emotion.cli.predict import ChannelsOption
+from speech_emotion.cli.predict import ChannelsOption, ProfileOption
 from speech_emotion.cli.shared import ModelOption, complain, progress, require_writable
 from speech_emotion.errors import ConfigError
 
@@ -22,40 +22,44 @@ if TYPE_CHECKING:
 verbs = typer.Typer()
 
 
+InputsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT",
+        help="Sounds, folders of them, quoted wildcards, tables of paths (.csv, .tsv, .parquet, .jsonl), "
+        "and s3://, gs:// or az:// URIs of these.",
+    ),
+]
+FormatOption = Annotated[
+    str, typer.Option("--format", metavar="NAME", help="Format of the parts: parquet, csv or jsonl.")
+]
+TimelineOption = Annotated[
+    bool, typer.Option("--timeline", help="Write one row per window instead of one per sound.")
+]
+EngineOption = Annotated[
+    str, typer.Option(metavar="NAME", help="What spreads the work: pool (processes here) or ray.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Worker processes; default: one per core.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Ray cluster; default: a Ray on this machine.")
+]
+
+
 @verbs.command()
 def batch(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT",
-            help="Sounds, folders of them, quoted wildcards, tables of paths (.csv, .tsv, .parquet, .jsonl), "
-            "and s3://, gs:// or az:// URIs of these.",
-        ),
-    ],
+    inputs: InputsArgument,
     out: Annotated[str, typer.Option(metavar="DIR", help="Folder or URI to write the answers to.")],
-    format_name: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="Format of the parts: parquet, csv or jsonl.")
-    ] = "parquet",
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a report to read in a browser.")
-    ] = None,
-    timeline: Annotated[
-        bool, typer.Option("--timeline", help="Write one row per window instead of one per sound.")
-    ] = False,
+    format_name: FormatOption = "parquet",
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report for a browser.")] = None,
+    timeline: TimelineOption = False,
     channels: ChannelsOption = "mix",
     model: ModelOption = None,
-    profile: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
-    ] = None,
-    engine: Annotated[
-        str, typer.Option(metavar="NAME", help="What spreads the work: pool (processes here) or ray.")
-    ] = "pool",
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Worker processes; default: one per core.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Ray cluster; default: a Ray on this machine.")
-    ] = None,
+    profile: ProfileOption = None,
+    engine: EngineOption = "pool",
+    workers: WorkersOption = None,
+    address: AddressOption = None,
 ) -> None:
     """Answer every INPUT into tables. Given again, goes on where it was stopped."""
     from speech_emotion.extras import require

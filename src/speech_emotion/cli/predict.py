@@ -34,6 +34,9 @@ ChannelsOption = Annotated[
     Literal["mix", "separate"],
     typer.Option(help="Score the mix of all channels, or each one: left and right of a call."),
 ]
+ProfileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
+]
 
 
 @verbs.command()
@@ -52,9 +55,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Short for --format csv.")] = False,
     model: ModelOption = None,
-    profile: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Speaker profile written by `enrol`.")
-    ] = None,
+    profile: ProfileOption = None,
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Answer relative to the voice heard so far in each recording.")
     ] = False,
