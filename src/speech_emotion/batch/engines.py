@@ -77,7 +77,12 @@ def on_ray(
         return
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     local = {} if address else {"num_cpus": workers, "include_dashboard": False}
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+    except Exception as error:  # Ray's own share no base
+        raise ConfigError(
+            f"Ray does not start or answer: {error} Check the address, or use the pool"
+        ) from error
     try:
         data.DataContext.get_current().enable_progress_bars = False
         mapper = partial(_on_ray, pickle.dumps(function))
