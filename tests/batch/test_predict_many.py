@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import sounds
+import standin
 
 import speech_emotion
-from speech_emotion.errors import ConfigError, MissingExtraError
+from speech_emotion.classifier import Classifier
+from speech_emotion.errors import ConfigError, MissingExtraError, ModelError
 
 
 def test_rows_and_tables(calls: Path, model_path: Path) -> None:
@@ -47,6 +50,19 @@ def test_engines_that_do_not_fit_are_refused(calls: Path, model_path: Path) -> N
         speech_emotion.predict_many("calls", model=model_path, address="auto")
     with pytest.raises(ConfigError, match="a cluster has the workers it has"):
         speech_emotion.predict_many("calls", model=model_path, engine="ray", address="auto", workers=2)
+
+
+def test_a_profile_counts_and_one_of_another_model_is_refused(
+    calls: Path, model_path: Path, tuned: Classifier, tmp_path: Path
+) -> None:
+    tuned_path = tmp_path / "enrols.onnx"
+    tuned_path.write_bytes(standin.model_bytes(enrolment=standin.ENROLMENT))
+    me = tuned.enrol(sounds.voice(20), sample_rate=16_000)
+    (row,) = speech_emotion.predict_many("calls/00.wav", model=tuned_path, profile=me, workers=1)
+    assert row["confidence"] == tuned.predict("calls/00.wav", profile=me).confidence
+    assert row["confidence"] != tuned.predict("calls/00.wav").confidence
+    with pytest.raises(ModelError):
+        speech_emotion.predict_many("calls/00.wav", model=model_path, profile=me)
 
 
 def test_what_is_not_installed_is_named(

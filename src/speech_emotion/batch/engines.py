@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
-from speech_emotion.errors import ConfigError
+from speech_emotion.errors import ConfigError, WorkerDiedError
 from speech_emotion.extras import require
 from speech_emotion.parallel import Crew, in_parallel
 
@@ -91,6 +91,8 @@ def on_ray(
             if not is_answer:
                 raise value
             yield row["number"], value
+    except ray.exceptions.RayError as error:
+        raise WorkerDiedError(f"Ray stopped: {error}. What is done is kept: run it again to go on") from error
     finally:
         ray.shutdown()
 

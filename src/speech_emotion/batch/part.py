@@ -56,6 +56,11 @@ class Settings:
     channels: Channels = "mix"
     profile: SpeakerProfile | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a profile of another model once, not once per input."""
+        if self.profile:
+            self.profile.for_model(self.classifier.info)
+
     def to_dict(self) -> dict[str, Any]:
         """What the rows depend on, as JSON."""
         info = self.classifier.info

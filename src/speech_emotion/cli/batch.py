@@ -94,16 +94,12 @@ def batch(
 
 
 def _settings(model: str | None, profile: Path | None, *, timeline: bool, channels: "Channels") -> "Settings":
-    """How inputs are answered; a profile that the model cannot take is refused here, once."""
+    """How inputs are answered."""
     from speech_emotion.batch.part import Settings
     from speech_emotion.classifier import load
     from speech_emotion.profile import SpeakerProfile
 
-    classifier = load(model)
-    voice = SpeakerProfile.load(profile) if profile else None
-    if voice:
-        voice.for_model(classifier.info)
-    return Settings(classifier, timeline, channels, voice)
+    return Settings(load(model), timeline, channels, SpeakerProfile.load(profile) if profile else None)
 
 
 def _answered(open_plan: "Callable[[], Plan]", folder: "Folder", engine: "Engine") -> "Note":
