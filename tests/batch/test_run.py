@@ -249,7 +249,7 @@ def test_a_full_disk_stops_it_and_keeps_what_is_done(done: Path, model_path: Pat
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert f"Stopped: what is in {done} is kept. To go on, give the same command again.\n" in ended.stderr
-    assert ended.stderr.endswith("part-00003.parquet: File too large\n")
+    assert ended.stderr.endswith("the output: File too large\n")
     assert parts(done) == {name: data for name, data in before.items() if name != "part-00003.parquet"}
 
 
