@@ -15,11 +15,23 @@ SRC = ROOT / "src" / "speech_emotion"
 NAME = "speech_emotion"
 
 # From the ground up: a part may import those before it, never one after it. A folder is one part here.
-RUNTIME = ["version", "provenance", "errors", "labels", "text", "files", "extras", "audio", "windows"]
+RUNTIME = [
+    "version",
+    "provenance",
+    "errors",
+    "labels",
+    "text",
+    "files",
+    "extras",
+    "parallel",
+    "audio",
+    "inputs",
+    "windows",
+]
 RUNTIME += ["segments", "prediction", "merge", "model_info", "shipped", "model", "profile", "stream"]
 RUNTIME += ["segment_predictor", "classifier"]
 LEARNING = ["degrade", "corpora", "evaluation", "training"]
-FRONT_DOORS = ["formats", "server", "cli", "__main__"]
+FRONT_DOORS = ["batch", "formats", "server", "cli", "__main__"]
 # The same within the folders: their modules and folders from the ground up.
 INSIDE = {
     "audio": [
@@ -36,12 +48,12 @@ INSIDE = {
     ],
     "segments": ["segment", "subtitles", "textgrid", "tables", "transcripts", "reader"],
     "formats": ["rows", "cues", "picture"],
+    "batch": ["stores", "part", "outputs", "manifest", "summary", "report", "plan", "engines", "run"],
     "server": ["scheduling", "origins", "http", "websocket"],
     "corpora": [
         "manifest",
         "own",
         "readers",
-        "parallel",
         "download",
         "prepare",
         "validate",
@@ -75,7 +87,8 @@ RUNTIME_LIBRARIES = {"numpy", "onnxruntime", "soundfile", "soxr", "av"}
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
 MAX_LINES = 50
 MAX_PARAMETERS = 6
-MAX_LINES_OF_A_PREDICTION = 6_200  # of the modules that `predict` imports
+_FRONT_DOORS_IN_PYTHON = ("src/speech_emotion/classifier.py", "src/speech_emotion/batch/__init__.py")
+MAX_LINES_OF_A_PREDICTION = 6_250  # of the modules that `predict` imports
 
 
 def imported(source: str) -> set[str]:
@@ -288,7 +301,7 @@ def test_no_function_has_many_parameters() -> None:
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         n_parameters = len([one for one in arguments if one.arg not in ("self", "cls")])
         is_verb = any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
-        if n_parameters > MAX_PARAMETERS and not is_verb and "/classifier.py" not in where:
+        if n_parameters > MAX_PARAMETERS and not is_verb and not where.startswith(_FRONT_DOORS_IN_PYTHON):
             many[where] = n_parameters
     assert not many
 

@@ -179,3 +179,15 @@ def test_the_quickstart_shows_what_info_prints() -> None:
         printed = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"}).stdout.splitlines()
         assert len(printed) > 8
         assert [line for line in printed if line[:80].rstrip() not in quickstart] == []
+
+
+def test_the_page_on_scale_states_what_was_measured() -> None:
+    page = " ".join((ROOT / "docs/scale.md").read_text(encoding="utf-8").split())
+    ways = json.loads((ROOT / "results/benchmarks/batch.json").read_text())["ways"]
+    assert f"| `batch --workers 1`, compact | **{ways['pool-1']['cpu_ms_per_file']:.0f} ms** |" in page
+    assert f"in torch, one thread | {ways['loop']['cpu_ms_per_file']:.0f} ms |" in page
+    killed = json.loads((ROOT / "results/benchmarks/batch-resume-pool.json").read_text())
+    assert (killed["rows"], killed["missing"], killed["twice"], killed["broken"]) == (10_000, 0, 0, 100)
+    assert sum(killed["errors"].values()) == killed["broken"]
+    first, second = (run["parts"] for run in killed["runs"][:2])
+    assert f"after {first} and after {second} of {killed['runs'][0]['of']:.0f} parts" in page

@@ -17,6 +17,7 @@ from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
     from speech_emotion.audio import open_audio
+    from speech_emotion.batch import Answers, predict_many
     from speech_emotion.classifier import Classifier, load, predict
     from speech_emotion.prediction import Prediction
     from speech_emotion.profile import SpeakerProfile
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMOTIONS",
+    "Answers",
     "Classifier",
     "EmotionStream",
     "Prediction",
@@ -37,10 +39,12 @@ __all__ = [
     "load",
     "open_audio",
     "predict",
+    "predict_many",
     "read_segments",
 ]
 
 _HOMES = {
+    "Answers": "batch",
     "Classifier": "classifier",
     "EmotionStream": "stream",
     "Prediction": "prediction",
@@ -49,6 +53,7 @@ _HOMES = {
     "load": "classifier",
     "open_audio": "audio",
     "predict": "classifier",
+    "predict_many": "batch",
     "read_segments": "segments.reader",
 }
 

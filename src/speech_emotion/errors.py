@@ -15,6 +15,7 @@
     ├── SegmentsError (ValueError)     a list of segments that cannot be used
     ├── CorpusError (ValueError)       a corpus folder or prepared dataset that is not what it should be
     │   └── SpeakerLeakError           one speaker on both sides of a split
+    ├── WorkerDiedError                a process that had work was killed or crashed
     ├── ParityError                    the exported graph and the trained network disagree
     └── MissingExtraError (ImportError) an optional part is not installed
 
@@ -114,6 +115,12 @@ class SpeakerLeakError(CorpusError):
     """One speaker is on both sides of a split."""
 
     code = "speaker_leak"
+
+
+class WorkerDiedError(SpeechEmotionError):
+    """A process that work was spread to was killed or crashed."""
+
+    code = "worker_died"
 
 
 class ParityError(SpeechEmotionError):

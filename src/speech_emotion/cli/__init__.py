@@ -19,11 +19,12 @@ from speech_emotion.cli.shared import complain
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.version import __version__
 
-_USE = ("predict", "enrol", "info")
+_USE = ("predict", "batch", "enrol", "info")
 
 
 _MODULES = {  # verb → the module of this folder that holds it
     "predict": "predict",
+    "batch": "batch",
     "enrol": "enrol",
     "info": "info",
     "corpora": "corpora",

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from speech_emotion.cli.shared import ModelOption, complain, progress
-from speech_emotion.cli.sources import NamedSource, Progress, expand, opened
+from speech_emotion.cli.sources import Progress, opened
 from speech_emotion.errors import SpeechEmotionError
 
 if TYPE_CHECKING:
     from speech_emotion.audio import Source
     from speech_emotion.classifier import Classifier
     from speech_emotion.formats import Outcome, Writer
+    from speech_emotion.inputs import NamedSource
     from speech_emotion.prediction import Prediction
     from speech_emotion.segments import Segment
 
@@ -187,8 +188,10 @@ def _writer(names: Sequence[str], n_sounds: int) -> tuple[str, "Writer"]:
     return name, WRITERS[name]
 
 
-def _sounds(arguments: Sequence[str], demo: bool) -> list[NamedSource]:
+def _sounds(arguments: Sequence[str], demo: bool) -> "list[NamedSource]":
     """Every sound to answer on; where the bundled voices lie is of no interest."""
+    from speech_emotion.inputs import NamedSource, expand
+
     voices = sorted((Path(__file__).parents[1] / "assets").glob("demo-*.flac")) if demo else []
     sounds = [*expand(arguments), *(NamedSource(path.name, str(path)) for path in voices)]
     if not sounds:
@@ -213,7 +216,7 @@ def _windows(
 
 
 def _outcomes(
-    sounds: Sequence[NamedSource],
+    sounds: "Sequence[NamedSource]",
     answer: "Callable[[Source], Iterator[tuple[Segment | None, Prediction]]]",
     failed: list[str],
     shown: Progress,

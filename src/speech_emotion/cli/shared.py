@@ -117,7 +117,9 @@ def print_tables(tables: Any) -> None:
 
 
 @contextmanager
-def progress(doing: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+def progress(
+    doing: str, *, in_bytes: bool = False, with_rate: bool = False
+) -> Iterator[Callable[[int, int], None] | None]:
     """A callback (done, total) that moves a bar on stderr; None where stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -126,15 +128,24 @@ def progress(doing: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, i
     from rich.console import Console
 
     amount = progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn()
-    columns = (progress.TextColumn(doing), progress.BarColumn(), amount, progress.TimeRemainingColumn())
+    rate = [progress.TextColumn("{task.fields[rate]}")] if with_rate else []
+    columns = (
+        progress.TextColumn(doing),
+        progress.BarColumn(),
+        amount,
+        *rate,
+        progress.TimeRemainingColumn(),
+    )
     console = Console(stderr=True, soft_wrap=True)  # lines printed above the bar stay whole
     with progress.Progress(
         *columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()
     ) as display:
-        task = display.add_task(doing, total=None, visible=False)  # until the total is known
+        task = display.add_task(doing, total=None, visible=False, rate="")  # until the total is known
 
         def show(done: int, total: int) -> None:
-            display.update(task, completed=done, total=total, visible=True, refresh=not done)
+            speed = display.tasks[task].speed
+            rate = f"{speed:.1f}/s" if speed else ""
+            display.update(task, completed=done, total=total, visible=True, refresh=not done, rate=rate)
 
         yield show
 

@@ -28,8 +28,8 @@ from typing import Final, NamedTuple
 
 from speech_emotion import files
 from speech_emotion.corpora.manifest import Archive, Corpus
-from speech_emotion.corpora.parallel import Progress
 from speech_emotion.errors import CorpusError
+from speech_emotion.parallel import Progress
 from speech_emotion.version import __version__
 
 CHUNK_BYTES: Final = 1 << 18

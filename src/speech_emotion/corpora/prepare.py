@@ -26,8 +26,8 @@ import numpy.typing as npt
 
 from speech_emotion import audio, files
 from speech_emotion.corpora.manifest import FETCH_POINTER, Clip, Corpus, Sex, is_pointer
-from speech_emotion.corpora.parallel import Progress, in_parallel, in_threads
 from speech_emotion.errors import AudioDecodeError, AudioError, CorpusError
+from speech_emotion.parallel import Progress, in_parallel, in_threads
 from speech_emotion.text import guard, unguard
 
 SCHEMA: Final = 2

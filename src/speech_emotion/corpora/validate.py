@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from speech_emotion import audio
 from speech_emotion.corpora.manifest import FETCH_POINTER, Clip, Corpus, Survey, is_pointer
-from speech_emotion.corpora.parallel import Progress, in_threads
 from speech_emotion.errors import AudioError, CorpusError
 from speech_emotion.labels import in_order
+from speech_emotion.parallel import Progress, in_threads
 
 UNSPECIFIED: Final = "unspecified"
 Paths = tuple[str, ...]

@@ -16,12 +16,12 @@ from typing import Final
 import speech_emotion
 from speech_emotion.audio import SAMPLE_RATE, load
 from speech_emotion.classifier import Classifier
-from speech_emotion.corpora.parallel import Progress, in_parallel
 from speech_emotion.degrade import CLEAN, CONDITIONS, Condition, noise_conditions
 from speech_emotion.evaluation import answers
 from speech_emotion.evaluation.answers import AnswerTable, Measurement, Score
 from speech_emotion.evaluation.metrics import PairedDifference
 from speech_emotion.evaluation.score import Answer, HeldOutClip, Plan, answer_of
+from speech_emotion.parallel import Progress, in_parallel
 
 FOLDER: Final = "robustness"  # in the folder of results, whose own .json files are results
 N_MODELS: Final = 16  # kept loaded in a process

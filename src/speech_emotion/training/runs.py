@@ -29,12 +29,12 @@ import onnxruntime
 import torch
 
 from speech_emotion.corpora import same_speakers
-from speech_emotion.corpora.parallel import Progress
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError
 from speech_emotion.evaluation.splits import LOCO, Fold, Protocol, folder_without
 from speech_emotion.files import locked, write_atomically, write_sealed_json, writing
 from speech_emotion.labels import UNLABELLED
+from speech_emotion.parallel import Progress
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.mixture import Dataset, Mixture, parts_of

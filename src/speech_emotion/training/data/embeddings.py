@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
-from speech_emotion.corpora.parallel import Progress
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.files import DamagedFileError, digest, locked
+from speech_emotion.parallel import Progress
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.waveform_augment import at_speed, augmented
 from speech_emotion.training.networks.base import EmotionNetwork, half_precision

@@ -23,10 +23,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from speech_emotion import files
 from speech_emotion.audio import SAMPLE_RATE
-from speech_emotion.corpora.parallel import Progress, in_parallel
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import CorpusError
 from speech_emotion.extras import require
+from speech_emotion.parallel import Progress, in_parallel
 from speech_emotion.training.networks.frontend import LogMel, Mfcc
 
 FloatArray = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ a pair          two networks, each trained in one of these ways, then joined
 import time
 from collections.abc import Sequence
 
-from speech_emotion.corpora.parallel import Progress
+from speech_emotion.parallel import Progress
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.frames import FrameCache

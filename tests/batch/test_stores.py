@@ -1,0 +1,110 @@
+"""Object stores: a real S3 server on loopback, with credentials from the environment."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sounds
+from pyarrow import fs
+
+import speech_emotion
+from speech_emotion.batch import stores
+from speech_emotion.errors import AudioNotFoundError, ConfigError
+
+CLIP = sounds.wav(sounds.voice(0.8))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    server = pytest.importorskip("moto.server", reason="moto is not installed: pip install '.[dev]'")
+    threaded = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    threaded.start()
+    host, port = threaded.get_host_and_port()
+    yield f"http://{host}:{port}"
+    threaded.stop()
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[fs.FileSystem]:
+    """A bucket `calls` with two sounds, other objects and a table."""
+    facts = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**facts, "AWS_ENDPOINT_URL": server}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.chdir(tmp_path)
+    stores._system.cache_clear()
+    store = fs.S3FileSystem(endpoint_override=server, allow_bucket_creation=True, allow_bucket_deletion=True)
+    store.create_dir("calls")
+    objects = {
+        "in/b.wav": CLIP,
+        "in/deep/a.WAV": CLIP,
+        "in/.hidden.wav": b"",
+        "in/notes.txt": b"",
+        "in/t.csv": b"",
+    }
+    for name, data in {**objects, "lists/t.csv": b"path,id\n../none.wav,1\ns3://calls/in/b.wav,2\n"}.items():
+        with store.open_output_stream(f"calls/{name}") as stream:
+            stream.write(data)
+    yield store
+    store.delete_dir("calls")
+    stores._system.cache_clear()
+
+
+def test_sounds_below_a_prefix(bucket: fs.FileSystem) -> None:
+    assert stores.sounds_below("s3://calls/in/") == ["s3://calls/in/b.wav", "s3://calls/in/deep/a.WAV"]
+    assert stores.sounds_below("s3://calls/in/notes.txt") == ["s3://calls/in/notes.txt"]  # named itself
+    assert stores.sounds_below("s3://calls/none") == []
+
+
+def test_from_a_bucket_to_a_bucket_and_again(bucket: fs.FileSystem, model_path: Path) -> None:
+    Path("b.wav").write_bytes(CLIP)
+    expected = speech_emotion.load(model_path).predict("b.wav").label
+
+    def answered() -> list[tuple[str, str | None, str | None, str | None]]:
+        paths = ["s3://calls/in", "s3://calls/lists/t.csv"]
+        found = speech_emotion.predict_many(paths, model=model_path, out="s3://calls/out", workers=1)
+        return [(row["path"], row["label"], row["error"], row["id"]) for row in found]
+
+    rows = answered()
+    assert rows == [
+        ("s3://calls/in/b.wav", expected, None, None),
+        ("s3://calls/in/deep/a.WAV", expected, None, None),
+        ("../none.wav", None, "audio_not_found", "1"),
+        ("s3://calls/in/b.wav", expected, None, "2"),
+    ]
+    sizes = stores.folder("s3://calls/out").sizes()
+    assert [name for name in sizes if name.startswith("part")] == [f"part-{n:05d}.parquet" for n in range(4)]
+    bucket.delete_file("calls/in/b.wav")
+    bucket.delete_file("calls/out/part-00001.parquet")
+    assert answered() == rows  # only the part that is gone was answered again
+
+
+def test_an_object_that_is_not_there_is_not_found(bucket: fs.FileSystem) -> None:
+    with (
+        pytest.raises(AudioNotFoundError, match=r"cannot read s3://calls/none.wav: there is no such object"),
+        stores.opened("s3://calls/none.wav"),
+    ):
+        pass
+
+
+def test_an_empty_prefix_is_refused(bucket: fs.FileSystem, model_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no sound at s3://calls/none"):
+        speech_emotion.predict_many("s3://calls/none", model=model_path)
+    with pytest.raises(ConfigError, match="names no bucket"):
+        speech_emotion.predict_many("s3://", model=model_path)
+
+
+def test_azure_needs_the_name_of_its_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(ConfigError, match="Set AZURE_STORAGE_ACCOUNT_NAME"):
+        stores.sounds_below("az://container/folder")
+
+
+def test_files_that_are_being_written_are_not_there_yet(tmp_path: Path) -> None:
+    folder = stores.folder(tmp_path / "new")
+    assert folder.sizes() == {}
+    folder.write("a/b.json", b"{}")
+    (tmp_path / "new/a/.c.json.partial").write_bytes(b"half")
+    assert folder.sizes() == {"a/b.json": 2}
+    assert folder.read("a/b.json") == b"{}"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
