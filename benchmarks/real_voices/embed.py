@@ -23,7 +23,8 @@ import whisper
 from clips import Row, rows_of
 
 from speech_emotion.audio import SAMPLE_RATE, load
-from speech_emotion.training.networks.encoder import SpeechEncoder, _moments, normalise
+from speech_emotion.training.networks.base import moments
+from speech_emotion.training.networks.encoder import SpeechEncoder, normalise
 from speech_emotion.training.networks.frontend import LogMel
 
 WINDOW: Final = 4 * SAMPLE_RATE
@@ -59,8 +60,8 @@ def embed(task: tuple[Path, Path, list[Row]]) -> None:
             log_mel = normalise(front_end(waveform))
             with torch.autocast("cpu", torch.bfloat16):
                 layers = encoder(log_mel)
-            moments = [torch.cat(_moments(frames.float()), dim=1) for frames in layers]
-            found[batch] = torch.stack(moments, dim=1).half().numpy()
+            pooled = [torch.cat(moments(frames.float()), dim=1) for frames in layers]
+            found[batch] = torch.stack(pooled, dim=1).half().numpy()
     np.save(out, found)
     print(f"{out.name}: {time.perf_counter() - started:.0f} s", flush=True)
 
