@@ -34,7 +34,7 @@ ENCODERS: Final = {  # an `init` → an encoder in the package
     "whisper-base": ASSETS / "whisper-base.safetensors",
 }
 IMAGENET: Final = Path(__file__).parents[3] / "recipes" / "imagenet-vgg16.safetensors"  # not in the package
-IMAGENET_SHA256: Final = "f99a84aa1b2904404a64dc6aa6040676eab22b181139accc70ffe4b07044cf6f"
+IMAGENET_SHA256: Final = "f326a5d1da94819b8aed67247c1f852534078891f9c5132274fe3d7ead58f697"
 FACTS_KEY: Final = "speech_emotion_trunk"
 NEXT_STEP: Final = "For one in the package, use --init pretrained or --init whisper-base."
 TORCHVISION_URL: Final = "https://download.pytorch.org/models/vgg16-397923af.pth"  # 553 433 881 bytes
