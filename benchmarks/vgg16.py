@@ -7,8 +7,8 @@ WHEEL is that of tools/imagenet.py. `trials` compares pictures, blocks and bands
 middle 4 s, of every second clip, fold by fold of luna5: learned from the train actors, scored on the validation actors.
 The test actors are never scored. What has been embedded is read from the cache.
 
-`pair` scores the heads of ravdess-vgg16.toml and ravdess-encoder.toml, each as trained, and means of their logits, on
-the windows of the validation actors.
+`pair` scores heads on the networks of ravdess-vgg16.toml and ravdess-encoder.toml, and means of their logits, on the
+windows of the validation actors. The heads learn from the windows of the train actors alone, without augmented copies.
 """
 
 import argparse
@@ -31,7 +31,6 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.training.config import FrontendConfig, NetworkConfig, TrainConfig
-from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.window_features import window_features
 from speech_emotion.training.fit.calibration import fit_temperature, pooled
 from speech_emotion.training.fit.linear_probe import EPSILON, fit_head
@@ -155,14 +154,12 @@ def _heads(dataset: PreparedDataset, recipe: str) -> list[tuple[FloatArray, IntA
     config = TrainConfig.load(RECIPES / recipe)
     network: Any = build(config, dataset.label_names)
     initialise(network, config.init)
-    augmented = AugmentedEmbeddings.of(config, network, dataset, lambda *_: None)
     windows = window_features(network.eval(), config, dataset)
-    labels = np.asarray(dataset.labels)
     found = []
     for train, validation in _sides(dataset):
-        rows, clips = augmented.rows(train)
-        fit_head(network, rows, torch.from_numpy(labels)[clips], config)
-        data = windows.of(validation)
+        data, heard = windows.of(validation), windows.of(train)
+        rows, clips = (torch.from_numpy(x) for x in (heard.features[:, : network.n_embedding], heard.clip))
+        fit_head(network, rows, torch.from_numpy(heard.labels)[clips], config)
         with torch.inference_mode():
             logits = network.logits(torch.from_numpy(data.features[:, : network.n_embedding]))
         found.append((logits.double().numpy(), data.clip, data.labels))
