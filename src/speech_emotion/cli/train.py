@@ -33,7 +33,7 @@ InitOption = Annotated[
     str | None,
     typer.Option(
         metavar="WEIGHTS",
-        help="pretrained, whisper-base, fresh, imagenet (VGG16 only), or a file; default: the recipe's.",
+        help="pretrained, whisper-base, imagenet or torchvision (for VGG16), fresh, or a file; default: the recipe's.",
     ),
 ]
 CalibrationOption = Annotated[

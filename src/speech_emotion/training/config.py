@@ -50,7 +50,7 @@ class FrontendConfig:
 class NetworkConfig:
     """`architecture` is a key of build.NETWORKS; the cnn has `channels`, the transformer `layers` and `width`.
 
-    The embedding of the transformer pools its last `pooled_layers`; 0 is all of them.
+    The layers of vgg16 are its blocks. The embedding of both pools the last `pooled_layers`; 0 is all of them.
     """
 
     architecture: str = "cnn"
@@ -119,8 +119,8 @@ class TrainConfig:
     """The recipe of one model. A protocol divides `corpus`.
 
     `name` names the run and the model. `init` names the initial weights: "fresh", "pretrained" or "whisper-base" (the
-    encoders in the package), an encoder file, or "imagenet" for VGG16. `recipes_tried` counts the recipes this one was
-    chosen from.
+    encoders in the package), an encoder file, or "imagenet" or "torchvision" for VGG16. `recipes_tried` counts the
+    recipes this one was chosen from.
     `second` is the recipe of a second network, trained on the same clips; its logits have the share `second_weight`
     in the weighted mean of both. Of a frozen encoder and another network, the encoder is the first.
     `mixture` names other corpora to learn from, and how much each counts; `corpus` counts 1. `unlabelled` says of those

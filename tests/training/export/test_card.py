@@ -85,7 +85,8 @@ def test_what_is_not_known_is_not_claimed() -> None:
             {"init": "whisper-base"},
             "an encoder in the package; its licence and citation are among those below",
         ),
-        ({"init": "imagenet"}, "torchvision's ImageNet weights"),
+        ({"init": "imagenet"}, "VGG16 as ImageNet taught it; its licence and citation are among those below"),
+        ({"init": "torchvision"}, "torchvision's ImageNet weights"),
         ({"init": "/runs/mine.safetensors"}, "`mine.safetensors`"),
         (
             {"init": "pretrained", "probe": {"copies": 0}},

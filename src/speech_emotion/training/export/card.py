@@ -82,7 +82,8 @@ def _initial_weights(recipe: Mapping[str, Any]) -> str:
         "fresh": "random",
         "pretrained": "an encoder in the package; its licence and citation are among those below",
         "whisper-base": "an encoder in the package; its licence and citation are among those below",
-        "imagenet": "torchvision's ImageNet weights",
+        "imagenet": "VGG16 as ImageNet taught it; its licence and citation are among those below",
+        "torchvision": "torchvision's ImageNet weights",
     }
     is_frozen = recipe.get("probe", {}).get("copies")
     weights = known.get(init, f"`{Path(init).name}`") + (". Frozen, with a linear head" if is_frozen else "")

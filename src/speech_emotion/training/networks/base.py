@@ -97,6 +97,22 @@ class AttentiveStatistics(nn.Module):
         return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
 
 
+def moments(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """(batch, frame, width) → mean and deviation, skewness and trend over time: (batch, 2 · width) each.
+
+    The trend is the covariance with time, which has mean 0 and deviation 1 over the frames: what rises, what falls.
+    """
+    mean = frames.mean(dim=1)
+    centred = frames - mean.unsqueeze(1)
+    deviation = (centred.square().mean(dim=1) + 1e-5).sqrt()
+    skewness = (centred.square() * centred).mean(dim=1) / (deviation.square() * deviation)
+    n_frames = frames.shape[1]
+    time = torch.arange(n_frames, device=frames.device, dtype=frames.dtype) - (n_frames - 1) / 2
+    time = time / (time.square().mean() + 1e-5).sqrt()
+    trend = (centred * time[:, None]).mean(dim=1)
+    return torch.cat([mean, deviation], dim=1), torch.cat([skewness, trend], dim=1)
+
+
 def normalise(log_mel: Tensor) -> Tensor:
     """Each window by itself to mean 0 and deviation 1, so that the level of a recording does not matter.
 

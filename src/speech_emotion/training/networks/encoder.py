@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
-from speech_emotion.training.networks.base import EmotionNetwork
+from speech_emotion.training.networks.base import EmotionNetwork, moments
 
 HEAD_WIDTH = 64  # of every Whisper
 LN_10 = math.log(10)
@@ -116,21 +116,5 @@ class Transformer(EmotionNetwork):
     def embed(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → embedding (batch, 4 · width · pooled layers)."""
         pooled = self.encoder(normalise(log_mel))[-self.n_pooled :]
-        levels, shapes = zip(*(_moments(frames.float()) for frames in pooled), strict=True)
+        levels, shapes = zip(*(moments(frames.float()) for frames in pooled), strict=True)
         return torch.cat([*levels, *shapes], dim=1)
-
-
-def _moments(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """(batch, frame, width) → mean and deviation, skewness and trend over time: (batch, 2 · width) each.
-
-    The trend is the covariance with time, which has mean 0 and deviation 1 over the frames: what rises, what falls.
-    """
-    mean = frames.mean(dim=1)
-    centred = frames - mean.unsqueeze(1)
-    deviation = (centred.square().mean(dim=1) + 1e-5).sqrt()
-    skewness = (centred.square() * centred).mean(dim=1) / (deviation.square() * deviation)
-    n_frames = frames.shape[1]
-    time = torch.arange(n_frames, device=frames.device, dtype=frames.dtype) - (n_frames - 1) / 2
-    time = time / (time.square().mean() + 1e-5).sqrt()
-    trend = (centred * time[:, None]).mean(dim=1)
-    return torch.cat([mean, deviation], dim=1), torch.cat([skewness, trend], dim=1)

@@ -1,11 +1,13 @@
 """VGG16 for speech. In: waveform (batch, n_samples), 16 kHz. Out: logits (batch, n_labels).
 
-The convolutions are those of an image classifier, so that weights learned on ImageNet can be where training starts.
-The image has three channels: the log-mel spectrogram, how fast it changes, and how fast that changes.
+The convolutions are those of an image classifier (configuration D of Simonyan & Zisserman 2014, arXiv 1409.1556), with
+the weights that it learned on ImageNet. The log-mel spectrogram is shown to it as a picture: blue is the level, green
+how fast it changes, red how fast that changes.
 """
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +15,15 @@ from torch import Tensor, nn
 from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.training.config import FrontendConfig, NetworkConfig
-from speech_emotion.training.networks.base import AttentiveStatistics, EmotionNetwork, normalise
+from speech_emotion.training.networks.base import DYNAMIC_RANGE, EmotionNetwork, moments
 
-BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, convolutions)
-POOLS = ((2, 2), (2, 2), (2, 2), (2, 1), (2, 1))  # (mel, frame), one after each block
-N_HALVINGS = len(POOLS)  # of the mel axis
+BLOCKS: Final = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, convolutions)
+BLUE: Final = 103.939  # the mean of the blue channel of ImageNet, from 0 to 255
+SLOPE_GAIN, CURVATURE_GAIN = 6.0, 20.0  # give green and red the deviation that blue has in speech
+BANDS: Final = 4  # of the mel axis, each with moments of its own
+UNIT: Final = 100.0  # the size of activations
+TORCHVISION_BLUE: Final = 0.406 * 255
+TORCHVISION_DEVIATION: Final = (0.229, 0.224, 0.225)  # of red, green and blue, from 0 to 1
 
 
 def delta(x: Tensor) -> Tensor:
@@ -30,77 +36,99 @@ def delta(x: Tensor) -> Tensor:
     return (one + 2 * two) / 10
 
 
-def convolutions() -> nn.Sequential:
-    """Configuration D of Simonyan & Zisserman 2014 (arXiv 1409.1556), named as in torchvision: `features.0.weight`.
+def convolutions(n_blocks: int) -> nn.Sequential:
+    """The first blocks of VGG16, named as in torchvision: `features.0.weight`.
 
-    (batch, 3, n_mels, n_frames) → (batch, 512, n_mels // 32, n_frames // 8). The last two pools leave time as it is:
-    halved five times, half a second would have no frame left. Fresh weights are He's (2015, arXiv 1502.01852).
+    (batch, 3, n_mels, n_frames) → (batch, channels, n_mels / 2ⁿ, n_frames / 2ⁿ), n = n_blocks - 1: the last block is
+    not followed by a pool. Fresh weights are He's (2015, arXiv 1502.01852).
     """
     layers: list[nn.Module] = []
     n_in = 3
-    for (n_out, n_convolutions), pool in zip(BLOCKS, POOLS, strict=True):
+    for n_out, n_convolutions in BLOCKS[:n_blocks]:
         for _ in range(n_convolutions):
             convolution = nn.Conv2d(n_in, n_out, 3, padding=1)
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
             nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
             layers += [convolution, nn.ReLU(inplace=True)]
             n_in = n_out
-        layers.append(nn.MaxPool2d(pool))
-    return nn.Sequential(OrderedDict(features=nn.Sequential(*layers)))
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(OrderedDict(features=nn.Sequential(*layers[:-1])))
 
 
 class Vgg16(EmotionNetwork):
-    """Log-mel and its slopes → VGG16's convolutions → attentive statistics pooling → linear head.
+    """Log-mel and its slopes → the first `layers` blocks of VGG16 → moments of the last `pooled_layers` → linear head.
 
-    Needs 32 mel bands (else ConfigError) and 8 frames, 0.17 s as the defaults have it.
+    Of every pooled block, the embedding holds mean, deviation, skewness and trend over time of each channel in each of
+    four bands of the mel axis.
     """
+
+    blue: Tensor
 
     def __init__(
         self, network: NetworkConfig, frontend: FrontendConfig, labels: tuple[str, ...] = EMOTIONS
     ) -> None:
-        n_bands, n_channels = frontend.n_mels >> N_HALVINGS, BLOCKS[-1][0]
-        if not n_bands:
+        n_blocks = network.layers
+        if n_blocks > len(BLOCKS):
+            raise ConfigError(f"VGG16 has five blocks, not {n_blocks}. Lower network.layers.")
+        step = BANDS << (n_blocks - 1)
+        if frontend.n_mels % step:
             raise ConfigError(
-                f"VGG16 needs at least 32 mel bands, not {frontend.n_mels}. Raise frontend.n_mels."
+                f"VGG16 of {n_blocks} blocks divides the mel bands by {step}, which {frontend.n_mels} cannot be. "
+                "Change frontend.n_mels."
             )
         super().__init__(network, frontend, labels)
-        self.scale = nn.BatchNorm2d(3, affine=False)
-        self.vgg = convolutions()
-        self.bands = nn.Conv2d(n_channels, n_channels, (n_bands, 1), groups=n_channels, bias=False)
-        nn.init.constant_(self.bands.weight, 1 / n_bands)  # training starts from the mean over the bands
-        self.pool = AttentiveStatistics(n_channels)
-        self.add_head(2 * n_channels, network.dropout)
+        self.n_pooled = network.pooled_layers or n_blocks
+        self.register_buffer("blue", torch.tensor(BLUE))
+        self.vgg = convolutions(n_blocks)
+        n_channels = sum(channels for channels, _ in BLOCKS[:n_blocks][-self.n_pooled :])
+        self.add_head(4 * BANDS * n_channels, network.dropout)
 
     @property
     def body(self) -> list[nn.Module]:
-        """The convolutions, and the sum over bands."""
-        return [self.vgg, self.bands]
+        """The convolutions."""
+        return [self.vgg]
 
-    def image(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) → (batch, 3, n_mels, n_frames): log-mel, delta and delta-delta.
+    def picture(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) → (batch, 3, n_mels, n_frames): blue, green, red, without their means.
 
-        Each channel has mean 0 and deviation 1 over the training data, not by window: how fast a voice changes is part
-        of its emotion.
+        The level is 255 at the window's peak and 0 from 80 dB below it, so the level of a recording does not matter.
         """
-        log_mel = normalise(log_mel)
-        slope = delta(log_mel)
-        image: Tensor = self.scale(torch.stack([log_mel, slope, delta(slope)], dim=1))
-        return image
+        below_peak = log_mel - log_mel.amax(dim=(1, 2), keepdim=True)
+        level = (below_peak + DYNAMIC_RANGE).clamp(min=0) * (255 / DYNAMIC_RANGE)
+        slope = delta(level)
+        return torch.stack([level - self.blue, SLOPE_GAIN * slope, CURVATURE_GAIN * delta(slope)], dim=1)
 
     def embed(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) → embedding (batch, 1024)."""
-        x = self.image(log_mel).contiguous(memory_format=torch.channels_last)
-        x = self.bands(self.vgg(x))  # (batch, channel, 1, frame)
-        embedding: Tensor = self.pool(x.squeeze(2))
-        return embedding
+        """(batch, n_mels, n_frames) → embedding (batch, 16 · channels of the pooled blocks)."""
+        x = self.picture(log_mel).contiguous(memory_format=torch.channels_last)
+        pooled = [_moments(block) for block in self._blocks(x)[-self.n_pooled :]]
+        return torch.cat(pooled, dim=1)
+
+    def _blocks(self, x: Tensor) -> list[Tensor]:
+        """What each block ends with, before the pool."""
+        outputs = []
+        for layer in self.vgg.features:  # type: ignore[union-attr]
+            if isinstance(layer, nn.MaxPool2d):
+                outputs.append(x)
+            x = layer(x)
+        return [*outputs, x]
 
 
-def load_imagenet(network: Vgg16, state: Mapping[str, Tensor]) -> None:
-    """Give the convolutions of `network` the weights of a torchvision VGG16; its classifier is not used."""
+def _moments(block: Tensor) -> Tensor:
+    """(batch, channel, mel, frame) → (batch, 4 · BANDS · channel)."""
+    bands = block.float().unflatten(2, (BANDS, -1)).mean(dim=3)  # type: ignore[no-untyped-call]
+    frames = bands.flatten(1, 2).transpose(1, 2) / UNIT
+    return torch.cat(moments(frames), dim=1)
+
+
+def load_torchvision(network: Vgg16, state: Mapping[str, Tensor]) -> None:
+    """Give the convolutions of `network` the weights of a torchvision VGG16, as far as it has them.
+
+    Torchvision's pictures are red, green, blue, from 0 to 1, and divided by a deviation.
+    """
     ours = network.vgg.state_dict()
-    theirs = {name: tensor for name, tensor in state.items() if name.startswith("features.")}
+    theirs = {name: tensor for name, tensor in state.items() if name in ours}
     faults = [f"{name} is missing" for name in ours if name not in theirs]
-    faults += [f"{name} is not part of VGG16" for name in theirs if name not in ours]
     faults += [
         f"{name} is {tuple(theirs[name].shape)} and must be {tuple(tensor.shape)}"
         for name, tensor in ours.items()
@@ -110,4 +138,7 @@ def load_imagenet(network: Vgg16, state: Mapping[str, Tensor]) -> None:
         raise ModelFormatError(
             f"These are not the weights of VGG16: {'; '.join(faults)}. Take torchvision's vgg16, without batch norm."
         )
+    deviation = 255 * torch.tensor(TORCHVISION_DEVIATION)[:, None, None]
+    theirs["features.0.weight"] = (theirs["features.0.weight"] / deviation).flip(1)
     network.vgg.load_state_dict(theirs)
+    network.blue.fill_(TORCHVISION_BLUE)

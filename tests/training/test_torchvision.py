@@ -12,7 +12,7 @@ from torch import Tensor
 
 from speech_emotion.errors import ModelError, ModelIntegrityError, ModelNotFoundError
 from speech_emotion.training import weights
-from speech_emotion.training.weights import imagenet_state
+from speech_emotion.training.weights import torchvision_state
 
 STATE = {
     "features.0.weight": torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(1)),
@@ -41,12 +41,14 @@ def body(monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 
 def published(data: bytes, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    monkeypatch.setattr(weights, "IMAGENET_SHA256", hashlib.sha256(data).hexdigest())
+    monkeypatch.setattr(weights, "TORCHVISION_SHA256", hashlib.sha256(data).hexdigest())
     return data
 
 
 def use(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "IMAGENET_URL", url.replace("archive.zip?download=1", "vgg16-397923af.pth"))
+    monkeypatch.setattr(
+        weights, "TORCHVISION_URL", url.replace("archive.zip?download=1", "vgg16-397923af.pth")
+    )
 
 
 def assert_is_state(state: dict[str, Tensor]) -> None:
@@ -56,8 +58,8 @@ def assert_is_state(state: dict[str, Tensor]) -> None:
 
 def test_the_published_file_is_named_in_full() -> None:
     """Torch's own rule: a file name carries the first eight digits of the file's sha256."""
-    assert weights.IMAGENET_URL.endswith(f"/vgg16-{weights.IMAGENET_SHA256[:8]}.pth")
-    assert len(bytes.fromhex(weights.IMAGENET_SHA256)) == 32
+    assert weights.TORCHVISION_URL.endswith(f"/vgg16-{weights.TORCHVISION_SHA256[:8]}.pth")
+    assert len(bytes.fromhex(weights.TORCHVISION_SHA256)) == 32
 
 
 def test_it_is_downloaded_once_and_kept_where_torch_keeps_it(
@@ -65,8 +67,8 @@ def test_it_is_downloaded_once_and_kept_where_torch_keeps_it(
 ) -> None:
     with serving(Answer(body)) as server:
         use(server.url, monkeypatch)
-        assert_is_state(imagenet_state())
-        assert_is_state(imagenet_state())
+        assert_is_state(torchvision_state())
+        assert_is_state(torchvision_state())
     assert len(server.requests) == 1
     assert cached.read_bytes() == body
     assert [path.name for path in cached.parent.iterdir()] == [cached.name]
@@ -91,7 +93,7 @@ def test_a_download_that_is_not_what_was_published_leaves_nothing(
     with serving(answer) as server:
         use(server.url, monkeypatch)
         with pytest.raises(ModelError, match=rf"cannot be downloaded: .*{reason}.*by hand to .*\.pth\.$"):
-            imagenet_state()
+            torchvision_state()
     assert not list(cached.parent.iterdir())
 
 
@@ -101,24 +103,24 @@ def test_without_a_network_it_says_where_the_file_belongs(
     with serving(Answer(body)) as server:
         use(server.url, monkeypatch)
     with pytest.raises(ModelError, match="cannot be downloaded") as refused:
-        imagenet_state()
+        torchvision_state()
     assert str(cached) in str(refused.value)
     cached.write_bytes(body)
-    assert_is_state(imagenet_state())
+    assert_is_state(torchvision_state())
 
 
 def test_a_damaged_file_in_the_cache_is_refused(cached: Path, body: bytes) -> None:
     cached.parent.mkdir(parents=True)
     cached.write_bytes(body[:-1])
     with pytest.raises(ModelIntegrityError, match="Delete it and download it again"):
-        imagenet_state()
+        torchvision_state()
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(published(pth(STATE, zipped=zipped), monkeypatch))
-    assert_is_state(imagenet_state(path))
+    assert_is_state(torchvision_state(path))
 
 
 class _Trap:
@@ -138,14 +140,14 @@ def test_nothing_is_executed_before_the_checksum_nor_after_it(
     data = pth({"features.0.weight": _Trap(sprung)})
     path.write_bytes(data)
     with pytest.raises(ModelIntegrityError, match="is not what was published"):
-        imagenet_state(path)
+        torchvision_state(path)
     published(data, monkeypatch)
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
-        imagenet_state(path)
+        torchvision_state(path)
     assert not sprung.exists()
 
 
 @pytest.mark.parametrize("name", ["nowhere.pth", "."])
 def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelNotFoundError, match="cannot be read"):
-        imagenet_state(tmp_path / name)
+        torchvision_state(tmp_path / name)
