@@ -1,29 +1,24 @@
 """Whole sounds over HTTP. In: the bytes of a sound as the body of a POST, or as the one file of a form. Out: JSON.
 
-A new route for sounds is one function from windows to a JSON object, such as `predict`, and its line in `ANSWERS`.
-
 The content decides what a sound is, whatever its headers claim. The client sets no limit: bytes and seconds are
 counted while they come, receiving and scoring have an end, and when too many sounds wait, the next one is told to try
 again.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Final
 
 from speech_emotion import shipped
-from speech_emotion.audio import SAMPLE_RATE, Limits, open_audio
+from speech_emotion.audio import Limits
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import AudioDecodeError, AudioTooLargeError, ConfigError, SpeechEmotionError
-from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS
-from speech_emotion.prediction import Prediction, pool_channels
 from speech_emotion.server import origins as allowed
-from speech_emotion.server.scheduling import MAX_SEPARATE_CHANNELS, TURN_SECONDS, Cores, n_cores
-from speech_emotion.version import __version__
+from speech_emotion.server.scheduling import TURN_SECONDS, Cores, n_cores
+from speech_emotion.server.scoring import ANSWERS, Answer, Settings, answered_by, turns
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -31,23 +26,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import Route
 
-Answer = Callable[[Classifier, list[Prediction]], dict[str, Any]]
-
 RETRY_SECONDS: Final = 5
-
-
-def predict(classifier: Classifier, windows: list[Prediction]) -> dict[str, Any]:
-    """One answer for the whole sound, or for each of its separate channels."""
-    answers = [answer.to_dict() for answer in pool_channels(windows, classifier.info.thresholds)]
-    return {"channels": answers} if windows[0].channel else answers[0]
-
-
-def timeline(_: Classifier, windows: list[Prediction]) -> dict[str, Any]:
-    """One answer per window."""
-    return {"windows": [window.to_dict() for window in windows]}
-
-
-ANSWERS: Final[Mapping[str, Answer]] = {"/predict": predict, "/timeline": timeline}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +77,7 @@ async def _list_models(classifier: Classifier, _: "Request") -> "Response":
     from starlette.responses import JSONResponse
 
     listed = [{"name": one.name, "purpose": one.purpose, "default": one.is_default} for one in shipped.MODELS]
-    return JSONResponse({"shipped": listed, **_answered_by(classifier)})
-
-
-def _answered_by(classifier: Classifier) -> dict[str, str]:
-    """The program and the model that answer."""
-    info = classifier.info
-    return {"version": __version__, "model": info.name, "model_sha256": info.sha256}
+    return JSONResponse({"shipped": listed, **answered_by(classifier)})
 
 
 class _Sounds:
@@ -137,8 +110,8 @@ class _Sounds:
         """The answer to the sound in the body, once there is a slot for it."""
         if not allowed.is_allowed(request, self._origins):
             raise _RefusedError(403, "origin", "pages of other hosts are not answered")
-        settings = _Settings.read(request.query_params)
-        self._classifier.info.with_hop(settings.hop_seconds, minimum=MIN_NETWORK_HOP_SECONDS)
+        settings = Settings.read(request.query_params)
+        settings.check(self._classifier)
         if self._n_waiting >= self._limits.max_waiting:
             raise _RefusedError(503, "busy", f"too many sounds are waiting; try again in {RETRY_SECONDS} s")
         self._n_waiting += 1
@@ -146,8 +119,17 @@ class _Sounds:
             async with asyncio.timeout(self._limits.max_seconds):
                 body = await self._body(request)
                 async with self._slots:
-                    with closing(self._turns(answer, body, settings)) as turns:
-                        return await self._take(turns, request)
+                    with closing(
+                        turns(
+                            self._classifier,
+                            answer,
+                            body,
+                            settings,
+                            limits=self._limits.audio,
+                            max_turn_seconds=TURN_SECONDS,
+                        )
+                    ) as scoring:
+                        return await self._take(scoring, request)
         except TimeoutError as error:
             raise _RefusedError(
                 503,
@@ -187,38 +169,16 @@ class _Sounds:
                 raise too_large
             yield chunk
 
-    async def _take(self, turns: "Iterator[bytes | None]", request: "Request") -> bytes:
-        """What the last of `turns` gives. Raises ClientDisconnect once the client has hung up."""
+    async def _take(self, scoring: Iterator[float | bytes], request: "Request") -> bytes:
+        """What the last turn gives. Raises ClientDisconnect once the client has hung up."""
         from starlette.requests import ClientDisconnect
 
-        content = None
-        while content is None:
+        content: float | bytes = 0.0
+        while not isinstance(content, bytes):
             if await request.is_disconnected():
                 raise ClientDisconnect
-            content = await self._cores.run(turns.__next__)
+            content = await self._cores.run(scoring.__next__)
         return content
-
-    def _turns(
-        self, answer: Answer, body: bytes, settings: "_Settings"
-    ) -> Generator[bytes | None, None, None]:
-        """Score `body`, TURN_SECONDS of it per turn. A turn gives None, the last one the answer as JSON."""
-        channels, limits = settings.channels, self._limits.audio
-        if channels == "separate":
-            limits = replace(limits, max_channels=min(limits.max_channels, MAX_SEPARATE_CHANNELS))
-        stream = self._classifier.stream(
-            sample_rate=SAMPLE_RATE, hop_seconds=settings.hop_seconds, channels=channels
-        )
-        windows: list[Prediction] = []
-        step = round(TURN_SECONDS * SAMPLE_RATE)
-        with open_audio(body, limits=limits, track=settings.track, channels=channels) as audio:
-            for block in audio:
-                for start in range(0, len(block), step):
-                    windows += stream.push(block[start : start + step])
-                    yield None
-            windows += stream.finish()
-            windows = [replace(window, warnings=audio.warnings_of[window.channel]) for window in windows]
-        document = {**answer(self._classifier, windows), **_answered_by(self._classifier)}
-        yield json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
 
 
 async def _file_in_form(headers: "Headers", chunks: AsyncGenerator[bytes, None], max_bytes: int) -> bytes:
@@ -244,34 +204,6 @@ async def _file_in_form(headers: "Headers", chunks: AsyncGenerator[bytes, None],
         ) from error
     await form.close()
     return content
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What the address sets."""
-
-    hop_seconds: float | None
-    track: int | None
-    channels: Literal["mix", "separate"]
-
-    @classmethod
-    def read(cls, query: Any) -> Self:
-        known = ("hop_seconds", "track", "channels")
-        if unknown := sorted(query.keys() - set(known)):
-            raise ConfigError(f"there is no setting {unknown[0][:40]!r}; known are {', '.join(known)}")
-        channels = query.get("channels", "mix")
-        if channels not in ("mix", "separate"):
-            raise ConfigError(f"channels must be mix or separate, not {channels[:40]!r}")
-        try:
-            hop_seconds = float(query["hop_seconds"]) if "hop_seconds" in query else None
-        except ValueError as error:
-            raise ConfigError(
-                f"hop_seconds must be a number, such as 0.5, not {query['hop_seconds'][:40]!r}"
-            ) from error
-        track = query.get("track", "")
-        if "track" in query and not (track.isascii() and track.isdecimal() and 0 < int(track[:40]) < 100_000):
-            raise ConfigError(f"track must be a whole number from 1 to 99999, not {track[:40]!r}")
-        return cls(hop_seconds, int(track) if track else None, channels)
 
 
 def _status(error: SpeechEmotionError) -> int:

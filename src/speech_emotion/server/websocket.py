@@ -21,7 +21,8 @@ from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS, ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.profile import SpeakerProfile
 from speech_emotion.server import origins as allowed
-from speech_emotion.server.scheduling import MAX_SEPARATE_CHANNELS, TURN_SECONDS, Cores
+from speech_emotion.server.scheduling import TURN_SECONDS, Cores
+from speech_emotion.server.scoring import MAX_SEPARATE_CHANNELS
 from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
