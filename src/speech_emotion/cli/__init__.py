@@ -19,13 +19,14 @@ from speech_emotion.cli.shared import complain
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.version import __version__
 
-_USE = ("predict", "enrol", "info")
+_USE = ("predict", "enrol", "info", "serve")
 
 
 _MODULES = {  # verb → the module of this folder that holds it
     "predict": "predict",
     "enrol": "enrol",
     "info": "info",
+    "serve": "serve",
     "corpora": "corpora",
     "train": "train",
     "evaluate": "evaluate",
