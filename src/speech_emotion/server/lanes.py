@@ -284,6 +284,8 @@ class _Process:
                         raise LongSoundError
                     case "problem":
                         raise ProblemError(document["code"], document["detail"])
+                    case "last":  # the process ends now
+                        raise _LostError(ProblemError(document["code"], document["detail"]))
                     case "progress" if request.on_progress:
                         request.on_progress(document["share"])
         except TimeoutError as error:

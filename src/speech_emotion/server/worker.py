@@ -100,9 +100,8 @@ class _Worker:
             problem = from_error(error)
             self._write({"kind": "problem", "code": problem.code, "detail": problem.detail})
         except MemoryError:  # what is left may be in pieces: the next request gets a new process
-            self._write(
-                {"kind": "problem", "code": "too_costly", "detail": "this sound needs too much memory"}
-            )
+            detail = "this sound needs too much memory; send a shorter one"
+            self._write({"kind": "last", "code": "too_costly", "detail": detail})
             sys.exit(1)
         except Exception as error:  # noqa: BLE001 - a mistake of ours costs this request and no other
             detail = f"scoring failed with {type(error).__name__}; report it with the request id"
