@@ -61,7 +61,11 @@ class Running:
     @property
     def n_lost(self) -> float:
         text, _ = self.metrics.text()
-        counts = [line for line in text.decode().splitlines() if line.startswith("speech_emotion_workers_lost_total")]
+        counts = [
+            line
+            for line in text.decode().splitlines()
+            if line.startswith("speech_emotion_workers_lost_total")
+        ]
         return float(counts[0].split()[-1]) if counts else 0.0
 
 
@@ -126,7 +130,8 @@ def test_a_worker_that_computes_or_waits_forever_is_ended(with_lane: Callable[..
 def test_others_do_not_notice(with_lane: Callable[..., None]) -> None:
     async def check(running: Running) -> None:
         answers = await asyncio.gather(
-            *(running.ask(b"SEGFAULT" if number == 3 else VOICE) for number in range(8)), return_exceptions=True
+            *(running.ask(b"SEGFAULT" if number == 3 else VOICE) for number in range(8)),
+            return_exceptions=True,
         )
         failed = [number for number, answer in enumerate(answers) if isinstance(answer, Exception)]
         assert failed == [3]

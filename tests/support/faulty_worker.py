@@ -1,4 +1,4 @@
-"""A worker whose decoder does on purpose what a decoder may do by mistake. In: bodies that begin with a fault's name."""
+"""A worker whose decoder does on purpose what a decoder may do by mistake. In: bodies named after faults."""
 
 import ctypes
 import os

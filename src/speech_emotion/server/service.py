@@ -146,7 +146,7 @@ class _Service:
         self._clips, self._longer = self._lanes[:2]
         self._jobs = Jobs(options.jobs_folder, self._lanes[2], options.audio)
         self._live = websocket.Live(
-            self._classifier, LiveLimits(max_connections=64), options.origins, Cores()
+            self._classifier, LiveLimits(max_connections=64, max_lag_seconds=1.0), options.origins, Cores()
         )
         metrics.watch_streams(lambda: self._live.n_connected, lambda: self._live.max_lag_seconds)
 
@@ -255,6 +255,8 @@ class _Service:
             settings = replace(settings, profile=upload.profile)
             settings.check(self._classifier)
             ((_, body),) = upload.sounds
+            if not body:
+                raise ProblemError("audio_decode", "the body is empty; send the bytes of a sound")
             return await self._accept(request.state.client, path, settings, body)
 
     async def _show_or_delete_job(self, request: "requests.Request") -> "Response":

@@ -50,6 +50,8 @@ class LiveLimits:
         max_message_seconds: The most sound in one message.
         idle_seconds: The longest wait for the next message, and for the client to read an answer.
         max_seconds: The longest connection.
+        max_lag_seconds: How late the answers of any connection may be before nobody else may connect. At three times
+            as much the newest connection ends.
     """
 
     max_connections: int = 16
@@ -57,12 +59,12 @@ class LiveLimits:
     max_message_seconds: float = 5.0
     idle_seconds: float = 20.0
     max_seconds: float = 2 * 3600.0
+    max_lag_seconds: float = math.inf
 
 
 LIVE_LIMITS: Final = LiveLimits()
 LATE_SECONDS: Final = 1.0  # a client is told
-FULL_SECONDS: Final = 0.5  # nobody else may connect
-SHED_SECONDS: Final = 3.0  # the newest connection ends, one per as much time
+IN_TIME_SECONDS: Final = 0.5  # it is told that this is over
 CAUGHT_UP_SECONDS: Final = 0.02  # who waits as long for a message has answered all that came
 
 
@@ -111,7 +113,7 @@ class Live:
             await websocket.close()  # not accepted yet: the answer is HTTP 403
             return
         connection = _Connection(websocket, self._classifier, self._limits, self._cores)
-        connection.on_late = self._shed
+        connection.on_lag = self._shed
         try:
             await websocket.accept()
             self._check_room(websocket)
@@ -141,14 +143,14 @@ class Live:
             raise _RefusedError(
                 TRY_AGAIN_LATER, "busy", f"this key may have {key.streams} streams at once; end one first"
             )
-        if self.max_lag_seconds >= FULL_SECONDS:
+        if self.max_lag_seconds > self._limits.max_lag_seconds:
             message = "the answers of other connections are late; try again later"
             raise _RefusedError(TRY_AGAIN_LATER, "busy", message)
 
-    def _shed(self) -> None:
-        """End the newest connection, unless one was just ended."""
-        now = time.monotonic()
-        if now - self._shed_at >= SHED_SECONDS:
+    def _shed(self, lag_seconds: float) -> None:
+        """Where answers are far too late, end the newest connection, unless one was just ended."""
+        now, limit = time.monotonic(), 3 * self._limits.max_lag_seconds
+        if lag_seconds > limit and now - self._shed_at > limit and self.n_connected > 1:
             self._shed_at = now
             next(reversed(self._connections)).is_shed = True
 
@@ -198,7 +200,7 @@ class _Connection:
         self._n_samples = 0
         self.lag = _Lag()
         self.is_shed = False
-        self.on_late: Callable[[], None] = lambda: None
+        self.on_lag: Callable[[float], None] = lambda _: None
         self._told_at: float | None = None  # that answers are late
 
     async def serve(self) -> None:
@@ -245,12 +247,11 @@ class _Connection:
     async def _tell_lag(self) -> None:
         """Say that answers are late, at most once a second, and when they no longer are."""
         seconds, now = self.lag.seconds, time.monotonic()
-        if seconds >= SHED_SECONDS:
-            self.on_late()
+        self.on_lag(seconds)
         if seconds >= LATE_SECONDS and (self._told_at is None or now - self._told_at >= 1.0):
             self._told_at = now
             await self._send({"type": "lag", "seconds": round(seconds, 2)})
-        elif seconds < FULL_SECONDS and self._told_at is not None:
+        elif seconds < IN_TIME_SECONDS and self._told_at is not None:
             self._told_at = None
             await self._send({"type": "lag", "seconds": 0.0})
 
