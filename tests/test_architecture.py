@@ -18,7 +18,7 @@ NAME = "speech_emotion"
 RUNTIME = ["version", "provenance", "errors", "labels", "text", "files", "extras", "audio", "windows"]
 RUNTIME += ["prediction", "model_info", "shipped", "model", "profile", "stream", "classifier"]
 LEARNING = ["degrade", "corpora", "evaluation", "training"]
-FRONT_DOORS = ["formats", "server", "cli", "__main__"]
+FRONT_DOORS = ["formats", "server", "client", "cli", "__main__"]
 # The same within the folders: their modules and folders from the ground up.
 INSIDE = {
     "audio": [
