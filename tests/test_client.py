@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +123,18 @@ def test_a_busy_server_is_asked_again_until_patience_ends() -> None:
     with pytest.raises(ServiceError, match="later") as raised:
         client.predict(b"")
     assert (raised.value.code, n_asked) == ("busy", 4)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_the_example_in_javascript_says_the_same(server: Served, tuned: Classifier, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "clients" / "javascript" / "predict.mjs"
+    for name, body in (("voice.wav", VOICE), ("long.wav", LONG), ("no.wav", b"hello, this is not a sound")):
+        (tmp_path / name).write_bytes(body)
+        line = ["node", str(script), str(tmp_path / name), f"http://{server.address}", KEY]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+        if name == "no.wav":
+            assert done.returncode == 1
+            assert "(audio_decode, request " in done.stderr
+        else:
+            answer = tuned.predict(body)
+            assert done.stdout == f"{answer.label} {answer.confidence:.2f}\n"

@@ -18,6 +18,7 @@ from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.report.published import SYSTEMS
 from speech_emotion.evaluation.report.systems import parameters
 from speech_emotion.evaluation.result import Result, read_result
+from speech_emotion.server.problems import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -179,3 +180,13 @@ def test_the_quickstart_shows_what_info_prints() -> None:
         printed = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"}).stdout.splitlines()
         assert len(printed) > 8
         assert [line for line in printed if line[:80].rstrip() not in quickstart] == []
+
+
+def test_the_page_on_serving_names_every_refusal_with_its_status() -> None:
+    page = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    stated = {
+        code: int(status)
+        for status, codes in re.findall(r"^\| (\d{3}) \| (.+) \|$", page, re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", codes)
+    }
+    assert stated == {code: kind.status for code, kind in KINDS.items()}

@@ -11,31 +11,40 @@ from speech_emotion.cli.shared import ModelOption
 verbs = typer.Typer()
 
 
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Clips to score at once; default: the cores.")
+]
+KeysOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="File with the hashes of keys that may ask.")
+]
+AddKeyOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Add a key to --keys, print it, and end.")
+]
+NoKeyOption = Annotated[bool, typer.Option("--no-key", help="Let other machines ask without a key.")]
+HostsOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Another name of this server. Repeatable.")
+]
+OriginsOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ORIGIN", help="Site whose pages may ask: https://example.org. Repeatable."),
+]
+JobsOption = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Where jobs are kept; default: in your home.")
+]
+
+
 @verbs.command()
 def serve(
     model: ModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 for any free one.")] = 8000,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Clips to score at once; default: the cores.")
-    ] = None,
-    keys: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the hashes of keys that may ask.")
-    ] = None,
-    add_key: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Add a key to --keys, print it, and end.")
-    ] = None,
-    no_key: Annotated[bool, typer.Option("--no-key", help="Let other machines ask without a key.")] = False,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Another name of this server. Repeatable.")
-    ] = None,
-    origin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ORIGIN", help="Site whose pages may ask: https://example.org. Repeatable."),
-    ] = None,
-    jobs: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where jobs are kept; default: in your home.")
-    ] = None,
+    workers: WorkersOption = None,
+    keys: KeysOption = None,
+    add_key: AddKeyOption = None,
+    no_key: NoKeyOption = False,
+    allow_host: HostsOption = None,
+    origin: OriginsOption = None,
+    jobs: JobsOption = None,
     max_mb: Annotated[int, typer.Option(min=1, metavar="N", help="Largest body, in MB.")] = 25,
     max_seconds: Annotated[
         int, typer.Option(min=10, max=86_400, metavar="N", help="Longest sound, in seconds.")

@@ -20,7 +20,7 @@ from speech_emotion.server import origins as allowed
 from speech_emotion.server.bodies import Bodies
 from speech_emotion.server.problems import ProblemError, from_error
 from speech_emotion.server.scheduling import TURN_SECONDS, Cores, n_cores
-from speech_emotion.server.scoring import ANSWERS, Answer, Settings, answered_by, turns
+from speech_emotion.server.scoring import ANSWERS, Answer, Bounds, Settings, answered_by, turns
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -119,8 +119,7 @@ class _Sounds:
                             answer,
                             body,
                             settings,
-                            limits=self._limits.audio,
-                            max_turn_seconds=TURN_SECONDS,
+                            Bounds(self._limits.audio, max_turn_seconds=TURN_SECONDS),
                         )
                     ) as scoring:
                         return await self._take(scoring, request)

@@ -71,72 +71,73 @@ def _about(info: ModelInfo, options: Served) -> str:
 
 
 def _paths(info: ModelInfo, secured: bool) -> dict[str, Any]:
-    def operation(name: str, summary: str, codes: tuple[str, ...], **more: Any) -> dict[str, Any]:
-        found = {"operationId": name, "summary": summary, **more}
-        refusals = (*_REFUSALS, *codes, *(("key_missing", "key_unknown") if secured else ()))
-        found["responses"] = {**more.get("responses", {}), **_problems(refusals)}
-        return found | ({"security": [{"key": []}]} if secured else {})
+    """All addresses, with the refusals that each may give."""
+    text = {"description": "Counters", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    models = {"200": _response("The models", "Models")}
+    paths = {
+        **_sound_paths(info),
+        **_job_paths(info),
+        "/v1/models": {
+            "get": _operation("listModels", "The model that answers, and those in the package", models)
+        },
+        "/metrics": {"get": _operation("metrics", "Counters for Prometheus", {"200": text})},
+    }
+    if secured:
+        for operation in (one for operations in paths.values() for one in operations.values()):
+            operation["security"] = [{"key": []}]
+            operation["responses"] |= _problems(("key_missing", "key_unknown"))
+    for path, summary in (("/healthz", "Whether the server runs"), ("/readyz", "Whether it can score")):
+        responses = {"200": _response("It does", "Status")} | _problems(
+            ("busy",) if path == "/readyz" else ()
+        )
+        operation = {"operationId": path[1:-1], "summary": summary, "responses": responses, "security": []}
+        paths[path] = {"get": operation}
+    return paths
 
-    job = {
+
+def _operation(
+    name: str, summary: str, answers: Mapping[str, Any], refusals: tuple[str, ...] = (), **more: Any
+) -> dict[str, Any]:
+    responses = {**answers, **_problems((*_REFUSALS, *refusals))}
+    return {"operationId": name, "summary": summary, **more, "responses": responses}
+
+
+def _sound_paths(info: ModelInfo) -> dict[str, Any]:
+    accepted = _response("A job was made of the sound", "Job", headers=_LOCATION)
+    paths: dict[str, Any] = {}
+    for path in ANSWERS:
+        name = path.removeprefix("/")
+        answers = {"200": _response("The answer", _SCHEMA_OF.get(name)), "202": accepted}
+        asked = {"parameters": _settings(info), "requestBody": _sound(several=True)}
+        summary = _SUMMARY_OF.get(name, f"Answer with {name}")
+        paths[f"/v1{path}"] = {"post": _operation(name, summary, answers, _OF_SOUNDS, **asked)}
+    return paths
+
+
+def _job_paths(info: ModelInfo) -> dict[str, Any]:
+    accepted = {"202": _response("A job was made of the sound", "Job", headers=_LOCATION)}
+    tasks = {"enum": [path.removeprefix("/") for path in ANSWERS], "default": "predict"}
+    asked = {"parameters": [_query("task", tasks, "What to answer"), *_settings(info)]}
+    asked["requestBody"] = _sound(several=False)  # type: ignore[assignment]
+    one = {
         "name": "id",
         "in": "path",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
     }
-    accepted = _response("A job was made of the sound", "Job", headers=_LOCATION)
-    paths: dict[str, Any] = {}
-    for path in ANSWERS:
-        name = path.removeprefix("/")
-        responses = {"200": _response("The answer", _SCHEMA_OF.get(name)), "202": accepted}
-        paths[f"/v1{path}"] = {
-            "post": operation(
-                name,
-                _SUMMARY_OF.get(name, f"Answer with {name}"),
-                _OF_SOUNDS,
-                parameters=_settings(info),
-                requestBody=_sound(several=True),
-                responses=responses,
-            )
-        }
-    task = _query(
-        "task", {"enum": [path.removeprefix("/") for path in ANSWERS], "default": "predict"}, "What to answer"
-    )
-    paths["/v1/jobs"] = {
-        "post": operation(
-            "addJob",
-            "Score a long recording; ask for the result later",
-            _OF_SOUNDS,
-            parameters=[task, *_settings(info)],
-            requestBody=_sound(several=False),
-            responses={"202": accepted},
-        )
+    found, forgotten = {"200": _response("The job", "Job")}, {"204": {"description": "It is forgotten"}}
+    missing = ("job_not_found",)
+    return {
+        "/v1/jobs": {
+            "post": _operation("addJob", "Score a long recording later", accepted, _OF_SOUNDS, **asked)
+        },
+        "/v1/jobs/{id}": {
+            "get": _operation("getJob", "How far a job is, and its result", found, missing, parameters=[one]),
+            "delete": _operation(
+                "deleteJob", "Forget a job and its sound", forgotten, missing, parameters=[one]
+            ),
+        },
     }
-    paths["/v1/jobs/{id}"] = {
-        "get": operation(
-            "getJob", "How far a job is, and its result", ("job_not_found",), parameters=[job],
-            responses={"200": _response("The job", "Job")},
-        ),
-        "delete": operation(
-            "deleteJob", "Forget a job and its sound", ("job_not_found",), parameters=[job],
-            responses={"204": {"description": "It is forgotten"}},
-        ),
-    }  # fmt: skip
-    paths["/v1/models"] = {
-        "get": operation(
-            "listModels", "The model that answers, and those in the package", (),
-            responses={"200": _response("The models", "Models")},
-        )
-    }  # fmt: skip
-    for path, summary in (("/healthz", "Whether the server runs"), ("/readyz", "Whether it can score")):
-        responses = {"200": _response("It does", "Status")} | _problems(
-            ("busy",) if path == "/readyz" else ()
-        )
-        paths[path] = {
-            "get": {"operationId": path[1:-1], "summary": summary, "responses": responses, "security": []}
-        }
-    text = {"description": "Counters", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    paths["/metrics"] = {"get": operation("metrics", "Counters for Prometheus", (), responses={"200": text})}
-    return paths
 
 
 _SUMMARY_OF: Final = {
@@ -227,9 +228,40 @@ _NUMBER: Final[dict[str, Any]] = {"type": "number"}
 
 
 def _schemas(info: ModelInfo) -> dict[str, Any]:
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    channels = _object({"channels": _array(_ref("Prediction"))})
+    shipped = _object({"name": _TEXT, "purpose": _TEXT, "default": {"type": "boolean"}})
+    facts = ("type", "title", "detail", "next_step", "request_id")
+    of_job = dict.fromkeys(("id", "task", "created", "url"), _TEXT)
+    states = {"enum": ["QUEUED", "IN_PROGRESS", "COMPLETED", "FAILED"]}
+    return {
+        "Prediction": _prediction_schema(info),
+        "PredictAnswer": _answer_schema({"anyOf": [_ref("Prediction"), channels]}),
+        "TimelineAnswer": _answer_schema(_object({"windows": _array(_ref("Prediction"))})),
+        "Job": _object(
+            {**of_job, "status": states, "progress": share},
+            {
+                "finished": _TEXT,
+                "expires": _TEXT,
+                "result": {"type": "object"},
+                "problem": {"type": "object"},
+            },
+        ),
+        "Models": _object({"shipped": _array(shipped), **_BY_SCHEMA}),
+        "Status": _object({"status": _TEXT}),
+        "Problem": _object(
+            dict.fromkeys(facts, _TEXT) | {"status": {"type": "integer"}, "code": {"enum": list(KINDS)}}
+        ),
+    }
+
+
+_BY_SCHEMA: Final = {"version": _TEXT, "model": _TEXT, "model_sha256": _TEXT}
+
+
+def _prediction_schema(info: ModelInfo) -> dict[str, Any]:
     label = {"enum": [*info.labels, None]}
     share = {"type": "number", "minimum": 0, "maximum": 1}
-    prediction = _object(
+    return _object(
         {
             "label": label | {"description": "The most probable emotion; null if there is no answer"},
             "confidence": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
@@ -244,52 +276,16 @@ def _schemas(info: ModelInfo) -> dict[str, Any]:
         },
         {"channel": _TEXT},
     )
-    by = {"version": _TEXT, "model": _TEXT, "model_sha256": _TEXT}
-    problem_of_one = _object({"problem": _object({"code": _TEXT, "detail": _TEXT})})
 
-    def answer(one: Mapping[str, Any]) -> dict[str, Any]:
-        """Of one sound; of its segments; of several sounds."""
-        alone = {"allOf": [dict(one), _object(by)]}
-        in_segments = _object({"segments": _array(one), **by})
-        of_several = {
-            "allOf": [
-                _object({"name": _TEXT}),
-                {"anyOf": [alone, in_segments, _object({"job": _ref("Job")}), problem_of_one]},
-            ]
-        }
-        return {"anyOf": [alone, in_segments, _object({"answers": _array(of_several)})]}
 
-    channels = _object({"channels": _array(_ref("Prediction"))})
-    shipped = _object({"name": _TEXT, "purpose": _TEXT, "default": {"type": "boolean"}})
-    return {
-        "Prediction": prediction,
-        "PredictAnswer": answer({"anyOf": [_ref("Prediction"), channels]}),
-        "TimelineAnswer": answer(_object({"windows": _array(_ref("Prediction"))})),
-        "Job": _object(
-            {
-                "id": _TEXT,
-                "task": _TEXT,
-                "status": {"enum": ["QUEUED", "IN_PROGRESS", "COMPLETED", "FAILED"]},
-                "progress": share,
-                "created": _TEXT,
-                "url": _TEXT,
-            },
-            {"finished": _TEXT, "expires": _TEXT, "result": {"type": "object"}, "problem": {"type": "object"}},
-        ),
-        "Models": _object({"shipped": _array(shipped), **by}),
-        "Status": _object({"status": _TEXT}),
-        "Problem": _object(
-            {
-                "type": _TEXT,
-                "title": _TEXT,
-                "status": {"type": "integer"},
-                "detail": _TEXT,
-                "code": {"enum": list(KINDS)},
-                "next_step": _TEXT,
-                "request_id": _TEXT,
-            }
-        ),
-    }  # fmt: skip
+def _answer_schema(one: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer on one sound, on its segments, or on several sounds."""
+    alone = {"allOf": [dict(one), _object(_BY_SCHEMA)]}
+    in_segments = _object({"segments": _array(one), **_BY_SCHEMA})
+    problem = _object({"problem": _object({"code": _TEXT, "detail": _TEXT})})
+    of_each = {"anyOf": [alone, in_segments, _object({"job": _ref("Job")}), problem]}
+    of_several = {"allOf": [_object({"name": _TEXT}), of_each]}
+    return {"anyOf": [alone, in_segments, _object({"answers": _array(of_several)})]}
 
 
 _PREDICTION: Final = {

@@ -120,6 +120,21 @@ def _read_segments(text: str) -> tuple[Segment, ...]:
     return segments
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may be scored.
+
+    Attributes:
+        limits: The largest sound.
+        max_turn_seconds: The most sound in one turn.
+        max_work_seconds: The most seconds of sound, times channels and smaller hops.
+    """
+
+    limits: Limits
+    max_turn_seconds: float = math.inf
+    max_work_seconds: float = math.inf
+
+
 class LongSoundError(Exception):
     """The sound needs more work than was allowed. Nothing of it was scored."""
 
@@ -129,10 +144,7 @@ def turns(
     answer: Answer,
     body: bytes,
     settings: Settings,
-    *,
-    limits: Limits,
-    max_turn_seconds: float = math.inf,
-    max_work_seconds: float = math.inf,
+    bounds: Bounds,
 ) -> Generator[float | bytes, None, None]:
     """Score a sound turn by turn.
 
@@ -141,25 +153,24 @@ def turns(
         answer: From the windows to the document.
         body: The bytes of the sound.
         settings: What was asked for.
-        limits: The largest sound.
-        max_turn_seconds: The most sound to score in one turn.
-        max_work_seconds: The most seconds of sound, times channels and smaller hops.
+        bounds: How much may be scored.
 
     Yields:
         The seconds scored so far; at last the answer.
 
     Raises:
-        LongSoundError: There is more work than `max_work_seconds`.
+        LongSoundError: There is more work than `bounds` allow.
         SpeechEmotionError: The sound or a setting cannot be used.
     """
+    limits = bounds.limits
     if settings.channels == "separate":
         limits = replace(limits, max_channels=min(limits.max_channels, MAX_SEPARATE_CHANNELS))
-    step = round(min(max_turn_seconds, limits.max_seconds) * SAMPLE_RATE)
+    step = round(min(bounds.max_turn_seconds, limits.max_seconds) * SAMPLE_RATE)
     parts = [_Part(classifier, settings, segment) for segment in settings.segments or [(0.0, math.inf)]]
     n_samples = 0
     with open_audio(body, limits=limits, track=settings.track, channels=settings.channels) as audio:
         n_scored = audio.n_channels if settings.channels == "separate" else 1
-        most = max_work_seconds / n_scored / settings.n_hops(classifier)
+        most = bounds.max_work_seconds / n_scored / settings.n_hops(classifier)
         for block in _held_back(audio, most):
             for start in range(0, len(block), step):
                 turn = block[start : start + step]

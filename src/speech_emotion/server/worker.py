@@ -19,7 +19,7 @@ from speech_emotion.classifier import Classifier, load
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.server import scoring
 from speech_emotion.server.problems import from_error
-from speech_emotion.server.scoring import ANSWERS, LongSoundError, Settings
+from speech_emotion.server.scoring import ANSWERS, Bounds, LongSoundError, Settings
 
 HEADER: Final = struct.Struct("!II")  # bytes of JSON, then of content
 PROGRESS_SECONDS: Final = 0.5  # between two reports
@@ -117,8 +117,7 @@ class _Worker:
             ANSWERS[request["answer"]],
             body,
             settings,
-            limits=limits,
-            max_work_seconds=request["max_work_seconds"] or math.inf,
+            Bounds(limits, max_work_seconds=request["max_work_seconds"] or math.inf),
         ):
             if isinstance(turn, bytes):
                 return turn, seconds
