@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from speech_emotion.profile import MAX_BYTES
 from speech_emotion.server.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -157,11 +158,12 @@ async def _take(parts: "FormData", form: Form) -> Upload:
 
 def _profile(data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data)
+        document = json.loads(data) if len(data) <= MAX_BYTES else None
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise ProblemError(
-            "model", "the profile is not a JSON object; send the file that `speech-emotion enrol` wrote"
+            "model",
+            "the profile is not a JSON object of up to 1 MiB; send the file that `speech-emotion enrol` wrote",
         )
     return document

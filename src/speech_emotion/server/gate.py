@@ -98,8 +98,7 @@ class Gate:
 
     def _client(self, connection: "HTTPConnection") -> tuple[str, Key | None]:
         """Whose request it is: a key, or else an address."""
-        path = connection.url.path
-        if not self._keys or path in OPEN or path in DESCRIPTION:
+        if not self._keys or connection.scope["path"] in (*OPEN, *DESCRIPTION):
             return (connection.client.host if connection.client else ""), None
         scheme, _, given = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given:

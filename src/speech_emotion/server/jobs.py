@@ -6,7 +6,6 @@ begins again. A sound is deleted as soon as it is answered, a result after a day
 
 import asyncio
 import json
-import logging
 import secrets
 import sqlite3
 import time
@@ -35,7 +34,6 @@ CREATE TABLE IF NOT EXISTS jobs (
     result BLOB, problem TEXT
 ) STRICT
 """
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,31 +174,19 @@ class Jobs:
         try:
             await self._score(name)
         except ProblemError as error:
-            self._finish(
-                name,
-                "FAILED",
-                problem=json.dumps(
-                    {"code": error.code, "detail": error.detail, "title": KINDS[error.code].title}
-                ),
-            )
-        except OSError as error:
-            _LOG.error("the sound of a job cannot be read: %s", error.strerror)
-            detail = "the sound is no longer there; send it again"
-            self._finish(
-                name,
-                "FAILED",
-                problem=json.dumps({"code": "internal", "detail": detail, "title": KINDS["internal"].title}),
-            )
+            problem = {"code": error.code, "detail": error.detail, "title": KINDS[error.code].title}
+            self._finish(name, "FAILED", problem=json.dumps(problem))
 
     async def _score(self, name: str) -> None:
         row = self._rows.execute("SELECT client, answer, settings FROM jobs WHERE id = ?", (name,)).fetchone()
         client, answer, settings = row
-        body = await asyncio.to_thread(self._sound(name).read_bytes)
 
         def report(share: float) -> None:
             self._set(name, {"status": "IN_PROGRESS", "progress": share})
 
-        request = Request(answer, Settings.from_dict(json.loads(settings)), body, self._limits, report)
+        request = Request(
+            answer, Settings.from_dict(json.loads(settings)), self._sound(name), self._limits, report
+        )
         while True:
             (attempts,) = self._rows.execute("SELECT attempts FROM jobs WHERE id = ?", (name,)).fetchone()
             self._set(name, {"attempts": attempts + 1})

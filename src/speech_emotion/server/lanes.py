@@ -14,7 +14,8 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Self
 
 from speech_emotion.audio import Limits
@@ -86,14 +87,14 @@ class Request:
     Attributes:
         answer: A key of `ANSWERS`.
         settings: What was asked for.
-        body: The bytes of the sound.
+        body: The bytes of the sound, or the file that has them and is read when its turn comes.
         limits: The largest sound.
         on_progress: Told the share that is done, now and then; None if nobody asks.
     """
 
     answer: str
     settings: Settings
-    body: bytes
+    body: bytes | Path
     limits: Limits
     on_progress: Callable[[float], None] | None = None
 
@@ -202,7 +203,8 @@ class Lane:
         if self.options.nice:  # nobody waits for a long sound any more: stop working on it
             ticket.answer.add_done_callback(lambda answer: process.kill() if answer.cancelled() else None)
         try:
-            found, seconds = await process.ask(ticket.request, self.options)
+            request = await _with_bytes(ticket.request)
+            found, seconds = await process.ask(request, self.options)
             self._metrics.scored(self.options.name, seconds)
         except (ProblemError, LongSoundError) as error:
             found = error
@@ -215,6 +217,17 @@ class Lane:
             else:
                 ticket.answer.set_exception(found)
         return is_whole
+
+
+async def _with_bytes(request: Request) -> Request:
+    """The same request with what its file has."""
+    if isinstance(request.body, bytes):
+        return request
+    try:
+        return replace(request, body=await asyncio.to_thread(request.body.read_bytes))
+    except OSError as error:
+        _LOG.error("the sound of a job cannot be read: %s", error.strerror)
+        raise ProblemError("internal", "the sound is no longer there; send it again") from error
 
 
 class _NotStartedError(Exception):
@@ -306,6 +319,7 @@ class _Process:
             "cpu_seconds": lane.cpu_seconds,
         }
         assert self._process.stdin is not None  # noqa: S101 - for the type checker
+        assert isinstance(request.body, bytes)  # noqa: S101 - for the type checker
         self._process.stdin.write(pack(head, request.body))
         self._process.stdin.write(request.body)
         async with asyncio.timeout(lane.wall_seconds):

@@ -63,7 +63,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})
             self.conn.send_close(GOING_AWAY)
             self.transport.write(b"".join(self.conn.data_to_send()))
-            self.close_sent = True
             self.transport.close()
         else:
             super().shutdown()

@@ -259,8 +259,7 @@ class _Connection:
         """Send the reason, and close."""
         from starlette.websockets import WebSocketDisconnect
 
-        # Gone already, or not reading; or a frame came that no WebSocket has, and the protocol has closed it
-        with suppress(WebSocketDisconnect, _RefusedError, RuntimeError):
+        with suppress(WebSocketDisconnect, _RefusedError, RuntimeError):  # gone already, or not reading
             await self._send({"type": "error", "code": code, "message": message[:MAX_MESSAGE_LENGTH]})
             await self._websocket.close(close_code, code)
 
@@ -294,6 +293,8 @@ class _Connection:
             await self._send({"type": "prediction", **prediction.to_dict(), "n_samples": self._n_samples})
 
     async def _send(self, message: dict[str, Any]) -> None:
+        from starlette.websockets import WebSocketDisconnect
+
         try:
             async with asyncio.timeout(self._limits.idle_seconds):
                 await self._websocket.send_text(json.dumps(message))  # in ASCII, which can always be sent
@@ -301,6 +302,8 @@ class _Connection:
             raise _RefusedError(
                 POLICY, "idle", "the answers were not read; connect again, and read them"
             ) from error
+        except RuntimeError as error:  # after a frame that no WebSocket has, uvicorn has closed it already
+            raise WebSocketDisconnect(1006) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,8 @@ def _keep_limits(options: Mapping[str, Any]) -> None:
     import resource
 
     os.nice(options["nice"])
-    resource.setrlimit(resource.RLIMIT_AS, (options["memory_bytes"],) * 2)
+    if sys.platform == "linux":  # others refuse a limit below what libraries have reserved
+        resource.setrlimit(resource.RLIMIT_AS, (options["memory_bytes"],) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no file
 
