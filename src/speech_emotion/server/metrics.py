@@ -1,7 +1,7 @@
 """What the service counts. In: events. Out: the text that Prometheus reads. No sound, file name or key is in it."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from speech_emotion.extras import require
 
@@ -20,7 +20,7 @@ class Metrics:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
         self._registry = CollectorRegistry()
-        where = {"namespace": "speech_emotion", "registry": self._registry}
+        where: dict[str, Any] = {"namespace": "speech_emotion", "registry": self._registry}
         self._requests = Counter("requests", "Requests answered", ["route", "status"], **where)
         self._seconds = Histogram(
             "request_seconds",
