@@ -350,8 +350,10 @@ class _Process:
 
     def kill(self) -> None:
         """End it now."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        # Not Process.kill: it asks first whether the process has ended, and then asyncio never learns how it did
+        if not self.is_gone:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
         """End it, and wait until the system has cleaned up."""

@@ -188,7 +188,12 @@ class _Service:
         async with self._bodies.received(request, Form(MAX_FILES, has_profile=True)) as upload:
             settings = replace(settings, profile=upload.profile)
             settings.check(self._classifier)
-            return await _unless_gone(request, self._answer_upload(client, path, settings, upload))
+            try:
+                async with asyncio.timeout(self._options.answer_seconds):
+                    return await _unless_gone(request, self._answer_upload(client, path, settings, upload))
+            except TimeoutError as error:
+                detail = f"there was no answer within {self._options.answer_seconds:g} s; send it to /v1/jobs"
+                raise ProblemError("too_long", detail, 5) from error
 
     async def _answer_upload(self, client: str, path: str, settings: Settings, upload: Upload) -> "Response":
         from starlette.responses import JSONResponse, Response
@@ -211,9 +216,10 @@ class _Service:
     ) -> dict[str, Any]:
         """The answer, a job, or why there is neither: one bad file does not stop the rest."""
         try:
-            answer: dict[str, Any] = json.loads(await self._score(client, path, settings, body))
-        except LongSoundError:
-            return {"job": (await self._jobs.add(client, path, settings, body)).document()}
+            try:
+                answer: dict[str, Any] = json.loads(await self._score(client, path, settings, body))
+            except LongSoundError:
+                answer = {"job": (await self._jobs.add(client, path, settings, body)).document()}
         except ProblemError as error:
             self._metrics.refused(error.code)
             return {"problem": {"code": error.code, "detail": error.detail}}
@@ -223,16 +229,9 @@ class _Service:
         """The answer to one sound, of the first lane that takes it. Raises LongSoundError if none does."""
         request = Request(path, settings, body, self._options.audio)
         try:
-            async with asyncio.timeout(self._options.answer_seconds):
-                try:
-                    return await self._clips.run(client, request)
-                except LongSoundError:
-                    return await self._longer.run(client, request)
-        except TimeoutError as error:
-            seconds = self._options.answer_seconds
-            raise ProblemError(
-                "too_long", f"there was no answer within {seconds:g} s; send it to /v1/jobs", 5
-            ) from error
+            return await self._clips.run(client, request)
+        except LongSoundError:
+            return await self._longer.run(client, request)
 
     # Jobs
 
