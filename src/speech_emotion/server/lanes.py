@@ -353,7 +353,7 @@ class _Process:
         # Not Process.kill: it asks first whether the process has ended, and then asyncio never learns how it did
         if not self.is_gone:
             with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+                os.kill(self._process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     async def stop(self) -> None:
         """End it, and wait until the system has cleaned up."""
