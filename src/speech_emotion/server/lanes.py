@@ -37,8 +37,11 @@ PASSED_ON: Final = (
     "TZ",
     "SYSTEMROOT",
 )  # no key among them
-_CRASHES: Final = {signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
-_CRASHES |= {getattr(signal, name) for name in ("SIGBUS", "SIGSYS") if hasattr(signal, name)}
+_CRASHES: Final = {
+    getattr(signal, name)
+    for name in ("SIGSEGV", "SIGABRT", "SIGILL", "SIGFPE", "SIGBUS", "SIGSYS")
+    if hasattr(signal, name)
+}
 _LOG = logging.getLogger(__name__)
 
 

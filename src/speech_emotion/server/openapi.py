@@ -5,7 +5,7 @@ The page is made of the document, and loads nothing from anywhere.
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS, ModelInfo
@@ -191,7 +191,7 @@ def _response(description: str, schema: str | None, **more: Any) -> dict[str, An
     found: dict[str, Any] = {
         "schema": {"$ref": f"#/components/schemas/{schema}"} if schema else {"type": "object"}
     }
-    if schema in _EXAMPLES:
+    if schema and schema in _EXAMPLES:
         found["example"] = _EXAMPLES[schema]
     return {"description": description, "content": {JSON: found}, **more}
 
@@ -350,46 +350,48 @@ tr { border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent) 
 def _page(described: Mapping[str, Any]) -> str:
     """The document as HTML."""
     about = described["info"]
-    parts = [
-        f"<h1>{_text(about['title'])} {_text(about['version'])}</h1><p>{_text(about['description'])}</p>"
+    title = f"<h1>{_text(about['title'])} {_text(about['version'])}</h1><p>{_text(about['description'])}</p>"
+    lead = '<p>For programs: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1)</p>'
+    operations = [
+        _operation_part(method, path, one)
+        for path, methods in described["paths"].items()
+        for method, one in methods.items()
     ]
-    parts.append('<p>For programs: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1)</p>')
-    for path, operations in described["paths"].items():
-        for method, one in operations.items():
-            parts.append(
-                f"<h2><code>{method.upper()} {_text(path)}</code></h2><p>{_text(one['summary'])}</p>"
-            )
-            if one.get("parameters"):
-                rows = [
-                    (p["name"], p.get("description", ""), json.dumps(p["schema"])) for p in one["parameters"]
-                ]
-                parts.append(_table(("setting", "meaning", "values"), rows))
-            if "requestBody" in one:
-                parts.append(f"<pre>curl -F file=@clip.wav http://127.0.0.1:8000{_text(path)}</pre>")
-            for status, response in one["responses"].items():
-                for found in response.get("content", {}).values():
-                    if "example" in found:
-                        shown = json.dumps(found["example"], indent=1, ensure_ascii=False)
-                        parts.append(
-                            f"<details><summary>{status}</summary><pre>{_text(shown)}</pre></details>"
-                        )
-    parts.append("<h2>Refusals</h2>")
-    rows = [
-        (f'<a id="{code}">{code}</a>', str(kind.status), kind.title, kind.next_step)
+    refusals = [
+        (f'<a id="{code}">{code}</a>', str(kind.status), _text(kind.title), _text(kind.next_step))
         for code, kind in KINDS.items()
     ]
-    parts.append(_table(("code", "status", "when", "what to do"), rows, trusted_first=True))
+    table = _table(("code", "status", "when", "what to do"), refusals)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>speech-emotion</title><style>{_STYLE}</style><body>{''.join(parts)}</body></html>"
+        f"<title>speech-emotion</title><style>{_STYLE}</style>"
+        f"<body>{title}{lead}{''.join(operations)}<h2>Refusals</h2>{table}</body></html>"
     )
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]], *, trusted_first: bool = False) -> str:
-    lines = ["".join(f"<th>{_text(head)}</th>" for head in heads)]
-    for first, *rest in rows:
-        cells = [first if trusted_first else f"<code>{_text(first)}</code>", *map(_text, rest)]
-        lines.append("".join(f"<td>{cell}</td>" for cell in cells))
+def _operation_part(method: str, path: str, one: Mapping[str, Any]) -> str:
+    """What one address does, its settings, and examples of its answers."""
+    part = f"<h2><code>{method.upper()} {_text(path)}</code></h2><p>{_text(one['summary'])}</p>"
+    if one.get("parameters"):
+        rows = [
+            (f"<code>{p['name']}</code>", _text(p.get("description", "")), _text(json.dumps(p["schema"])))
+            for p in one["parameters"]
+        ]
+        part += _table(("setting", "meaning", "values"), rows)
+    if "requestBody" in one:
+        part += f"<pre>curl -F file=@clip.wav http://127.0.0.1:8000{_text(path)}</pre>"
+    for status, response in one["responses"].items():
+        for found in response.get("content", {}).values():
+            if "example" in found:
+                shown = json.dumps(found["example"], indent=1, ensure_ascii=False)
+                part += f"<details><summary>{status}</summary><pre>{_text(shown)}</pre></details>"
+    return part
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are HTML already."""
+    lines = ["".join(f"<th>{head}</th>" for head in heads)]
+    lines += ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
