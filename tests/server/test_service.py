@@ -495,16 +495,3 @@ def test_a_server_that_is_told_to_stop_answers_what_it_accepted(model: str, tmp_
         assert process.wait(PATIENCE) in (0, -signal.SIGTERM)
         assert process.stderr is not None
         assert all(json.loads(line)["level"] == "info" for line in process.stderr)
-
-
-def test_other_machines_need_a_key(model: str, tmp_path: Path) -> None:
-    from speech_emotion.errors import ConfigError
-    from speech_emotion.server.run import Address
-
-    with pytest.raises(ConfigError, match="it has no key"):
-        Address("0.0.0.0", 0).check(Keys([]))  # noqa: S104
-    Address("0.0.0.0", 0, is_open=True).check(Keys([]))  # noqa: S104
-    Address("127.0.0.1", 0).check(Keys([]))
-    with pytest.raises(ConfigError, match="has 5 characters; use 20"):
-        Keys.read(None, "short")
-    Address("0.0.0.0", 0).check(Keys.read(None, "a key that is long enough"))  # noqa: S104

@@ -90,8 +90,8 @@ def serve(address: Address, options: ServiceOptions) -> None:
 
     address.check(options.keys)
     logs.configure()
-    app = create_service(options)
     with _listener(address) as listener:
+        app = create_service(options)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         sys.stdout.write(f"http://{shown}:{port}\n")
@@ -122,6 +122,7 @@ def _config(app: "Starlette") -> "Config":
 
 
 def _listener(address: Address) -> socket.socket:
+    listener: socket.socket | None = None
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -131,6 +132,8 @@ def _listener(address: Address) -> socket.socket:
         listener.bind(place)
         listener.listen(2048)
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise ConfigError(
             f"{address.host}:{address.port} cannot be used ({error.strerror}); choose others with --host and --port"
         ) from error
