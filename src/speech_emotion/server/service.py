@@ -109,7 +109,7 @@ def create_service(options: ServiceOptions) -> "Starlette":
         allow_headers=["Authorization", "X-Request-Id"],
         expose_headers=["Retry-After", "Location", "X-Request-Id"],
     )
-    gate = Middleware(Gate, keys=options.keys, hosts=options.hosts, origins=options.origins, metrics=metrics)  # type: ignore[arg-type]
+    gate = Middleware(Gate, keys=options.keys, hosts=options.hosts, origins=options.origins, metrics=metrics)
     return Starlette(
         routes=service.routes(),
         middleware=[readable, gate],
