@@ -161,11 +161,12 @@ def test_more_work_is_for_the_next_lane(with_lane: Callable[..., None]) -> None:
 
     async def check(running: Running) -> None:
         await running.ask(VOICE)
-        for body, settings in ((LONG, {}), (VOICE, {"hop_seconds": 0.25})):
-            with pytest.raises(LongSoundError):
+        for body, settings, seconds in ((LONG, {}, 12.0), (VOICE, {"hop_seconds": 0.25}, 16.0)):
+            with pytest.raises(LongSoundError) as raised:
                 await running.ask(body, **settings)
+            assert raised.value.work_seconds == pytest.approx(seconds)
 
-    with_lane(check)
+    with_lane(check, measured_work_seconds=60.0)
 
 
 def test_a_full_lane_says_when_to_come_back(with_lane: Callable[..., None]) -> None:

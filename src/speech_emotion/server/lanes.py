@@ -72,6 +72,7 @@ class LaneOptions:
         cpu_seconds: Of processor time, for one request.
         wall_seconds: Until a worker that says nothing is taken for dead.
         max_waiting: How many requests may wait.
+        measured_work_seconds: How far to count the work of a sound that is too long.
     """
 
     name: str
@@ -81,6 +82,7 @@ class LaneOptions:
     cpu_seconds: int
     wall_seconds: float
     max_waiting: int
+    measured_work_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +299,7 @@ class _Process:
                     case "answer":
                         return content, document["seconds"]
                     case "long":
-                        raise LongSoundError
+                        raise LongSoundError(document["work_seconds"])
                     case "problem":
                         raise ProblemError(document["code"], document["detail"])
                     case "last":  # the process ends now
@@ -319,6 +321,7 @@ class _Process:
             "limits": asdict(request.limits),
             "progress": request.on_progress is not None,
             "max_work_seconds": lane.max_work_seconds,
+            "measured_work_seconds": lane.measured_work_seconds,
             "cpu_seconds": lane.cpu_seconds,
         }
         assert self._process.stdin is not None  # noqa: S101 - for the type checker

@@ -128,15 +128,25 @@ class Bounds:
         limits: The largest sound.
         max_turn_seconds: The most sound in one turn.
         max_work_seconds: The most seconds of sound, times channels and smaller hops.
+        measured_work_seconds: How far to count where there are more.
     """
 
     limits: Limits
     max_turn_seconds: float = math.inf
     max_work_seconds: float = math.inf
+    measured_work_seconds: float = 0.0
 
 
 class LongSoundError(Exception):
-    """The sound needs more work than was allowed. Nothing of it was scored."""
+    """The sound needs more work than was allowed. Nothing of it was scored.
+
+    Attributes:
+        work_seconds: How much more: all of it, or what was counted until `measured_work_seconds` were reached.
+    """
+
+    def __init__(self, work_seconds: float) -> None:
+        super().__init__(f"{work_seconds:.1f} s of work")
+        self.work_seconds = work_seconds
 
 
 def turns(
@@ -170,8 +180,7 @@ def turns(
     n_samples = 0
     with open_audio(body, limits=limits, track=settings.track, channels=settings.channels) as audio:
         n_scored = audio.n_channels if settings.channels == "separate" else 1
-        most = bounds.max_work_seconds / n_scored / settings.n_hops(classifier)
-        for block in _held_back(audio, most):
+        for block in _held_back(audio, bounds, n_scored * settings.n_hops(classifier)):
             for start in range(0, len(block), step):
                 turn = block[start : start + step]
                 for part in parts:
@@ -196,16 +205,21 @@ def duration(body: bytes, settings: Settings, limits: Limits) -> float:
         return sum(len(block) for block in audio) / SAMPLE_RATE
 
 
-def _held_back(audio: AudioStream, max_seconds: float) -> Iterator[FloatArray]:
-    """The blocks of `audio`, none of them before it is known that they last `max_seconds` at most."""
-    if max_seconds == math.inf:
+def _held_back(audio: AudioStream, bounds: Bounds, work_per_second: float) -> Iterator[FloatArray]:
+    """The blocks of `audio`, none of them before it is known that they are no more work than is allowed."""
+    if bounds.max_work_seconds == math.inf:
         yield from audio
         return
     held: list[FloatArray] = []
+    work_seconds = 0.0
     for block in audio:
-        held.append(block)
-        if sum(map(len, held)) > max_seconds * SAMPLE_RATE:
-            raise LongSoundError
+        work_seconds += work_per_second * len(block) / SAMPLE_RATE
+        if work_seconds <= bounds.max_work_seconds:
+            held.append(block)
+        elif work_seconds > bounds.measured_work_seconds:
+            break
+    if work_seconds > bounds.max_work_seconds:
+        raise LongSoundError(work_seconds)
     yield from held
 
 

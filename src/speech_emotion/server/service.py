@@ -138,7 +138,7 @@ class _Service:
         few = max(1, cores // 2)
         wait = options.answer_seconds
         lanes = (
-            LaneOptions("clips", cores, 0, CLIP_SECONDS, 60, wait, MAX_WAITING),
+            LaneOptions("clips", cores, 0, CLIP_SECONDS, 60, wait, MAX_WAITING, SYNC_SECONDS),
             LaneOptions("longer", few, 5, SYNC_SECONDS, 120, wait, MAX_WAITING),
             LaneOptions("jobs", few, 10, None, 60 + round(3 * options.max_seconds), 120.0, MAX_UNFINISHED),
         )
@@ -230,7 +230,9 @@ class _Service:
         request = Request(path, settings, body, self._options.audio)
         try:
             return await self._clips.run(client, request)
-        except LongSoundError:
+        except LongSoundError as error:
+            if error.work_seconds > SYNC_SECONDS:
+                raise
             return await self._longer.run(client, request)
 
     # Jobs

@@ -95,8 +95,8 @@ class _Worker:
         try:
             content, seconds = self._score(request, body)
             self._write({"kind": "answer", "seconds": seconds}, content)
-        except LongSoundError:
-            self._write({"kind": "long"})
+        except LongSoundError as error:
+            self._write({"kind": "long", "work_seconds": error.work_seconds})
         except SpeechEmotionError as error:
             problem = from_error(error)
             self._write({"kind": "problem", "code": problem.code, "detail": problem.detail})
@@ -118,7 +118,11 @@ class _Worker:
             ANSWERS[request["answer"]],
             body,
             settings,
-            Bounds(limits, max_work_seconds=request["max_work_seconds"] or math.inf),
+            Bounds(
+                limits,
+                max_work_seconds=request["max_work_seconds"] or math.inf,
+                measured_work_seconds=request["measured_work_seconds"],
+            ),
         ):
             if isinstance(turn, bytes):
                 return turn, seconds
