@@ -21,10 +21,11 @@ from serving import PATIENCE, Served, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from speech_emotion.classifier import Classifier
+from speech_emotion.errors import ConfigError
 from speech_emotion.server import lanes, protocols
 from speech_emotion.server.keys import Keys, add
 from speech_emotion.server.problems import KINDS
-from speech_emotion.server.service import ServiceOptions
+from speech_emotion.server.service import ServiceOptions, create_service
 
 VOICE = sounds.wav(sounds.voice(4.0))
 OTHER = sounds.wav(sounds.voice(4.0, f0=260))
@@ -219,6 +220,11 @@ def test_jobs_survive_the_server(model: str, tmp_path: Path, tuned: Classifier) 
         process.wait(PATIENCE)
     rows = sqlite3.connect(tmp_path / "jobs.sqlite3").execute("SELECT status FROM jobs").fetchall()
     assert rows == [("COMPLETED",)]
+
+
+def test_two_servers_do_not_share_a_folder(server: Served, model: str, folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"jobs cannot be kept there \(database is locked\). .*--jobs"):
+        create_service(ServiceOptions(folder, model))
 
 
 # Refusals

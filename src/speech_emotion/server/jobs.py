@@ -75,6 +75,20 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def _open(path: Path) -> sqlite3.Connection:
+    rows = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+    try:
+        rows.execute("PRAGMA locking_mode=EXCLUSIVE")  # two servers would score each job twice
+        rows.execute("PRAGMA journal_mode=WAL")
+        rows.execute("PRAGMA synchronous=NORMAL")
+        rows.execute("PRAGMA secure_delete=ON")
+        rows.execute(_SCHEMA)
+    except sqlite3.Error:
+        rows.close()
+        raise
+    return rows
+
+
 class Jobs:
     """All jobs of a server.
 
@@ -93,13 +107,7 @@ class Jobs:
         self._cleaning: asyncio.Task[None] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._rows = sqlite3.connect(
-                folder / "jobs.sqlite3", isolation_level=None, check_same_thread=False
-            )
-            self._rows.execute("PRAGMA journal_mode=WAL")
-            self._rows.execute("PRAGMA synchronous=NORMAL")
-            self._rows.execute("PRAGMA secure_delete=ON")
-            self._rows.execute(_SCHEMA)
+            self._rows = _open(folder / "jobs.sqlite3")
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
                 f"{folder}: jobs cannot be kept there ({error}). Choose another with --jobs"
