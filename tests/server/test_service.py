@@ -462,6 +462,9 @@ def test_the_log_has_no_names_queries_or_keys(
     text = json.dumps(fields)
     for secret in ("secret-name", "hop_seconds", given["shop"], "127.0.0.1"):
         assert secret not in text
+    assert get(server, "/a/secret/path")[0] == 401
+    wait_until(lambda: b'route="other",status="401"' in get(server, "/metrics", **bearer(given["shop"]))[1])
+    assert b"secret" not in get(server, "/metrics", **bearer(given["shop"]))[1]
 
 
 def test_metrics_count(server: Served) -> None:

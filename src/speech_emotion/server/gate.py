@@ -39,6 +39,7 @@ class Gate:
         hosts: The names that the header Host may have; none for any.
         origins: Other hosts whose pages may ask.
         metrics: What counts.
+        paths: The patterns of all addresses: what else is asked for is no label and not logged.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Gate:
         hosts: Collection[str],
         origins: Collection[str],
         metrics: Metrics,
+        paths: Collection[str],
     ) -> None:
         self._app, self._keys, self._hosts, self._origins, self._metrics = app, keys, hosts, origins, metrics
+        self._paths = paths
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer a request or a WebSocket; pass on what is neither."""
@@ -130,8 +133,8 @@ class Gate:
     def _note(self, scope: "Scope", answer: "_Answer") -> None:
         """Count a request and log it."""
         path = scope["path"]
-        route = _JOB.sub("/v1/jobs/{id}", path) if path.startswith("/v1/jobs/") else path
-        route = route if answer.status not in (404, 405) else "other"
+        pattern = "/v1/jobs/{id}" if _JOB.fullmatch(path) else path
+        route = pattern if pattern in self._paths else "other"
         status = answer.status or (499 if answer.has_gone else 0)
         seconds = time.monotonic() - answer.started
         if scope["type"] == "http":

@@ -109,9 +109,17 @@ def create_service(options: ServiceOptions) -> "Starlette":
         allow_headers=["Authorization", "X-Request-Id"],
         expose_headers=["Retry-After", "Location", "X-Request-Id"],
     )
-    gate = Middleware(Gate, keys=options.keys, hosts=options.hosts, origins=options.origins, metrics=metrics)
+    routes = service.routes()
+    gate = Middleware(
+        Gate,
+        keys=options.keys,
+        hosts=options.hosts,
+        origins=options.origins,
+        metrics=metrics,
+        paths=[getattr(route, "path", "") for route in routes],
+    )
     return Starlette(
-        routes=service.routes(),
+        routes=routes,
         middleware=[readable, gate],
         exception_handlers={HTTPException: _as_problem},
         lifespan=service.lifespan,
