@@ -262,7 +262,7 @@ async def accepted(server: Server, body: bytes) -> Answer:
 
 async def fairness(load: Load, model: str | None) -> dict[str, Any]:
     """Eight clients with ten minutes each: a clip waits at most three times as long, and all eight are answered."""
-    length = max(60.0, LONG_SECONDS * min(1.0, 10 * load.scale))
+    length = max(120.0, LONG_SECONDS * min(1.0, 10 * load.scale))
     long = sounds.wav(np.tile(sounds.voice(20.0), round(length / 20)))
     async with serving(model) as server:
         alone = await unloaded(server, load)
