@@ -18,6 +18,7 @@ from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.report.published import SYSTEMS
 from speech_emotion.evaluation.report.systems import parameters
 from speech_emotion.evaluation.result import Result, read_result
+from speech_emotion.server.problems import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -191,3 +192,13 @@ def test_the_page_on_scale_states_what_was_measured() -> None:
     assert sum(killed["errors"].values()) == killed["broken"]
     first, second = (run["parts"] for run in killed["runs"][:2])
     assert f"after {first} and after {second} of {killed['runs'][0]['of']:.0f} parts" in page
+
+
+def test_the_page_on_serving_names_every_refusal_with_its_status() -> None:
+    page = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    stated = {
+        code: int(status)
+        for status, codes in re.findall(r"^\| (\d{3}) \| (.+) \|$", page, re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", codes)
+    }
+    assert stated == {code: kind.status for code, kind in KINDS.items()}

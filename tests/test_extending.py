@@ -128,9 +128,11 @@ with serving.served(create_app(load())) as server:
 
 def test_a_route_is_one_function_and_one_line(package: Path) -> None:
     function, line = blocks("A REST route")
-    http = package / "server" / "http.py"
-    insert(http, "Answer = Callable[[Classifier, list[Prediction]], dict[str, Any]]\n", f"\n\n{function}\n\n")
-    insert(http, "ANSWERS: Final[Mapping[str, Answer]] = {", line)
+    scoring = package / "server" / "scoring.py"
+    insert(
+        scoring, "Answer = Callable[[Classifier, list[Prediction]], dict[str, Any]]\n", f"\n\n{function}\n\n"
+    )
+    insert(scoring, "ANSWERS: Final[Mapping[str, Answer]] = {", line)
     answer = json.loads(run(package, "-c", SERVED).splitlines()[-1])
     assert answer.keys() == {"shares", "version", "model", "model_sha256"}
     assert sum(answer["shares"].values()) in (0, pytest.approx(1))

@@ -22,7 +22,7 @@ from shell import Shell
 from speech_emotion import __version__, cli
 from speech_emotion.errors import CorpusError
 
-VERBS = ["predict", "batch", "enrol", "info"]
+VERBS = ["predict", "batch", "enrol", "info", "serve"]
 VERBS += ["corpora", "train", "evaluate", "robustness", "enrolment", "report", "audit", "export"]
 COMMAND = [sys.executable, "-m", "speech_emotion"]
 

@@ -19,7 +19,7 @@ from speech_emotion.cli.shared import complain
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.version import __version__
 
-_USE = ("predict", "batch", "enrol", "info")
+_USE = ("predict", "batch", "enrol", "info", "serve")
 
 
 _MODULES = {  # verb → the module of this folder that holds it
@@ -27,6 +27,7 @@ _MODULES = {  # verb → the module of this folder that holds it
     "batch": "batch",
     "enrol": "enrol",
     "info": "info",
+    "serve": "serve",
     "corpora": "corpora",
     "train": "train",
     "evaluate": "evaluate",

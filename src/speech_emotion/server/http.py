@@ -1,53 +1,33 @@
 """Whole sounds over HTTP. In: the bytes of a sound as the body of a POST, or as the one file of a form. Out: JSON.
 
-A new route for sounds is one function from windows to a JSON object, such as `predict`, and its line in `ANSWERS`.
-
 The content decides what a sound is, whatever its headers claim. The client sets no limit: bytes and seconds are
 counted while they come, receiving and scoring have an end, and when too many sounds wait, the next one is told to try
 again.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Final
 
 from speech_emotion import shipped
-from speech_emotion.audio import SAMPLE_RATE, Limits, open_audio
+from speech_emotion.audio import Limits
 from speech_emotion.classifier import Classifier
-from speech_emotion.errors import AudioDecodeError, AudioTooLargeError, ConfigError, SpeechEmotionError
-from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS
-from speech_emotion.prediction import Prediction, pool_channels
+from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.server import origins as allowed
-from speech_emotion.server.scheduling import MAX_SEPARATE_CHANNELS, TURN_SECONDS, Cores, n_cores
-from speech_emotion.version import __version__
+from speech_emotion.server.bodies import Bodies
+from speech_emotion.server.problems import ProblemError, from_error
+from speech_emotion.server.scheduling import TURN_SECONDS, Cores, n_cores
+from speech_emotion.server.scoring import ANSWERS, Answer, Bounds, Settings, answered_by, turns
 
 if TYPE_CHECKING:
-    from starlette.datastructures import Headers
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
 
-Answer = Callable[[Classifier, list[Prediction]], dict[str, Any]]
-
 RETRY_SECONDS: Final = 5
-
-
-def predict(classifier: Classifier, windows: list[Prediction]) -> dict[str, Any]:
-    """One answer for the whole sound, or for each of its separate channels."""
-    answers = [answer.to_dict() for answer in pool_channels(windows, classifier.info.thresholds)]
-    return {"channels": answers} if windows[0].channel else answers[0]
-
-
-def timeline(_: Classifier, windows: list[Prediction]) -> dict[str, Any]:
-    """One answer per window."""
-    return {"windows": [window.to_dict() for window in windows]}
-
-
-ANSWERS: Final[Mapping[str, Answer]] = {"/predict": predict, "/timeline": timeline}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +52,6 @@ class RestLimits:
 REST_LIMITS: Final = RestLimits()
 
 
-class _RefusedError(Exception):
-    """A refusal: its HTTP status, and a `code`, that of an error or a word of docs/live.md."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-
 def routes(
     classifier: Classifier, limits: RestLimits, origins: Collection[str], cores: Cores
 ) -> "list[Route]":
@@ -88,23 +60,17 @@ def routes(
 
     sounds = _Sounds(classifier, limits, origins, cores)
     return [
-        Route("/models", partial(_list_models, classifier)),
+        Route("/models", partial(list_models, classifier)),
         *(Route(path, partial(sounds.respond, answer), methods=["POST"]) for path, answer in ANSWERS.items()),
     ]
 
 
-async def _list_models(classifier: Classifier, _: "Request") -> "Response":
+async def list_models(classifier: Classifier, _: "Request") -> "Response":
     """Name the model that answers, and those that a server can be started with."""
     from starlette.responses import JSONResponse
 
     listed = [{"name": one.name, "purpose": one.purpose, "default": one.is_default} for one in shipped.MODELS]
-    return JSONResponse({"shipped": listed, **_answered_by(classifier)})
-
-
-def _answered_by(classifier: Classifier) -> dict[str, str]:
-    """The program and the model that answer."""
-    info = classifier.info
-    return {"version": __version__, "model": info.name, "model_sha256": info.sha256}
+    return JSONResponse({"shipped": listed, **answered_by(classifier)})
 
 
 class _Sounds:
@@ -117,6 +83,7 @@ class _Sounds:
         # So many sounds at a time: if all that wait took turns, all of them would be late.
         self._slots = asyncio.Semaphore(n_cores())
         self._n_waiting = 0
+        self._bodies = Bodies(limits.max_body_bytes, limits.body_seconds)
 
     async def respond(self, answer: Answer, request: "Request") -> "Response":
         """Answer one request, or say why not."""
@@ -127,161 +94,57 @@ class _Sounds:
             return Response(await self._content(answer, request), media_type="application/json")
         except ClientDisconnect:
             return Response(status_code=400)  # the client has gone
-        except _RefusedError as error:
-            headers = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else None
-            return JSONResponse(_refusal(error.code, error), error.status, headers)
+        except ProblemError as error:
+            return JSONResponse(_refusal(error), error.status, error.headers)
         except SpeechEmotionError as error:
-            return JSONResponse(_refusal(error.code, error), _status(error))
+            return JSONResponse(_refusal(error), from_error(error).status)
 
     async def _content(self, answer: Answer, request: "Request") -> bytes:
         """The answer to the sound in the body, once there is a slot for it."""
         if not allowed.is_allowed(request, self._origins):
-            raise _RefusedError(403, "origin", "pages of other hosts are not answered")
-        settings = _Settings.read(request.query_params)
-        self._classifier.info.with_hop(settings.hop_seconds, minimum=MIN_NETWORK_HOP_SECONDS)
+            raise ProblemError("origin", "pages of other hosts are not answered")
+        settings = Settings.read(request.query_params)
+        settings.check(self._classifier)
         if self._n_waiting >= self._limits.max_waiting:
-            raise _RefusedError(503, "busy", f"too many sounds are waiting; try again in {RETRY_SECONDS} s")
+            message = f"too many sounds are waiting; try again in {RETRY_SECONDS} s"
+            raise ProblemError("busy", message, RETRY_SECONDS)
         self._n_waiting += 1
         try:
             async with asyncio.timeout(self._limits.max_seconds):
-                body = await self._body(request)
-                async with self._slots:
-                    with closing(self._turns(answer, body, settings)) as turns:
-                        return await self._take(turns, request)
+                async with self._bodies.received(request) as upload, self._slots:
+                    ((_, body),) = upload.sounds
+                    with closing(
+                        turns(
+                            self._classifier,
+                            answer,
+                            body,
+                            settings,
+                            Bounds(self._limits.audio, max_turn_seconds=TURN_SECONDS),
+                        )
+                    ) as scoring:
+                        return await self._take(scoring, request)
         except TimeoutError as error:
-            raise _RefusedError(
-                503,
+            raise ProblemError(
                 "too_long",
                 f"there was no answer within {self._limits.max_seconds:g} s; send a shorter sound, ask for fewer "
                 "answers, or try again later",
+                RETRY_SECONDS,
             ) from error
         finally:
             self._n_waiting -= 1
 
-    async def _body(self, request: "Request") -> bytes:
-        """The sound that was sent: all of the body, or the one file of a form."""
-        is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-        chunks = self._chunks(request)
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                if is_form:
-                    return await _file_in_form(request.headers, chunks, self._limits.max_body_bytes)
-                return b"".join([chunk async for chunk in chunks])
-        except TimeoutError as error:
-            message = f"the sound did not arrive within {self._limits.body_seconds:g} s; send it again"
-            raise _RefusedError(408, "idle", message) from error
-
-    async def _chunks(self, request: "Request") -> AsyncGenerator[bytes, None]:
-        """The body as it comes, counted before it is held."""
-        maximum = self._limits.max_body_bytes
-        too_large = _RefusedError(
-            413, "too_big", f"a sound may have {maximum} bytes; send it in parts, or as FLAC"
-        )
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > maximum:
-            raise too_large
-        n_bytes = 0
-        async for chunk in request.stream():
-            n_bytes += len(chunk)
-            if n_bytes > maximum:
-                raise too_large
-            yield chunk
-
-    async def _take(self, turns: "Iterator[bytes | None]", request: "Request") -> bytes:
-        """What the last of `turns` gives. Raises ClientDisconnect once the client has hung up."""
+    async def _take(self, scoring: Iterator[float | bytes], request: "Request") -> bytes:
+        """What the last turn gives. Raises ClientDisconnect once the client has hung up."""
         from starlette.requests import ClientDisconnect
 
-        content = None
-        while content is None:
+        content: float | bytes = 0.0
+        while not isinstance(content, bytes):
             if await request.is_disconnected():
                 raise ClientDisconnect
-            content = await self._cores.run(turns.__next__)
+            content = await self._cores.run(scoring.__next__)
         return content
 
-    def _turns(
-        self, answer: Answer, body: bytes, settings: "_Settings"
-    ) -> Generator[bytes | None, None, None]:
-        """Score `body`, TURN_SECONDS of it per turn. A turn gives None, the last one the answer as JSON."""
-        channels, limits = settings.channels, self._limits.audio
-        if channels == "separate":
-            limits = replace(limits, max_channels=min(limits.max_channels, MAX_SEPARATE_CHANNELS))
-        stream = self._classifier.stream(
-            sample_rate=SAMPLE_RATE, hop_seconds=settings.hop_seconds, channels=channels
-        )
-        windows: list[Prediction] = []
-        step = round(TURN_SECONDS * SAMPLE_RATE)
-        with open_audio(body, limits=limits, track=settings.track, channels=channels) as audio:
-            for block in audio:
-                for start in range(0, len(block), step):
-                    windows += stream.push(block[start : start + step])
-                    yield None
-            windows += stream.finish()
-            windows = [replace(window, warnings=audio.warnings_of[window.channel]) for window in windows]
-        document = {**answer(self._classifier, windows), **_answered_by(self._classifier)}
-        yield json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
 
-
-async def _file_in_form(headers: "Headers", chunks: AsyncGenerator[bytes, None], max_bytes: int) -> bytes:
-    """The content of the one file in a form, read in memory: there is never a temporary file."""
-    from starlette.datastructures import UploadFile
-    from starlette.formparsers import MultiPartException, MultiPartParser
-
-    parser = MultiPartParser(headers, chunks, max_files=1, max_fields=0)
-    parser.spool_max_size = max_bytes
-    try:
-        form = await parser.parse()
-        file = next(iter(form.values()), None)
-        if not isinstance(file, UploadFile):
-            raise MultiPartException("It has no file.")
-        content = await file.read()
-    except MultiPartException as error:
-        raise _RefusedError(
-            400,
-            "form",
-            f"this form is not answered: {error.message} A form has one file and nothing else, as curl -F "
-            "file=@clip.wav sends it; settings belong in the address. Or send the sound as the body: "
-            "curl --data-binary @clip.wav",
-        ) from error
-    await form.close()
-    return content
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What the address sets."""
-
-    hop_seconds: float | None
-    track: int | None
-    channels: Literal["mix", "separate"]
-
-    @classmethod
-    def read(cls, query: Any) -> Self:
-        known = ("hop_seconds", "track", "channels")
-        if unknown := sorted(query.keys() - set(known)):
-            raise ConfigError(f"there is no setting {unknown[0][:40]!r}; known are {', '.join(known)}")
-        channels = query.get("channels", "mix")
-        if channels not in ("mix", "separate"):
-            raise ConfigError(f"channels must be mix or separate, not {channels[:40]!r}")
-        try:
-            hop_seconds = float(query["hop_seconds"]) if "hop_seconds" in query else None
-        except ValueError as error:
-            raise ConfigError(
-                f"hop_seconds must be a number, such as 0.5, not {query['hop_seconds'][:40]!r}"
-            ) from error
-        track = query.get("track", "")
-        if "track" in query and not (track.isascii() and track.isdecimal() and 0 < int(track[:40]) < 100_000):
-            raise ConfigError(f"track must be a whole number from 1 to 99999, not {track[:40]!r}")
-        return cls(hop_seconds, int(track) if track else None, channels)
-
-
-def _status(error: SpeechEmotionError) -> int:
-    """The status of RFC 9110 for what can be wrong with a setting or a sound."""
-    if isinstance(error, ConfigError):
-        return 400
-    if isinstance(error, AudioTooLargeError):
-        return 413
-    return 415 if isinstance(error, AudioDecodeError) else 422
-
-
-def _refusal(code: str, error: Exception) -> dict[str, str]:
-    return {"error": code, "message": str(error)}
+def _refusal(error: ProblemError | SpeechEmotionError) -> dict[str, str]:
+    message = error.detail if isinstance(error, ProblemError) else str(error)
+    return {"error": error.code, "message": message}

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 TURN_SECONDS: Final = 0.1  # of sound; a live message usually has as much
-MAX_SEPARATE_CHANNELS: Final = 8  # a turn scores all of them
 
 T = TypeVar("T")
 

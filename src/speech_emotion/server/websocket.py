@@ -2,11 +2,15 @@
 
 One connection is one `classifier.stream`, fed in order and off the event loop. The next message is read once the last
 one is answered. So if a client sends faster than this machine scores, TCP slows it down, and nothing piles up here.
+A client that sends in real time is told when its answers lag behind. While they do, nobody else may connect; if they
+lag far behind, the newest connection ends, before all are late.
 """
 
 import asyncio
 import json
-from collections.abc import Collection
+import math
+import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,7 +25,8 @@ from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS, ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.profile import SpeakerProfile
 from speech_emotion.server import origins as allowed
-from speech_emotion.server.scheduling import MAX_SEPARATE_CHANNELS, TURN_SECONDS, Cores
+from speech_emotion.server.scheduling import TURN_SECONDS, Cores
+from speech_emotion.server.scoring import MAX_SEPARATE_CHANNELS
 from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
@@ -45,6 +50,8 @@ class LiveLimits:
         max_message_seconds: The most sound in one message.
         idle_seconds: The longest wait for the next message, and for the client to read an answer.
         max_seconds: The longest connection.
+        max_lag_seconds: How late the answers of any connection may be before nobody else may connect. At three times
+            as much the newest connection ends.
     """
 
     max_connections: int = 16
@@ -52,9 +59,13 @@ class LiveLimits:
     max_message_seconds: float = 5.0
     idle_seconds: float = 20.0
     max_seconds: float = 2 * 3600.0
+    max_lag_seconds: float = math.inf
 
 
 LIVE_LIMITS: Final = LiveLimits()
+LATE_SECONDS: Final = 1.0  # a client is told
+IN_TIME_SECONDS: Final = 0.5  # it is told that this is over
+CAUGHT_UP_SECONDS: Final = 0.02  # who waits as long for a message has answered all that came
 
 
 def route(
@@ -63,7 +74,7 @@ def route(
     """The route `/stream`, for pages of this host and of `origins` and for programs."""
     from starlette.routing import WebSocketRoute
 
-    return WebSocketRoute("/stream", _Live(classifier, limits, origins, cores).serve)
+    return WebSocketRoute("/stream", Live(classifier, limits, origins, cores).serve)
 
 
 class _RefusedError(Exception):
@@ -74,26 +85,39 @@ class _RefusedError(Exception):
         self.close_code, self.code = close_code, code
 
 
-class _Live:
+class Live:
     """All live connections: which may connect, how many at once, and how each one ends."""
 
     def __init__(
         self, classifier: Classifier, limits: LiveLimits, origins: Collection[str], cores: Cores
     ) -> None:
         self._classifier, self._limits, self._origins, self._cores = classifier, limits, origins, cores
-        self._n_connected = 0
+        self._connections: dict[_Connection, str] = {}  # in the order in which they came, and whose they are
+        self._shed_at = -math.inf
+
+    @property
+    def n_connected(self) -> int:
+        """How many there are."""
+        return len(self._connections)
+
+    @property
+    def max_lag_seconds(self) -> float:
+        """How late the latest answers are."""
+        return max((one.lag.seconds for one in self._connections), default=0.0)
 
     async def serve(self, websocket: "WebSocket") -> None:
+        """Serve one connection to its end."""
         from starlette.websockets import WebSocketDisconnect
 
         if not allowed.is_allowed(websocket, self._origins):
             await websocket.close()  # not accepted yet: the answer is HTTP 403
             return
         connection = _Connection(websocket, self._classifier, self._limits, self._cores)
-        self._n_connected += 1
+        connection.on_lag = self._shed
         try:
             await websocket.accept()
-            self._check_room()
+            self._check_room(websocket)
+            self._connections[connection] = getattr(websocket.state, "client", "")
             async with asyncio.timeout(self._limits.max_seconds):
                 await connection.serve()
         except WebSocketDisconnect:
@@ -106,14 +130,64 @@ class _Live:
             message = f"a connection may last {self._limits.max_seconds:g} s; open another one"
             await connection.refuse(POLICY, "too_long", message)
         finally:
-            self._n_connected -= 1
+            self._connections.pop(connection, None)
 
-    def _check_room(self) -> None:
-        if self._n_connected > self._limits.max_connections:
+    def _check_room(self, websocket: "WebSocket") -> None:
+        key = getattr(websocket.state, "key", None)
+        if self.n_connected >= self._limits.max_connections:
             message = (
                 f"there are {self._limits.max_connections} connections, the most possible; try again later"
             )
             raise _RefusedError(TRY_AGAIN_LATER, "busy", message)
+        if key and list(self._connections.values()).count(key.name) >= key.streams:
+            raise _RefusedError(
+                TRY_AGAIN_LATER, "busy", f"this key may have {key.streams} streams at once; end one first"
+            )
+        if self.max_lag_seconds > self._limits.max_lag_seconds:
+            message = "the answers of other connections are late; try again later"
+            raise _RefusedError(TRY_AGAIN_LATER, "busy", message)
+
+    def _shed(self, lag_seconds: float) -> None:
+        """Where answers are far too late, end the newest connection, unless one was just ended."""
+        now, limit = time.monotonic(), 3 * self._limits.max_lag_seconds
+        if lag_seconds > limit and now - self._shed_at > limit and self.n_connected > 1:
+            self._shed_at = now
+            next(reversed(self._connections)).is_shed = True
+
+
+class _Lag:
+    """How far the answers are behind the sound, as somebody who speaks would notice.
+
+    A client that sends faster than real time is never late. Whenever the server has to wait for a message, it has
+    caught up, and the time that the client was silent does not count.
+    """
+
+    def __init__(self) -> None:
+        self._start = math.inf  # when the first sample was spoken
+        self._position = 0.0  # seconds of sound scored
+        self._waits_since = math.inf
+
+    @property
+    def seconds(self) -> float:
+        """The lag now."""
+        now = time.monotonic()
+        has_caught_up = now - self._waits_since >= CAUGHT_UP_SECONDS
+        return 0.0 if has_caught_up else max(0.0, now - self._start - self._position)
+
+    def wait(self) -> None:
+        """The next message is waited for."""
+        self._waits_since = time.monotonic()
+
+    def begin(self, seconds: float) -> None:
+        """A message with `seconds` of sound came."""
+        now = time.monotonic()
+        if self._start == math.inf or now - self._waits_since >= CAUGHT_UP_SECONDS:
+            self._start = now - self._position - seconds
+        self._waits_since = math.inf
+
+    def end(self, seconds: float) -> None:
+        """It is answered."""
+        self._position += seconds
 
 
 class _Connection:
@@ -124,8 +198,13 @@ class _Connection:
     ) -> None:
         self._websocket, self._classifier, self._limits, self._cores = websocket, classifier, limits, cores
         self._n_samples = 0
+        self.lag = _Lag()
+        self.is_shed = False
+        self.on_lag: Callable[[float], None] = lambda _: None
+        self._told_at: float | None = None  # that answers are late
 
     async def serve(self) -> None:
+        """From the settings to the end."""
         settings = _Settings.read(await self._receive())
         info = self._classifier.info.with_hop(settings.hop_seconds, minimum=MIN_NETWORK_HOP_SECONDS)
         stream = self._classifier.stream(
@@ -137,12 +216,20 @@ class _Connection:
         await self._send(_ready(info, settings))
         step = round(TURN_SECONDS * settings.sample_rate)
         while isinstance(message := await self._receive(), bytes):
+            if self.is_shed:
+                raise _RefusedError(
+                    TRY_AGAIN_LATER, "busy", "there is more sound than time; connect again later"
+                )
             samples = _samples(message, settings)
-            self._check_length(len(samples) / settings.sample_rate)
+            seconds = len(samples) / settings.sample_rate
+            self._check_length(seconds)
+            self.lag.begin(seconds)
             self._n_samples += len(samples)
             for start in range(0, len(samples), step):
                 turn = samples[start : start + step]
                 await self._answer(await self._cores.run(stream.push, turn))
+            self.lag.end(seconds)
+            await self._tell_lag()
         _check_finish(message)
         await self._answer(await self._cores.run(stream.finish))
         await self._send({"type": "end", "n_samples": self._n_samples, "warnings": list(stream.warnings)})
@@ -157,11 +244,22 @@ class _Connection:
                 "a time, a tenth of a second is best",
             )
 
+    async def _tell_lag(self) -> None:
+        """Say that answers are late, at most once a second, and when they no longer are."""
+        seconds, now = self.lag.seconds, time.monotonic()
+        self.on_lag(seconds)
+        if seconds >= LATE_SECONDS and (self._told_at is None or now - self._told_at >= 1.0):
+            self._told_at = now
+            await self._send({"type": "lag", "seconds": round(seconds, 2)})
+        elif seconds < IN_TIME_SECONDS and self._told_at is not None:
+            self._told_at = None
+            await self._send({"type": "lag", "seconds": 0.0})
+
     async def refuse(self, close_code: int, code: str, message: str) -> None:
         """Send the reason, and close."""
         from starlette.websockets import WebSocketDisconnect
 
-        with suppress(WebSocketDisconnect, _RefusedError):  # gone already, or not reading
+        with suppress(WebSocketDisconnect, _RefusedError, RuntimeError):  # gone already, or not reading
             await self._send({"type": "error", "code": code, "message": message[:MAX_MESSAGE_LENGTH]})
             await self._websocket.close(close_code, code)
 
@@ -169,6 +267,7 @@ class _Connection:
         from starlette.websockets import WebSocketDisconnect
 
         try:
+            self.lag.wait()
             async with asyncio.timeout(self._limits.idle_seconds):
                 message = await self._websocket.receive()
         except TimeoutError as error:
@@ -194,6 +293,8 @@ class _Connection:
             await self._send({"type": "prediction", **prediction.to_dict(), "n_samples": self._n_samples})
 
     async def _send(self, message: dict[str, Any]) -> None:
+        from starlette.websockets import WebSocketDisconnect
+
         try:
             async with asyncio.timeout(self._limits.idle_seconds):
                 await self._websocket.send_text(json.dumps(message))  # in ASCII, which can always be sent
@@ -201,6 +302,8 @@ class _Connection:
             raise _RefusedError(
                 POLICY, "idle", "the answers were not read; connect again, and read them"
             ) from error
+        except RuntimeError as error:  # after a frame that no WebSocket has, uvicorn has closed it already
+            raise WebSocketDisconnect(1006) from error
 
 
 @dataclass(frozen=True, slots=True)
