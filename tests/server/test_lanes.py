@@ -152,8 +152,14 @@ def test_a_worker_that_dies_while_nobody_asks_is_replaced(with_lane: Callable[..
 
 
 def _child_of(parent: int) -> int:
-    (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    """The one worker among its processes; other tests may have left some of theirs."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    (child,) = [one for one in children if _is_worker(Path(f"/proc/{one}/cmdline"))]
     return int(child)
+
+
+def _is_worker(command: Path) -> bool:
+    return b"faulty_worker" in command.read_bytes()
 
 
 def test_more_work_is_for_the_next_lane(with_lane: Callable[..., None]) -> None:
