@@ -156,6 +156,14 @@ async def _take(parts: "FormData", form: Form) -> Upload:
     return Upload(tuple(sounds), profile)
 
 
+async def require_connected(request: "Request") -> None:
+    """Raise ClientDisconnect once the client has hung up."""
+    from starlette.requests import ClientDisconnect
+
+    if await request.is_disconnected():
+        raise ClientDisconnect
+
+
 def _profile(data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data) if len(data) <= MAX_BYTES else None

@@ -17,7 +17,7 @@ from speech_emotion.audio import Limits
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.server import origins as allowed
-from speech_emotion.server.bodies import Bodies
+from speech_emotion.server.bodies import Bodies, require_connected
 from speech_emotion.server.problems import ProblemError, from_error
 from speech_emotion.server.scheduling import TURN_SECONDS, Cores, n_cores
 from speech_emotion.server.scoring import ANSWERS, Answer, Bounds, Settings, answered_by, turns
@@ -135,12 +135,9 @@ class _Sounds:
 
     async def _take(self, scoring: Iterator[float | bytes], request: "Request") -> bytes:
         """What the last turn gives. Raises ClientDisconnect once the client has hung up."""
-        from starlette.requests import ClientDisconnect
-
         content: float | bytes = 0.0
         while not isinstance(content, bytes):
-            if await request.is_disconnected():
-                raise ClientDisconnect
+            await require_connected(request)
             content = await self._cores.run(scoring.__next__)
         return content
 
