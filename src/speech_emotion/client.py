@@ -384,12 +384,11 @@ class _Answers:
         return found
 
 
-class ClientStream:
-    """Push live sound, and take the answers that have come. Made by `Client.stream`."""
+class _Stream:
+    """What the server has said so far on a line."""
 
-    def __init__(self, line: Any, settings: Mapping[str, Any]) -> None:
+    def __init__(self, line: Any) -> None:
         self._line, self._answers = line, _Answers()
-        line.send(json.dumps(settings))
 
     @property
     def lag_seconds(self) -> float:
@@ -400,6 +399,14 @@ class ClientStream:
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the sound, known after `finish`."""
         return self._answers.warnings
+
+
+class ClientStream(_Stream):
+    """Push live sound, and take the answers that have come. Made by `Client.stream`."""
+
+    def __init__(self, line: Any, settings: Mapping[str, Any]) -> None:
+        super().__init__(line)
+        line.send(json.dumps(settings))
 
     def push(self, samples: "npt.ArrayLike") -> list[Prediction]:
         """Send samples (n_samples,) or (n_samples, n_channels) as float with full scale at 1; answers so far.
@@ -425,21 +432,8 @@ class ClientStream:
         return self._answers.take()
 
 
-class AsyncClientStream:
+class AsyncClientStream(_Stream):
     """The same for asyncio. Made by `AsyncClient.stream`."""
-
-    def __init__(self, line: Any) -> None:
-        self._line, self._answers = line, _Answers()
-
-    @property
-    def lag_seconds(self) -> float:
-        """How late the server says its answers are."""
-        return self._answers.lag_seconds
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is wrong with the sound, known after `finish`."""
-        return self._answers.warnings
 
     async def push(self, samples: "npt.ArrayLike") -> list[Prediction]:
         """As `ClientStream.push`."""
