@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, cast
 
@@ -76,17 +77,14 @@ def _in_folder(folder: str) -> Iterator[NamedSource]:
 def _matching(pattern: str) -> Iterator[NamedSource]:
     """The files that match `pattern`, sorted; only sounds, unless it names another suffix. `**` follows no links."""
     parts = Path(pattern).parts
-    n_plain = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    n_plain = _n_plain(parts)
     base = Path(*parts[:n_plain])
-    takes_all = "." in parts[-1] and not glob.has_magic(Path(parts[-1]).suffix)
     try:
         matches = base.glob(str(Path(*parts[n_plain:])))
         found = sorted(
             str(path)
             for path in matches
-            if not path.is_dir()
-            and (takes_all or is_sound(path.name))
-            and not _is_hidden(str(path.relative_to(base)))
+            if not path.is_dir() and _is_wanted(str(path.relative_to(base)), parts[-1])
         )
     except (ValueError, OSError) as error:
         message = (
@@ -99,6 +97,36 @@ def _matching(pattern: str) -> Iterator[NamedSource]:
     if not found:
         message = f"no file matches {pattern!r}; check its name"
         yield NamedSource(pattern, pattern, AudioNotFoundError(message))
+
+
+def split_pattern(pattern: str) -> tuple[str, str]:
+    """The folder that `pattern` begins with, and the rest from its first wildcard on, which is "" without any."""
+    parts = pattern.split("/")
+    n_plain = _n_plain(parts)
+    return "/".join(parts[:n_plain]), "/".join(parts[n_plain:])
+
+
+def is_match(name: str, pattern: str) -> bool:
+    """Whether wildcards take the file `name` of a store, as they take one on a disk. Both are below a folder."""
+    return _is_wanted(name, pattern.rpartition("/")[2]) and _fits(name.split("/"), pattern.split("/"))
+
+
+def _n_plain(parts: Sequence[str]) -> int:
+    return next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+
+
+def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
+    if not parts:
+        return not names
+    if parts[0] == "**":
+        return any(_fits(names[n:], parts[1:]) for n in range(len(names) + 1))
+    return bool(names) and fnmatchcase(names[0], parts[0]) and _fits(names[1:], parts[1:])
+
+
+def _is_wanted(name: str, last: str) -> bool:
+    """Nothing that is hidden, and only sounds, unless `last`, the end of the pattern, names another suffix."""
+    takes_all = "." in last and not glob.has_magic(Path(last).suffix)
+    return not _is_hidden(name) and (takes_all or is_sound(Path(name).name))
 
 
 def is_sound(name: str) -> bool:

@@ -35,6 +35,11 @@ _STARTS: Final = 3  # a process that dies so often before its first task will no
 _POLL_SECONDS: Final = 0.5
 
 
+def processes_for(n_items: int, minimum: int) -> int:
+    """How many processes `n_items` deserve, if `minimum` of them take longer than the start of a process."""
+    return max(1, min(os.cpu_count() or 1, n_items // minimum))
+
+
 def in_threads(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
     """`function(task)` of every task, in their order, one thread per core."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:

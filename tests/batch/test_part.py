@@ -11,7 +11,7 @@ import sounds
 from speech_emotion.batch.manifest import list_inputs
 from speech_emotion.batch.part import Settings, error_part, process_part, row_schema
 from speech_emotion.classifier import Classifier
-from speech_emotion.errors import WorkerDiedError
+from speech_emotion.errors import ConfigError, WorkerDiedError
 
 
 def test_the_columns_of_a_row(classifier: Classifier) -> None:
@@ -60,6 +60,22 @@ def test_windows_and_channels_have_rows_of_their_own(tmp_path: Path, classifier:
     assert part.n_rows == [6]
     whole = process_part(inputs, Settings(classifier, channels="separate")).rows.to_pylist()
     assert [row["channel"] for row in whole] == ["left", "right"]
+
+
+def test_windows_may_be_further_apart(tmp_path: Path, classifier: Classifier) -> None:
+    path = tmp_path / "call.wav"
+    path.write_bytes(sounds.wav(sounds.voice(9)))
+    inputs = list_inputs([str(path)], classifier.info)
+    apart = Settings(classifier, timeline=True, hop_seconds=classifier.info.window_seconds)
+    rows = process_part(inputs, apart).rows.to_pylist()
+    starts = [answer.start_seconds for answer in classifier.timeline(path, hop_seconds=apart.hop_seconds)]
+    assert [row["start_seconds"] for row in rows] == starts
+    assert len(starts) < len(classifier.timeline(path))
+    assert apart.to_dict() != Settings(classifier, timeline=True).to_dict()
+    with pytest.raises(ConfigError, match="Ask for a timeline"):
+        Settings(classifier, hop_seconds=1.0)
+    with pytest.raises(ConfigError, match=r"must be 0\.05 to"):
+        Settings(classifier, timeline=True, hop_seconds=1000.0)
 
 
 def test_columns_of_the_inputs_are_copied_to_every_row(tmp_path: Path, classifier: Classifier) -> None:

@@ -255,15 +255,3 @@ def test_a_full_disk_stops_it_and_keeps_what_is_done(done: Path, model_path: Pat
 
 def without_times(note: Note) -> dict[str, Any]:
     return {name: value for name, value in note.to_dict().items() if name not in ("work_seconds", "slowest")}
-
-
-@pytest.mark.slow
-def test_ray_gives_the_rows_of_the_pool(
-    done: Path, settings: Settings, model_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("ray.data", reason="Ray is not installed: pip install '.[ray]'")
-    support = str(Path(poison.__file__).parent)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, support]))
-    note = run(planned(Path("ray"), settings), engine("ray", workers=2))
-    assert parts(Path("ray")) == parts(done)
-    assert without_times(note) == without_times(run(planned(done, settings), here))

@@ -10,6 +10,7 @@ from pyarrow import fs
 import speech_emotion
 from speech_emotion.batch import stores
 from speech_emotion.errors import AudioNotFoundError, ConfigError
+from speech_emotion.inputs import expand
 
 CLIP = sounds.wav(sounds.voice(0.8))
 
@@ -56,6 +57,39 @@ def test_sounds_below_a_prefix(bucket: fs.FileSystem) -> None:
     assert stores.sounds_below("s3://calls/none") == []
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("in/*.wav", ["in/b.wav"]),
+        ("in/**", ["in/b.wav", "in/deep/a.WAV"]),
+        ("in/**/*.WAV", ["in/deep/a.WAV"]),
+        ("in/**/[ab].*", ["in/b.wav", "in/deep/a.WAV"]),
+        ("*/?.wav", ["in/b.wav"]),
+        ("in/*.txt", ["in/notes.txt"]),
+        ("in/d*/a.WAV", ["in/deep/a.WAV"]),
+        ("in/*.mp3", []),
+        ("in/*/b.wav", []),
+        ("in/**/.h*.wav", []),
+    ],
+)
+def test_wildcards_match_as_on_a_disk(bucket: fs.FileSystem, pattern: str, found: list[str]) -> None:
+    assert stores.sounds_below(f"s3://calls/{pattern}") == [f"s3://calls/{name}" for name in found]
+    if pattern == "in/**":
+        return  # pathlib takes folders alone for it, before Python 3.13
+    for info in bucket.get_file_info(fs.FileSelector("calls", recursive=True)):
+        if info.type == fs.FileType.File:
+            Path(info.path).parent.mkdir(parents=True, exist_ok=True)
+            Path(info.path).touch()
+    on_disk = [one.path for one in expand([f"calls/{pattern}"]) if not one.error]
+    assert on_disk == [f"calls/{name}" for name in found]
+
+
+def test_an_object_may_be_called_like_a_pattern(bucket: fs.FileSystem) -> None:
+    with bucket.open_output_stream("calls/in/[1].wav") as stream:
+        stream.write(CLIP)
+    assert stores.sounds_below("s3://calls/in/[1].wav") == ["s3://calls/in/[1].wav"]
+
+
 def test_from_a_bucket_to_a_bucket_and_again(bucket: fs.FileSystem, model_path: Path) -> None:
     Path("b.wav").write_bytes(CLIP)
     expected = speech_emotion.load(model_path).predict("b.wav").label
@@ -90,8 +124,9 @@ def test_an_object_that_is_not_there_is_not_found(bucket: fs.FileSystem) -> None
 def test_an_empty_prefix_is_refused(bucket: fs.FileSystem, model_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no sound at s3://calls/none"):
         speech_emotion.predict_many("s3://calls/none", model=model_path)
-    with pytest.raises(ConfigError, match="names no bucket"):
-        speech_emotion.predict_many("s3://", model=model_path)
+    for nowhere in ("s3://", "s3://*/in"):
+        with pytest.raises(ConfigError, match="names no bucket"):
+            speech_emotion.predict_many(nowhere, model=model_path)
 
 
 def test_azure_needs_the_name_of_its_account(monkeypatch: pytest.MonkeyPatch) -> None:

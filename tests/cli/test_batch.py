@@ -61,6 +61,7 @@ def test_all_answered_is_exit_code_0(shell: Shell, calls: Path) -> None:
         (["--format", "xml"], "--format must be one of parquet, csv, jsonl"),
         (["--engine", "spark"], "there is no engine 'spark'"),
         (["--address", "auto"], "the engine pool has no address"),
+        (["--hop", "2"], "--hop is the time between the answers of --timeline; add --timeline"),
     ],
 )
 def test_wrong_usage(shell: Shell, calls: Path, arguments: list[str], message: str) -> None:

@@ -16,7 +16,7 @@ import torch
 from sounds import voice, wav
 
 from speech_emotion.corpora.manifest import Clip
-from speech_emotion.corpora.prepare import PreparedDataset
+from speech_emotion.corpora.prepare import PreparedDataset, prepare
 from speech_emotion.corpora.readers import ravdess
 from speech_emotion.evaluation.splits import Fold, Protocol
 from speech_emotion.labels import EMOTIONS
@@ -101,6 +101,11 @@ def dataset(
         scales=np.full(len(of), 1 / 32768, np.float32),
         waveforms=np.concatenate(samples),
     )
+
+
+def prepared(folder: Path, of: Sequence[Clip]) -> PreparedDataset:
+    """The same on a disk, below `folder`, where other processes find it."""
+    return prepare(ravdess.SPEECH, write_corpus(folder / "corpus", of), folder / "ravdess", workers=1)
 
 
 def halves() -> Protocol:

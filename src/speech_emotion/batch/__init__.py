@@ -68,6 +68,7 @@ def predict_many(
     *,
     model: str | os.PathLike[str] | None = None,
     timeline: bool = False,
+    hop_seconds: float | None = None,
     channels: "Channels" = "mix",
     profile: "SpeakerProfile | None" = None,
     out: str | os.PathLike[str] | None = None,
@@ -88,6 +89,7 @@ def predict_many(
             column `path`, whose other columns are carried through; and s3://, gs:// and az:// URIs of any of them.
         model: The name of a shipped model, or the path of an .onnx; None for the default model.
         timeline: One row per window instead of one per sound.
+        hop_seconds: The time between two windows of a timeline, up to the model's window; None for the model's own.
         channels: "separate" for rows of each channel, "mix" for their mean.
         profile: The speaker's profile; None for any speaker.
         out: A folder or a URI that keeps the rows as Parquet; called again, it goes on there. None for memory.
@@ -100,7 +102,8 @@ def predict_many(
         The rows, in the order of `paths`; folders are sorted.
 
     Raises:
-        ConfigError: There is nothing to answer, a table cannot be read, or `out` holds another batch.
+        ConfigError: There is nothing to answer, a table cannot be read, `out` holds another batch, or `hop_seconds` is
+            out of range.
         ModelError: The model cannot be loaded, or `profile` belongs to another one.
         MissingExtraError: pyarrow, or for "ray" Ray, is not installed.
     """
@@ -111,7 +114,7 @@ def predict_many(
 
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
     spread = engine_called(engine, workers=workers, address=address)
-    settings = Settings(load(model), timeline, channels, profile)
+    settings = Settings(load(model), timeline, channels, profile, hop_seconds)
     return _answers([os.fspath(path) for path in named], settings, out, spread, progress)
 
 

@@ -24,9 +24,6 @@ Results = Iterator[tuple[int, Result | None]]
 Engine = Callable[[Callable[[Any], Any], Iterable[tuple[int, Any]]], Iterator[tuple[int, Any]]]
 
 ENGINES: Final = ("pool", "ray")
-RAY_RETRIES: Final = (
-    1  # of a task whose process died; Ray's own default, 3, takes long over a sound that kills it
-)
 
 
 def engine(name: str, *, workers: int | None = None, address: str | None = None) -> Engine:

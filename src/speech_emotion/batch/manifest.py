@@ -77,7 +77,9 @@ def _in_store(uri: str) -> list[str]:
     except OSError as error:
         raise ConfigError(f"{uri} cannot be listed: {error}. Check its name and the permissions") from error
     if not found:
-        raise ConfigError(f"there is no sound at {uri}: no name ends in .wav, .mp3 or the like")
+        raise ConfigError(
+            f"there is no sound at {uri}: nothing there matches, or ends in .wav, .mp3 or the like"
+        )
     return found
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from speech_emotion.audio import Channels
 from speech_emotion.batch import stores
 from speech_emotion.classifier import Classifier
-from speech_emotion.errors import AudioNotFoundError, SpeechEmotionError
+from speech_emotion.errors import AudioNotFoundError, ConfigError, SpeechEmotionError
 from speech_emotion.files import digest
 from speech_emotion.model_info import ModelInfo
 from speech_emotion.prediction import Prediction
@@ -49,17 +49,22 @@ class Settings:
         timeline: One row per window instead of one per sound.
         channels: "separate" for rows of each channel, "mix" for their mean.
         profile: The speaker's profile; None for any speaker.
+        hop_seconds: The time between two windows of a timeline; None for the model's own.
     """
 
     classifier: Classifier
     timeline: bool = False
     channels: Channels = "mix"
     profile: SpeakerProfile | None = None
+    hop_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a profile of another model once, not once per input."""
+        """Refuse a profile of another model or an impossible hop once, not once per input."""
         if self.profile:
             self.profile.for_model(self.classifier.info)
+        if self.hop_seconds is not None and not self.timeline:
+            raise ConfigError("hop_seconds is the time between the answers of a timeline. Ask for a timeline")
+        self.classifier.info.with_hop(self.hop_seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """What the rows depend on, as JSON."""
@@ -70,6 +75,7 @@ class Settings:
             "model_sha256": info.sha256,
             "timeline": self.timeline,
             "channels": self.channels,
+            "hop_seconds": self.hop_seconds,
             "profile": digest(self.profile.to_dict()) if self.profile else None,
         }
 
@@ -157,7 +163,9 @@ def _answers(location: str, settings: Settings) -> list[Prediction]:
     classifier, profile = settings.classifier, settings.profile
     with stores.opened(location) as source:
         if settings.timeline:
-            return classifier.timeline(source, profile=profile, channels=settings.channels)
+            return classifier.timeline(
+                source, profile=profile, channels=settings.channels, hop_seconds=settings.hop_seconds
+            )
         if settings.channels == "separate":
             return list(classifier.predict(source, profile=profile, channels="separate"))
         return [classifier.predict(source, profile=profile)]

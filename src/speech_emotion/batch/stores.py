@@ -16,7 +16,7 @@ from pyarrow import fs
 
 from speech_emotion.errors import AudioNotFoundError, ConfigError
 from speech_emotion.files import locked, read_regular_file, write_atomically
-from speech_emotion.inputs import is_sound, spooled
+from speech_emotion.inputs import is_match, is_sound, split_pattern, spooled
 
 SCHEMES: Final = ("s3", "gs", "az")
 MAX_BYTES: Final = 4 * 2**30  # of a sound in an object store, and of a table of inputs
@@ -130,17 +130,26 @@ def read(location: str) -> bytes:
 
 
 def sounds_below(uri: str) -> list[str]:
-    """The URIs of the sounds in an object store: the object `uri`, or all below it that are called like sounds, sorted.
+    """The URIs of the sounds in an object store, sorted.
+
+    They are the object `uri` itself, or all below it that are called like sounds, or those that its wildcards match.
 
     Raises:
         OSError: It cannot be listed.
+        ConfigError: It names no bucket.
     """
     system, path = _at(uri)
     if system.get_file_info(path).type == fs.FileType.File:
         return [uri]
     scheme = uri.partition("://")[0]
-    names = (info.path for info in _listed(system, path.rstrip("/")))
-    return [f"{scheme}://{name}" for name in sorted(names) if is_sound(PurePosixPath(name).name)]
+    base, pattern = split_pattern(path.rstrip("/"))
+    _at(f"{scheme}://{base}")  # refuses wildcards in the name of the bucket
+    names = sorted(info.path for info in _listed(system, base))
+    if pattern:
+        names = [name for name in names if is_match(name[len(base) + 1 :], pattern)]
+    else:
+        names = [name for name in names if is_sound(PurePosixPath(name).name)]
+    return [f"{scheme}://{name}" for name in names]
 
 
 def opened(location: str) -> AbstractContextManager[str | BinaryIO]:

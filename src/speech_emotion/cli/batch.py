@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speech_emotion.cli.predict import ChannelsOption, ProfileOption
+from speech_emotion.cli.predict import ChannelsOption, HopOption, ProfileOption
 from speech_emotion.cli.shared import ModelOption, complain, progress, require_writable
 from speech_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
-    from speech_emotion.audio import Channels
     from speech_emotion.batch.engines import Engine
     from speech_emotion.batch.part import Settings
     from speech_emotion.batch.plan import Plan
@@ -54,6 +53,7 @@ def batch(
     format_name: FormatOption = "parquet",
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report for a browser.")] = None,
     timeline: TimelineOption = False,
+    hop: HopOption = None,
     channels: ChannelsOption = "mix",
     model: ModelOption = None,
     profile: ProfileOption = None,
@@ -70,6 +70,8 @@ def batch(
     from speech_emotion.batch.outputs import ENCODERS
     from speech_emotion.batch.plan import open_plan
 
+    if hop is not None and not timeline:
+        raise typer.BadParameter("--hop is the time between the answers of --timeline; add --timeline")
     if format_name not in ENCODERS:
         raise typer.BadParameter(f"--format must be one of {', '.join(ENCODERS)}; got {format_name!r}")
     try:
@@ -79,7 +81,7 @@ def batch(
     if html:
         require_writable(html.parent)
     folder = stores.folder(out)
-    settings = _settings(model, profile, timeline=timeline, channels=channels)
+    settings = _settings(model, profile, timeline=timeline, channels=channels, hop_seconds=hop)
     found = _answered(partial(open_plan, inputs, folder, settings, format_name), folder, spread)
     for line in summary.lines(found):
         typer.echo(line)
@@ -93,13 +95,13 @@ def batch(
         raise typer.Exit(1)
 
 
-def _settings(model: str | None, profile: Path | None, *, timeline: bool, channels: "Channels") -> "Settings":
+def _settings(model: str | None, profile: Path | None, **how: Any) -> "Settings":
     """How inputs are answered."""
     from speech_emotion.batch.part import Settings
     from speech_emotion.classifier import load
     from speech_emotion.profile import SpeakerProfile
 
-    return Settings(load(model), timeline, channels, SpeakerProfile.load(profile) if profile else None)
+    return Settings(load(model), profile=SpeakerProfile.load(profile) if profile else None, **how)
 
 
 def _answered(open_plan: "Callable[[], Plan]", folder: "Folder", engine: "Engine") -> "Note":

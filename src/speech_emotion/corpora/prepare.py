@@ -78,6 +78,10 @@ class PreparedDataset:
         label_names = tuple(manifest["label_names"])
         return cls(folder=folder, clips=clips, label_names=label_names, **facts, **arrays)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A dataset travels between processes as its folder."""
+        return _open_again, (self.folder, self.key)
+
     def __len__(self) -> int:
         return len(self.clips)
 
@@ -90,6 +94,14 @@ class PreparedDataset:
     def seconds(self, i: int) -> float:
         """The length of clip `i`."""
         return float(self.offsets[i + 1] - self.offsets[i]) / audio.SAMPLE_RATE
+
+
+def _open_again(folder: Path, key: str) -> PreparedDataset:
+    """Map the dataset that was pickled. Raises CorpusError if its folder holds another one by now."""
+    dataset = PreparedDataset.open(folder)
+    if dataset.key != key:
+        raise CorpusError(f"{folder} was prepared anew meanwhile. Run it again.")
+    return dataset
 
 
 def prepare(

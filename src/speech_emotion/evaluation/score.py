@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,10 +22,13 @@ from speech_emotion.evaluation.splits import LOCO, Fold, Protocol, folder_withou
 from speech_emotion.files import write_atomically
 from speech_emotion.labels import UNLABELLED, in_order
 from speech_emotion.model import ModelInfo
+from speech_emotion.parallel import in_parallel, processes_for
 from speech_emotion.prediction import Prediction
 from speech_emotion.text import guard, unguard
 
 DECIMALS: Final = 4  # of a probability in the table
+CLIPS_PER_TASK: Final = 64
+MIN_CLIPS: Final = 500  # of a process
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]  # clips scored so far, clips to score
@@ -93,15 +97,25 @@ def score_protocol(
     """Score the models of `make_plan`, which see the recordings as a user's."""
     plan = make_plan(runs, corpus, folder, protocol_name)
     answers: list[Answer] = []
-    for model, of_model in groupby(plan.clips, key=lambda held_out: held_out.model):
-        classifier = speech_emotion.load(model)
-        for held_out in of_model:
-            prediction = classifier.predict(plan.folder / held_out.clip.path)
-            answers.append(answer_of(held_out, prediction, plan.facts.labels))
-            if progress:
-                progress(len(answers), len(plan.clips))
+    by_model = [list(clips) for _, clips in groupby(plan.clips, key=lambda held_out: held_out.model)]
+    tasks = [
+        clips[start : start + CLIPS_PER_TASK]
+        for clips in by_model
+        for start in range(0, len(clips), CLIPS_PER_TASK)
+    ]
+    function = partial(_answers, plan.folder, plan.facts.labels)
+    for found in in_parallel(function, tasks, processes_for(len(plan.clips), MIN_CLIPS)):
+        answers += found
+        if progress:
+            progress(len(answers), len(plan.clips))
     answers.sort(key=lambda answer: (answer.seed, answer.fold, answer.file))
     return replace(plan.facts, answers=tuple(answers))
+
+
+def _answers(folder: Path, labels: tuple[str, ...], clips: Sequence[HeldOutClip]) -> list[Answer]:
+    """The answers to clips of one model."""
+    classifier = speech_emotion.load(clips[0].model)
+    return [answer_of(one, classifier.predict(folder / one.clip.path), labels) for one in clips]
 
 
 def make_plan(

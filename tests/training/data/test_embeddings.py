@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import miniature
 import numpy as np
 import pytest
 import torch
@@ -56,6 +57,19 @@ def test_copies_are_the_same_bytes_again(tmp_path: Path, made: PreparedDataset) 
     assert one.read_bytes() == other.read_bytes()
     assert one.name.startswith("ravdess-embeddings-")
     assert told == [(1, 3), (2, 3), (3, 3)] * 2
+
+
+def test_copies_are_the_same_bytes_whatever_the_number_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, config, found = miniature.prepared(tmp_path, CLIPS), config_of(), []
+    for workers in (1, 2):
+        monkeypatch.setattr(module, "processes_for", lambda *_, n=workers: n)
+        AugmentedEmbeddings.of(config, start(config), made, lambda *_: None)
+        (path,) = tmp_path.glob("ravdess-embeddings-*")
+        found.append(path.read_bytes())
+        path.unlink()
+    assert found[0] == found[1]
 
 
 def test_copies_are_made_once(tmp_path: Path, made: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,9 +41,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     rows = module._rows
 
-    def watch(network: Any, window: Any, part: PreparedDataset, clips: Any) -> Any:
+    def watch(network: Any, window: Any, part: PreparedDataset, *clips: Any, **options: Any) -> Any:
         found.append(part.corpus)
-        return rows(network, window, part, clips)
+        return rows(network, window, part, *clips, **options)
 
     monkeypatch.setattr(module, "_rows", watch)
     return found
@@ -97,6 +97,20 @@ def test_of_further_corpora_some_clips_stand_for_all(
     np.testing.assert_array_equal(joined.features[6:], whole.features[[0, 2, 5]])
     assert computed == ["ravdess", "nemo", "nemo"]
     assert len(joined.labels) == len(joined.seconds) == 12
+
+
+def test_they_are_the_same_bytes_whatever_the_number_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = miniature.prepared(tmp_path, CLIPS)
+    monkeypatch.setattr(module, "CLIPS_PER_TASK", 2)
+    found = []
+    for workers in (1, 2):
+        monkeypatch.setattr(module, "processes_for", lambda *_, n=workers: n)
+        found.append(module._rows(miniature.lively_network(), recipe().window, made, np.arange(6), half=True))
+    (alone, clips_alone), (spread, clips_spread) = found
+    assert alone.tobytes() == spread.tobytes()
+    assert clips_alone.tolist() == clips_spread.tolist() == list(range(6))
 
 
 # How they are kept

@@ -1,11 +1,13 @@
 """Embeddings of augmented clips. In: a prepared dataset and a frozen network. Out: a row per clip and copy.
 
 The network has not learned from this corpus, so one set serves every fold; it is kept beside the prepared dataset.
+Every copy has random numbers of its own, so however many processes share the copies, the bytes are the same.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -16,15 +18,16 @@ from torch import Tensor, nn
 from speech_emotion.audio import SAMPLE_RATE, FloatArray
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.files import DamagedFileError, digest, locked
-from speech_emotion.parallel import Progress
+from speech_emotion.parallel import Progress, in_parallel, processes_for
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.waveform_augment import at_speed, augmented
-from speech_emotion.training.networks.base import EmotionNetwork, half_precision
+from speech_emotion.training.networks.base import EmotionNetwork, half_precision, one_thread
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 from speech_emotion.training.weights import below_head
 
 SCHEMA: Final = 4  # raise it whenever the code computes other embeddings from the same settings
 BATCH: Final = 16
+MIN_SOUNDS: Final = 500  # of a process
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,15 +86,25 @@ def _key(config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset)
 def _computed(
     config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset, progress: Progress
 ) -> Tensor:
-    network.eval()
-    embeddings, n_copies = [], config.copies_of(dataset.corpus)
-    for copy in range(n_copies):
-        rng = np.random.default_rng(config.fit.seed_for(f"copy {copy}"))
-        n_samples = round(rng.uniform(config.probe.crop_seconds, config.window.seconds) * SAMPLE_RATE)
-        sounds = [_cut(config, dataset.waveform(clip), n_samples, rng) for clip in range(len(dataset))]
-        embeddings.append(_embedded(network, sounds))
-        progress(copy + 1, n_copies)
-    return torch.stack(embeddings)
+    n_copies = config.copies_of(dataset.corpus)
+    copy_of = partial(_copy, config, network.eval(), dataset)
+    workers = processes_for(n_copies * len(dataset), MIN_SOUNDS)
+    copies: dict[int, npt.NDArray[np.float16]] = {}
+    for copy, rows in in_parallel(copy_of, range(n_copies), workers):
+        copies[copy] = rows
+        progress(len(copies), n_copies)
+    return torch.from_numpy(np.stack([copies[copy] for copy in range(n_copies)]))
+
+
+def _copy(
+    config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset, copy: int
+) -> tuple[int, npt.NDArray[np.float16]]:
+    """The number of a copy, and the embeddings of all clips in it."""
+    rng = np.random.default_rng(config.fit.seed_for(f"copy {copy}"))
+    n_samples = round(rng.uniform(config.probe.crop_seconds, config.window.seconds) * SAMPLE_RATE)
+    sounds = [_cut(config, dataset.waveform(clip), n_samples, rng) for clip in range(len(dataset))]
+    with one_thread():
+        return copy, _embedded(network, sounds).numpy()
 
 
 def _cut(config: TrainConfig, waveform: FloatArray, n_samples: int, rng: np.random.Generator) -> FloatArray:

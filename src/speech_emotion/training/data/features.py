@@ -27,6 +27,7 @@ from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import CorpusError
 from speech_emotion.extras import require
 from speech_emotion.parallel import Progress, in_parallel
+from speech_emotion.training.networks.base import one_thread
 from speech_emotion.training.networks.frontend import LogMel, Mfcc
 
 FloatArray = npt.NDArray[np.float32]
@@ -132,9 +133,9 @@ def _make(dataset: PreparedDataset, folder: Path, workers: int | None, progress:
     working = files.empty_folder(files.working_folder(dataset.folder))
     whole = files.empty_folder(working / "whole")
     starts = range(0, len(dataset), CLIPS_PER_PART)
-    tasks = [(dataset.folder, range(s, min(s + CLIPS_PER_PART, len(dataset)))) for s in starts]
+    tasks = [range(start, min(start + CLIPS_PER_PART, len(dataset))) for start in starts]
     clips: dict[int, dict[str, FloatArray]] = {}
-    for part in in_parallel(_part, tasks, workers):
+    for part in in_parallel(partial(_part, dataset), tasks, workers):
         clips |= part
         if progress:
             progress(len(clips), len(dataset))
@@ -151,15 +152,10 @@ def _make(dataset: PreparedDataset, folder: Path, workers: int | None, progress:
     shutil.rmtree(working)
 
 
-def _part(task: tuple[Path, range]) -> dict[int, dict[str, FloatArray]]:
-    """The matrices of some clips of the dataset in a folder, on one thread: a clip is too short to share."""
-    dataset = PreparedDataset.open(task[0])
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return {i: clip_features(dataset.waveform(i)) for i in task[1]}
-    finally:
-        torch.set_num_threads(n_threads)
+def _part(dataset: PreparedDataset, clips: range) -> dict[int, dict[str, FloatArray]]:
+    """The matrices of some clips, on one thread: a clip is too short to share."""
+    with one_thread():
+        return {i: clip_features(dataset.waveform(i)) for i in clips}
 
 
 # One clip

@@ -5,7 +5,9 @@ profiles alone. The features of a frozen network are the same in every training,
 dataset.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -15,16 +17,19 @@ from torch import Tensor
 
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.files import DamagedFileError, digest, locked
+from speech_emotion.parallel import in_parallel, processes_for
 from speech_emotion.training.config import TrainConfig, WindowConfig
 from speech_emotion.training.data.embeddings import weights_digest
 from speech_emotion.training.data.frames import windows_of
 from speech_emotion.training.data.mixture import Dataset, parts_of
-from speech_emotion.training.networks.base import half_precision
+from speech_emotion.training.networks.base import half_precision, one_thread
 from speech_emotion.training.networks.pair import Network
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 
 SCHEMA: Final = 1  # raise it whenever the code computes other features from the same settings
 MAX_CLIPS: Final = 600
+MIN_CLIPS: Final = 300  # of a process
+CLIPS_PER_TASK: Final = 64
 NEUTRAL: Final = ("neutral", "calm")
 
 FloatArray = npt.NDArray[np.float32]
@@ -95,23 +100,32 @@ def _kept(
         try:
             tensors = read_sealed_tensors(path)[0]
         except (OSError, DamagedFileError):
-            with half_precision("cpu"):
-                features, clip = _rows(network, config.window, part, clips)
+            features, clip = _rows(network, config.window, part, clips, half=True)
             tensors = {"features": torch.from_numpy(features), "clip": torch.from_numpy(clip)}
             write_sealed_tensors(path, tensors, {})
         return tensors["features"].numpy(), tensors["clip"].numpy()
 
 
-@torch.inference_mode()
 def _rows(
-    network: Network, window: WindowConfig, part: PreparedDataset, clips: IntArray
+    network: Network, window: WindowConfig, part: PreparedDataset, clips: IntArray, *, half: bool = False
 ) -> tuple[FloatArray, IntArray]:
-    """(n_windows, n_features), and of each window the index of its clip."""
-    clip: list[int] = []
-    features: list[FloatArray] = []
-    for index in clips.tolist():
-        for samples in windows_of(part.waveform(index), window):
-            analysed = network.analyse(torch.from_numpy(np.array(samples))[None])
-            features.append(voice_features(*analysed)[0].float().numpy())
-            clip.append(index)
-    return np.stack(features), np.array(clip, np.int64)
+    """(n_windows, n_features), and of each window the index of its clip; `half`: computed in half precision."""
+    function = partial(_rows_of, network, window, part, half)
+    tasks = [clips[start : start + CLIPS_PER_TASK].tolist() for start in range(0, len(clips), CLIPS_PER_TASK)]
+    found = in_parallel(function, tasks, processes_for(len(clips), MIN_CLIPS))
+    rows = sorted((row for some in found for row in some), key=lambda row: row[:2])
+    return np.stack([features for _, _, features in rows]), np.array([clip for clip, _, _ in rows], np.int64)
+
+
+@torch.inference_mode()
+def _rows_of(
+    network: Network, window: WindowConfig, part: PreparedDataset, half: bool, clips: list[int]
+) -> list[tuple[int, int, FloatArray]]:
+    """Of some clips, on one thread: the index of the clip, the number of the window, its features."""
+    rows = []
+    with one_thread(), half_precision("cpu") if half else nullcontext():
+        for clip in clips:
+            for number, samples in enumerate(windows_of(part.waveform(clip), window)):
+                analysed = network.analyse(torch.from_numpy(np.array(samples))[None])
+                rows.append((clip, number, voice_features(*analysed)[0].float().numpy()))
+    return rows

@@ -2,6 +2,8 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,17 @@ def half_precision(device: str) -> torch.autocast:
     """Arithmetic in bf16 where the device has it. Other CPUs would emulate it, six times slower than float32."""
     has_bf16 = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast(device, torch.bfloat16, enabled=has_bf16)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes on one thread: the same bytes on every machine of a kind, and as many processes as cores."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 class EmotionNetwork(nn.Module, ABC):
