@@ -1,11 +1,12 @@
 """Files per second of a batch on each engine, beside a plain loop over librosa and torch, on the same files.
 
-    python benchmarks/batch.py [--files 200] [--model compact] [--engines pool-1 pool-2 ray-2 loop]
+    python benchmarks/batch.py [--files 1024] [--model compact] [--engines pool-1 pool-2 ray-1 ray-2 loop]
 
 In: the installed package, with the extras ray and train. Out: results/benchmarks/batch.json. Every way is a process of
-its own, timed from its start to its end. `cpu_ms_per_file` is the time of the processor, of all its processes, less
-that of the same way on one file: on a machine that is shared it is what can be compared. Ray's processes are not its
-children, so Ray has none; its `resume_seconds`, as of the pool, is the wait for a second run that has nothing to do.
+its own, timed from its start to its end: `seconds` with many files, `start_seconds` with one. Rates are of the
+difference, so they hold for a batch of any size. `cpu_ms_per_file` is the time of the processor, of all its processes:
+on a machine that is shared it is what can be compared. Ray's processes are not its children, so Ray has neither this
+nor a memory. `resume_seconds` is the wait for a second run that has nothing to do.
 """
 
 import argparse
@@ -25,12 +26,12 @@ from provenance import provenance
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_VOICE = ROOT / "src/speech_emotion/assets/demo-lively.flac"
 RATE, SECONDS = 48_000, 3.5
-WAYS = ("pool-1", "pool-2", "ray-2", "loop")
+WAYS = ("pool-1", "pool-2", "ray-1", "ray-2", "loop")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure batches.")
-    parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--files", type=int, default=1024)
     parser.add_argument("--model", default="compact")
     parser.add_argument("--engines", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--loop-over", type=Path, help=argparse.SUPPRESS)  # the plain loop, as a process
@@ -44,14 +45,27 @@ def main() -> None:
         make_files(folder / "one", 1)
         ways = {way: measure(way, arguments.model, folder) for way in arguments.engines}
     for found in ways.values():
-        found["files_per_second"] = round(arguments.files / found["seconds"], 2)
+        per_second = (arguments.files - 1) / (found["seconds"] - found["start_seconds"])
+        found["files_per_second"] = round(per_second, 1)
+        found["audio_hours_per_hour"] = round(per_second * SECONDS, 1)
         if way_cpu := found.pop("cpu_seconds", None):
             found["cpu_ms_per_file"] = round(1000 * way_cpu / (arguments.files - 1), 2)
-    report = {"ways": ways, "files": arguments.files, "seconds_per_file": SECONDS, "rate": RATE}
-    report |= {"model": arguments.model, **provenance("shared with other work")}
+    report = {"ways": ways, "two_workers_of_twice_one": scaling(ways), "files": arguments.files}
+    report |= {"seconds_per_file": SECONDS, "rate": RATE, "model": arguments.model}
+    report |= provenance("all of them used")
     path = ROOT / "results/benchmarks/batch.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1))
+
+
+def scaling(ways: dict[str, Any]) -> dict[str, float]:
+    """The rate of two workers as a share of twice that of one, for each engine."""
+    rates = {way: found["files_per_second"] for way, found in ways.items()}
+    return {
+        name: round(rates[f"{name}-2"] / rates[f"{name}-1"] / 2, 3)
+        for name in ("pool", "ray")
+        if {f"{name}-1", f"{name}-2"} <= rates.keys()
+    }
 
 
 def make_files(folder: Path, n: int) -> None:
@@ -74,11 +88,11 @@ def measure(way: str, model: str, folder: Path) -> dict[str, Any]:
         batch = [sys.executable, "-m", "speech_emotion", "batch", str(folder / files), "--model", model]
         return [*batch, "--out", str(folder / f"{way}-{files}"), "--engine", name, "--workers", workers]
 
-    _, cpu_of_one, _ = timed(command("one"))
+    start, cpu_of_one, _ = timed(command("one"))
     seconds, cpu, rss = timed(command("many"))
-    found = {"seconds": round(seconds, 1), "largest_process_mib": round(rss)}
+    found = {"seconds": round(seconds, 2), "start_seconds": round(start, 2)}
     if name != "ray":
-        found["cpu_seconds"] = cpu - cpu_of_one
+        found |= {"cpu_seconds": cpu - cpu_of_one, "largest_process_mib": round(rss)}
     if name != "loop":
         found["resume_seconds"] = round(timed(command("many"))[0], 1)
     return found

@@ -5,6 +5,10 @@ package that need processes start them here: corpora, training, evaluation and b
 
 A process is a fresh interpreter that gets its tasks through a pipe. Nothing of the caller is imported again in it, so
 a script needs no `if __name__ == "__main__"`, and it runs one thread: under contention two were 100 times slower.
+
+Tasks and answers are pickles. These processes protect from crashes, not from attackers: each has all rights of the
+user, so whatever takes one over needs no pickle to go on. The server, for sounds of strangers, speaks JSON with its
+own processes (server/worker.py).
 """
 
 import contextlib

@@ -9,6 +9,7 @@ Whatever is killed at any moment, the next run does the parts that are not done,
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -24,7 +25,7 @@ from speech_emotion.errors import ConfigError
 from speech_emotion.parallel import in_threads
 
 MAX_INPUTS_PER_PART: Final = 128  # about what a core answers in ten seconds, and a kill costs at most
-MIN_PARTS: Final = 16  # of a small batch, so that every process has some
+MIN_PARTS: Final = max(16, 8 * (os.cpu_count() or 1))  # of a small batch, so that every process has some
 _INPUTS: Final = "_batch/inputs.parquet"
 _BATCH: Final = "_batch/batch.json"
 

@@ -188,7 +188,7 @@ def _system(scheme: str) -> Any:
     if scheme == "s3":
         return fs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL"))
     if scheme == "gs":
-        return fs.GcsFileSystem()
+        return fs.GcsFileSystem(anonymous="CLOUD_STORAGE_EMULATOR_ENDPOINT" in os.environ)
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
         raise ConfigError("az:// needs the name of the storage account. Set AZURE_STORAGE_ACCOUNT_NAME")
