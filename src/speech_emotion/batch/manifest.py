@@ -7,6 +7,7 @@ other columns are carried through to the rows; one that has the name of a column
 import csv
 import io
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -126,7 +127,10 @@ def _below(base: str, path: str) -> bytes:
         return b""
     if stores.is_uri(path):
         return os.fsencode(path)
-    return os.fsencode(f"{base}/{path}") if stores.is_uri(base) else _absolute(os.path.join(base, path))  # noqa: PTH118
+    if not stores.is_uri(base):
+        return _absolute(os.path.join(base, path))  # noqa: PTH118
+    scheme, _, folder = base.partition("://")
+    return os.fsencode(f"{scheme}://{posixpath.normpath(f'{folder}/{path}')}")
 
 
 def _from_csv(data: bytes, delimiter: str = ",") -> pa.Table:

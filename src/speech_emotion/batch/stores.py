@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, Protocol
@@ -19,6 +20,8 @@ from speech_emotion.files import locked, read_regular_file, write_atomically
 from speech_emotion.inputs import is_match, is_sound, split_pattern, spooled
 
 SCHEMES: Final = ("s3", "gs", "az")
+_PATIENCE: Final = timedelta(minutes=1)  # with a store that does not answer; Google's client would try for 15
+_AZURE_SECRETS: Final = {"account_key": "AZURE_STORAGE_KEY", "sas_token": "AZURE_STORAGE_SAS_TOKEN"}
 MAX_BYTES: Final = 4 * 2**30  # of a sound in an object store, and of a table of inputs
 
 
@@ -138,12 +141,11 @@ def sounds_below(uri: str) -> list[str]:
         OSError: It cannot be listed.
         ConfigError: It names no bucket.
     """
-    system, path = _at(uri)
+    scheme, _, path = uri.partition("://")
+    folder, pattern = split_pattern(path.rstrip("/"))
+    system, base = _at(f"{scheme}://{folder}")  # refuses wildcards in the name of the bucket
     if system.get_file_info(path).type == fs.FileType.File:
         return [uri]
-    scheme = uri.partition("://")[0]
-    base, pattern = split_pattern(path.rstrip("/"))
-    _at(f"{scheme}://{base}")  # refuses wildcards in the name of the bucket
     names = sorted(info.path for info in _listed(system, base))
     if pattern:
         names = [name for name in names if is_match(name[len(base) + 1 :], pattern)]
@@ -188,8 +190,10 @@ def _system(scheme: str) -> Any:
     if scheme == "s3":
         return fs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL"))
     if scheme == "gs":
-        return fs.GcsFileSystem(anonymous="CLOUD_STORAGE_EMULATOR_ENDPOINT" in os.environ)
-    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+        is_emulator = "CLOUD_STORAGE_EMULATOR_ENDPOINT" in os.environ
+        return fs.GcsFileSystem(anonymous=is_emulator, retry_time_limit=_PATIENCE)
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT")
     if not account:
-        raise ConfigError("az:// needs the name of the storage account. Set AZURE_STORAGE_ACCOUNT_NAME")
-    return fs.AzureFileSystem(account, account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
+        raise ConfigError("az:// needs the name of the storage account. Set AZURE_STORAGE_ACCOUNT")
+    given = {name: os.environ.get(variable) for name, variable in _AZURE_SECRETS.items()}
+    return fs.AzureFileSystem(account, **{name: value for name, value in given.items() if value})
