@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from speech_emotion.errors import WorkerDiedError
-from speech_emotion.parallel import in_parallel
+from speech_emotion.parallel import in_parallel, processes_for
 
 
 def test_every_task_has_one_result() -> None:
@@ -24,6 +24,14 @@ def test_the_processes_are_others_and_run_one_thread() -> None:
     pids = set(in_parallel(eval, ["__import__('os').getpid()"] * 8, 2))
     assert os.getpid() not in pids
     assert len(pids) <= 2
+
+
+@pytest.mark.parametrize(("n_items", "expected"), [(0, 1), (99, 1), (200, 2), (10_000, 4)])
+def test_few_items_deserve_few_processes(
+    n_items: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert processes_for(n_items, 100) == expected
 
 
 def test_one_worker_is_this_process() -> None:

@@ -14,6 +14,7 @@ import speech_emotion
 from speech_emotion import corpora
 from speech_emotion.corpora.readers import savee
 from speech_emotion.errors import ConfigError, CorpusError, ModelNotFoundError, SpeakerLeakError
+from speech_emotion.evaluation import score
 from speech_emotion.evaluation.result import summarise
 from speech_emotion.evaluation.score import (
     Answer,
@@ -356,8 +357,8 @@ def test_a_file_name_is_no_formula(evaluation: Evaluation, tmp_path: Path) -> No
     assert read_answers(tmp_path / "table.csv") == evil
 
 
-def test_real_models_answer_real_sounds(tmp_path: Path) -> None:
-    """No fakes: sealed .onnx files through the public API, four speakers of SAVEE in noise and tones."""
+def test_real_models_answer_real_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fakes: sealed .onnx files through the public API, in one process and in two, four speakers of SAVEE in noise."""
     savee4 = protocol("savee4")
     random = np.random.default_rng(0)
     for speaker in savee.SPEAKERS:
@@ -371,6 +372,10 @@ def test_real_models_answer_real_sounds(tmp_path: Path) -> None:
         metadata = {"corpora": ["savee"], "protocol": savee4.describe(fold), "split_hash": savee4.split_hash}
         path.write_bytes(standin.model_bytes(**metadata))
     evaluation = score_protocol([tmp_path / "run"], corpora.get("savee"), tmp_path / "savee", "savee4")
+    monkeypatch.setattr(score, "processes_for", lambda *_: 2)
+    monkeypatch.setattr(score, "CLIPS_PER_TASK", 2)
+    spread = score_protocol([tmp_path / "run"], corpora.get("savee"), tmp_path / "savee", "savee4")
+    assert spread == evaluation
     assert len(evaluation.answers) == 4 * 7
     assert (evaluation.model, evaluation.parameters) == ("stand-in", 128)
     assert all(bool(answer.answer) != bool(answer.abstained) for answer in evaluation.answers)

@@ -108,14 +108,17 @@ def _answered(open_plan: "Callable[[], Plan]", folder: "Folder", engine: "Engine
     """Do what is missing; whatever stops it, say how to go on."""
     from speech_emotion.batch.run import run
 
+    is_begun = False
     try:
         with folder.locked():
             plan = open_plan()
+            is_begun = True
             if plan.n_done:
                 complain(f"{plan.n_done:,} of {len(plan.inputs):,} inputs were answered before")
             with progress("answering", with_rate=True) as on_inputs:
                 return run(plan, engine, on_inputs)
     except (KeyboardInterrupt, OSError) as error:
-        stopped = "Interrupted" if isinstance(error, KeyboardInterrupt) else "Stopped"
-        complain(f"{stopped}: what is in {folder} is kept. To go on, give the same command again.")
+        if is_begun:
+            stopped = "Interrupted" if isinstance(error, KeyboardInterrupt) else "Stopped"
+            complain(f"{stopped}: what is in {folder} is kept. To go on, give the same command again.")
         raise
