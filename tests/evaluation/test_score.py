@@ -358,7 +358,7 @@ def test_a_file_name_is_no_formula(evaluation: Evaluation, tmp_path: Path) -> No
 
 
 def test_real_models_answer_real_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No fakes: sealed .onnx files through the public API, in one process and in two, four speakers of SAVEE in noise."""
+    """No fakes: sealed .onnx files through the public API, in one process and in two, SAVEE in noise."""
     savee4 = protocol("savee4")
     random = np.random.default_rng(0)
     for speaker in savee.SPEAKERS:
