@@ -24,9 +24,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture
 def scored_paths(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Fake models behind `speech_emotion.load`; the clips they have scored."""
+    """Fake models behind `speech_emotion.load`, in this process alone; the clips they have scored."""
     clips: list[Path] = []
     monkeypatch.setattr(speech_emotion, "load", lambda path: fakes.FakeClassifier(Path(path), clips))
+    monkeypatch.setattr("speech_emotion.evaluation.score.processes_for", lambda *_: 1)
     return clips
 
 
