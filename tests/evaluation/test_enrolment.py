@@ -65,6 +65,14 @@ def found(run: Path, corpus: Path, steps: list[tuple[int, int]]) -> Enrolled:
     return measure(plan, command="speech-emotion enrolment run", progress=lambda *n: steps.append(n))
 
 
+def test_processes_change_nothing(
+    found: Enrolled, run: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enrolment, "processes_for", lambda *_: 2)
+    plan = make_plan([run], corpora.get("savee"), corpus, "savee4")
+    assert measure(plan, command=found.command) == found
+
+
 def test_every_way_is_measured_on_every_clip_and_seed(found: Enrolled, steps: list[tuple[int, int]]) -> None:
     assert list(found.ways) == ["plain", "60s", "20s", "neutral"]
     assert (found.seeds, found.n_clips, found.n_speakers) == ((0, 3), 11, 4)

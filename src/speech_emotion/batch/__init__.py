@@ -80,16 +80,14 @@ def predict_many(
     """Return a row for each of many sounds. One that cannot be answered is a row with its error.
 
     Examples:
-        >>> answers = predict_many("calls")
-        >>> [row["path"] for row in answers if row["error"]]
-        >>> answers.to_pandas().groupby("label").size()
+        >>> predict_many("calls").to_pandas().groupby("label").size()
 
     Args:
-        paths: One or many of these: files; folders; wildcards; tables of paths (.csv, .tsv, .parquet, .jsonl) with a
-            column `path`, whose other columns are carried through; and s3://, gs:// and az:// URIs of any of them.
+        paths: One or many files, folders, wildcards, tables of paths (.csv, .tsv, .parquet, .jsonl) with a column
+            `path`, whose other columns are carried through, and s3://, gs:// and az:// URIs of any of them.
         model: The name of a shipped model, or the path of an .onnx; None for the default model.
         timeline: One row per window instead of one per sound.
-        hop_seconds: The time between two windows of a timeline, up to the model's window; None for the model's own.
+        hop_seconds: The time between two windows of a timeline; None for the model's own.
         channels: "separate" for rows of each channel, "mix" for their mean.
         profile: The speaker's profile; None for any speaker.
         out: A folder or a URI that keeps the rows as Parquet; called again, it goes on there. None for memory.
@@ -102,18 +100,17 @@ def predict_many(
         The rows, in the order of `paths`; folders are sorted.
 
     Raises:
-        ConfigError: There is nothing to answer, a table cannot be read, `out` holds another batch, or `hop_seconds` is
-            out of range.
+        ConfigError: Nothing to answer, a table that cannot be read, another batch in `out`, or a wrong `hop_seconds`.
         ModelError: The model cannot be loaded, or `profile` belongs to another one.
         MissingExtraError: pyarrow, or for "ray" Ray, is not installed.
     """
     require("pyarrow", extra="batch", needed_for="predict_many")
-    from speech_emotion.batch.engines import engine as engine_called
+    from speech_emotion.batch import engines
     from speech_emotion.batch.part import Settings
     from speech_emotion.classifier import load
 
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
-    spread = engine_called(engine, workers=workers, address=address)
+    spread = engines.engine(engine, workers=workers, address=address)
     settings = Settings(load(model), timeline, channels, profile, hop_seconds)
     return _answers([os.fspath(path) for path in named], settings, out, spread, progress)
 

@@ -7,11 +7,12 @@ use sound of the test speakers, so they stand in files of their own.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -23,9 +24,11 @@ from speech_emotion.evaluation import answers, metrics
 from speech_emotion.evaluation.answers import AnswerTable, Measurement, Score
 from speech_emotion.evaluation.metrics import PairedDifference
 from speech_emotion.evaluation.score import Answer, HeldOutClip, Plan, answer_of
+from speech_emotion.parallel import in_parallel, processes_for
 from speech_emotion.profile import SpeakerProfile
 
 FOLDER: Final = "enrolled"  # in the folder of results, whose own .json files are results
+MIN_CLIPS: Final = 200  # of a process
 
 Progress = Callable[[int, int], None]  # clips answered in every way so far, clips in all
 
@@ -100,32 +103,33 @@ class Enrolled(Measurement):
 
 @dataclass
 class _Found:
-    """What one way of enrolling gave so far."""
+    """What one way of enrolling gave."""
 
     answers: list[Answer] = field(default_factory=list)
     enrolled: set[tuple[int, str]] = field(default_factory=set)  # (seed, file) of clips in profiles
     n_profiles: int = 0
 
 
+class _Task(NamedTuple):
+    """What one model answers of one speaker: all clips of theirs, and those of the others that it is tested on."""
+
+    own: list[HeldOutClip]
+    others: list[HeldOutClip]
+
+
 def measure(plan: Plan, *, command: str, progress: Progress | None = None) -> Enrolled:
     """Score the models of `plan` after every way of enrolling. ModelError for a model that cannot enrol."""
-    found = {way: _Found() for way in WAYS}
-    ordered = sorted(plan.clips, key=lambda one: (one.seed, one.fold, one.clip.speaker, one.clip.path))
-    for (model, speaker), group in groupby(ordered, lambda one: (one.model, one.clip.speaker)):
-        own, classifier = list(group), speech_emotion.load(model)
-        others = [one for one in plan.clips if one.model == model and one.clip.speaker != speaker]
-        sounds = _Sounds(plan.folder)
-        for way, so_far in found.items():
-            chosen = _chosen(way, speaker, others if way.of_others else own, sounds)
-            profile = _enrol(classifier, [sounds(one) for one in chosen]) if chosen else None
-            so_far.n_profiles += profile is not None
-            if profile and not way.of_others:
-                so_far.enrolled |= {(one.seed, one.clip.path) for one in chosen}
-            for one in own:
-                prediction = classifier.predict(sounds(one), sample_rate=SAMPLE_RATE, profile=profile)
-                so_far.answers.append(answer_of(one, prediction, plan.facts.labels))
+    tasks = _by_speaker(plan.clips)
+    measured: dict[int, list[_Found]] = {}
+    n_done = 0
+    function = partial(_measure_speaker, plan.folder, plan.facts.labels)
+    for number, ways in in_parallel(function, enumerate(tasks), processes_for(len(plan.clips), MIN_CLIPS)):
+        measured[number] = ways
+        n_done += len(tasks[number].own)
         if progress:
-            progress(len(found[PLAIN].answers), len(plan.clips))
+            progress(n_done, len(plan.clips))
+    columns = zip(*(measured[number] for number in range(len(tasks))), strict=True)
+    found = {way: _joined(of_speakers) for way, of_speakers in zip(WAYS, columns, strict=True)}
     plain = AnswerTable.of(found[PLAIN].answers, plan.facts.labels)
     return Enrolled(
         **answers.identity(plan.facts),
@@ -141,6 +145,45 @@ def measure(plan: Plan, *, command: str, progress: Progress | None = None) -> En
             if way is PLAIN or so_far.n_profiles
         },
     )
+
+
+def _by_speaker(clips: Sequence[HeldOutClip]) -> list[_Task]:
+    ordered = sorted(clips, key=lambda one: (one.seed, one.fold, one.clip.speaker, one.clip.path))
+    tasks = []
+    for (model, speaker), own in groupby(ordered, lambda one: (one.model, one.clip.speaker)):
+        others = [one for one in clips if one.model == model and one.clip.speaker != speaker]
+        tasks.append(_Task(list(own), others))
+    return tasks
+
+
+def _measure_speaker(
+    folder: Path, labels: tuple[str, ...], numbered: tuple[int, _Task]
+) -> tuple[int, list[_Found]]:
+    """The number of a task, and what every one of `WAYS` gave."""
+    number, task = numbered
+    classifier, speaker = speech_emotion.load(task.own[0].model), task.own[0].clip.speaker
+    sounds = _Sounds(folder)
+    ways = []
+    for way in WAYS:
+        chosen = _chosen(way, speaker, task.others if way.of_others else task.own, sounds)
+        profile = _enrol(classifier, [sounds(one) for one in chosen]) if chosen else None
+        found = _Found(n_profiles=int(profile is not None))
+        if profile and not way.of_others:
+            found.enrolled |= {(one.seed, one.clip.path) for one in chosen}
+        for one in task.own:
+            prediction = classifier.predict(sounds(one), sample_rate=SAMPLE_RATE, profile=profile)
+            found.answers.append(answer_of(one, prediction, labels))
+        ways.append(found)
+    return number, ways
+
+
+def _joined(of_speakers: Iterable[_Found]) -> _Found:
+    joined = _Found()
+    for found in of_speakers:
+        joined.answers += found.answers
+        joined.enrolled |= found.enrolled
+        joined.n_profiles += found.n_profiles
+    return joined
 
 
 class _Sounds:
