@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, BinaryIO, Final, Generic, TypeVar
 
+from speech_emotion.cores import n_cores
 from speech_emotion.errors import SpeechEmotionError, WorkerDiedError
 
 Progress = Callable[[int, int], None]
@@ -37,7 +38,7 @@ _POLL_SECONDS: Final = 0.5
 
 def in_threads(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
     """`function(task)` of every task, in their order, one thread per core."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         yield from pool.map(function, tasks)
 
 
@@ -59,7 +60,7 @@ def in_parallel(
     Raises:
         WorkerDiedError: A process died, and there is no `on_death`; or none can be started.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or n_cores()
     if on_death is None:
         tasks = list(tasks)
         workers = min(workers, len(tasks))

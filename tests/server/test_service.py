@@ -133,6 +133,39 @@ def test_a_form_may_have_a_profile(server: Served, tuned: Classifier) -> None:
         assert (status, answer["code"]) == (422, "model")
 
 
+def test_adapt_makes_answers_relative_to_the_voice_so_far(server: Served, tuned: Classifier) -> None:
+    for path, sound in (("/v1/timeline", MEDIUM), ("/v1/jobs", MEDIUM)):
+        query = "adapt=recording&task=timeline" if path == "/v1/jobs" else "adapt=recording"
+        status, answer, _ = server.post(f"{path}?{query}", sound)
+        if status == 202:
+            answer = finished(server, answer["url"])["result"]
+        expected = tuned.timeline(sound, adapt="recording")
+        assert answer["windows"] == [one.to_dict() for one in expected]
+        assert expected[-1].probabilities != tuned.timeline(sound)[-1].probabilities
+    with server.websocket("/v1/stream") as line:
+        line.send(json.dumps({"sample_rate": 16_000, "format": "f32le", "adapt": "recording"}))
+        assert json.loads(line.recv(timeout=PATIENCE))["type"] == "ready"
+        line.send(sounds.voice(5.0).tobytes())
+        line.send('{"type": "finish"}')
+        found = [json.loads(line.recv(timeout=PATIENCE)) for _ in range(2)]
+    live = tuned.timeline(sounds.voice(5.0), sample_rate=16_000, adapt="recording")
+    assert [one["probabilities"] for one in found] == [dict(one.probabilities) for one in live]
+
+
+def test_adapt_with_a_profile_or_segments_is_refused(server: Served, tuned: Classifier) -> None:
+    profile = tuned.enrol(sounds.voice(12, f0=200), sample_rate=16_000)
+    body = form(("file", "a.wav", VOICE), ("profile", "me.json", json.dumps(profile.to_dict()).encode()))
+    asked = [
+        ("adapt=recording", body, AS_FORM),
+        ("adapt=recording&segments=0-2", VOICE, {}),
+        ("adapt=yes", VOICE, {}),
+    ]
+    for query, sent, headers in asked:
+        status, answer, _ = server.post(f"/v1/predict?{query}", sent, headers)
+        assert (status, answer["code"]) == (400, "config")
+        assert "adapt" in answer["detail"]
+
+
 def test_of_several_files_a_bad_one_does_not_stop_the_rest(
     server: Served, tuned: Classifier, described: dict[str, Any]
 ) -> None:

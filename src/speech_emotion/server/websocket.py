@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import numpy.typing as npt
 
 from speech_emotion.audio import SAMPLE_FORMATS, channel_names, decode_pcm
-from speech_emotion.classifier import Classifier
+from speech_emotion.classifier import Adapt, Classifier
 from speech_emotion.errors import ConfigError, InvalidWaveformError, SpeechEmotionError
 from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS, ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.profile import SpeakerProfile
 from speech_emotion.server import origins as allowed
 from speech_emotion.server.scheduling import TURN_SECONDS, Cores
-from speech_emotion.server.scoring import MAX_SEPARATE_CHANNELS
+from speech_emotion.server.scoring import MAX_SEPARATE_CHANNELS, read_adapt
 from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
@@ -210,6 +210,7 @@ class _Connection:
         stream = self._classifier.stream(
             sample_rate=settings.sample_rate,
             profile=settings.profile,
+            adapt=settings.adapt,
             hop_seconds=settings.hop_seconds,
             channels=settings.channels,
         )
@@ -316,6 +317,7 @@ class _Settings:
     profile: SpeakerProfile | None
     channels: Literal["mix", "separate"]
     n_channels: int
+    adapt: Adapt | None
 
     @classmethod
     def read(cls, message: str | bytes) -> Self:
@@ -324,7 +326,7 @@ class _Settings:
             raise _RefusedError(
                 BAD_DATA, "protocol", f"the first message must be JSON text such as {EXAMPLE}"
             )
-        known = ("sample_rate", "format", "hop_seconds", "profile", "channels", "n_channels")
+        known = ("sample_rate", "format", "hop_seconds", "profile", "channels", "n_channels", "adapt")
         for key in document.keys() - set(known):
             close = get_close_matches(key[:40], known, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
@@ -344,6 +346,7 @@ class _Settings:
             None if profile is None else SpeakerProfile.from_dict(profile),
             channels,
             n_channels,
+            read_adapt(document.get("adapt")),
         )
 
 
