@@ -1,17 +1,21 @@
 """The service over real HTTP and WebSocket: the numbers of the classifier, jobs, refusals, and what it protects."""
 
+import errno
 import json
 import logging
+import random
 import re
 import signal
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import broken
 import jsonschema
 import numpy as np
 import pytest
@@ -22,7 +26,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import ConfigError
-from speech_emotion.server import lanes, protocols
+from speech_emotion.server import jobs, lanes, protocols
 from speech_emotion.server.keys import Keys, add
 from speech_emotion.server.problems import KINDS
 from speech_emotion.server.service import ServiceOptions, create_service
@@ -142,13 +146,13 @@ def test_adapt_makes_answers_relative_to_the_voice_so_far(server: Served, tuned:
         expected = tuned.timeline(sound, adapt="recording")
         assert answer["windows"] == [one.to_dict() for one in expected]
         assert expected[-1].probabilities != tuned.timeline(sound)[-1].probabilities
+    live = tuned.timeline(sounds.voice(5.0), sample_rate=16_000, adapt="recording")
     with server.websocket("/v1/stream") as line:
         line.send(json.dumps({"sample_rate": 16_000, "format": "f32le", "adapt": "recording"}))
         assert json.loads(line.recv(timeout=PATIENCE))["type"] == "ready"
         line.send(sounds.voice(5.0).tobytes())
         line.send('{"type": "finish"}')
-        found = [json.loads(line.recv(timeout=PATIENCE)) for _ in range(2)]
-    live = tuned.timeline(sounds.voice(5.0), sample_rate=16_000, adapt="recording")
+        found = [json.loads(line.recv(timeout=PATIENCE)) for _ in live]
     assert [one["probabilities"] for one in found] == [dict(one.probabilities) for one in live]
 
 
@@ -253,6 +257,33 @@ def test_jobs_survive_the_server(model: str, tmp_path: Path, tuned: Classifier) 
         process.wait(PATIENCE)
     rows = sqlite3.connect(tmp_path / "jobs.sqlite3").execute("SELECT status FROM jobs").fetchall()
     assert rows == [("COMPLETED",)]
+
+
+def test_a_job_under_which_the_server_died_again_and_again_is_not_tried_again(
+    model: str, tmp_path: Path
+) -> None:
+    options = ServiceOptions(tmp_path, model, n_workers=1)
+    with service(options) as server:
+        url = server.post("/v1/jobs", VOICE)[1]["url"]
+        finished(server, url)
+    with sqlite3.connect(tmp_path / "jobs.sqlite3") as rows:
+        rows.execute("UPDATE jobs SET status = 'IN_PROGRESS', finished = NULL, result = NULL, attempts = 3")
+    rows.close()
+    with service(options) as server:
+        job = get(server, url)[1]
+    assert (job["status"], job["problem"]["code"]) == ("FAILED", "crashed")
+
+
+def test_a_full_disk_refuses_jobs_and_nothing_else(
+    server: Served, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(jobs, "write_atomically", full)
+    status, answer, headers = server.post("/v1/jobs", VOICE)
+    assert (status, answer["code"], headers["Retry-After"]) == (503, "storage", "60")
+    assert server.post("/v1/predict", VOICE)[0] == 200
 
 
 def test_two_servers_do_not_share_a_folder(server: Served, model: str, folder: Path) -> None:
@@ -440,8 +471,13 @@ def n_open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def tasks(server: Served) -> float:
+    (number,) = re.findall(rb"^speech_emotion_tasks (\S+)", get(server, "/metrics")[1], re.MULTILINE)
+    return float(number)
+
+
 def test_clients_that_hang_up_leave_nothing(server: Served) -> None:
-    n_files = n_open_files()
+    n_files, n_tasks = n_open_files(), tasks(server)
     for _ in range(30):
         with server.socket() as line:
             line.sendall(
@@ -449,7 +485,7 @@ def test_clients_that_hang_up_leave_nothing(server: Served) -> None:
                 + VOICE
             )
     wait_until(lambda: b'waiting{lane="clips"} 0.0' in get(server, "/metrics")[1])
-    wait_until(lambda: n_open_files() <= n_files)
+    wait_until(lambda: n_open_files() <= n_files and tasks(server) <= n_tasks)
     assert server.post("/v1/predict", VOICE)[0] == 200
 
 
@@ -479,6 +515,31 @@ def test_broken_frames_leave_no_traceback(
         while line.recv(4_096):
             pass
     assert get(server, "/healthz")[0] == 200
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+def test_nothing_that_is_sent_is_a_mistake_of_the_server(
+    server: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken HTTP, forms, frames and sounds, and bombs: refused, closed, or waited for, and no line of the log."""
+    rng = random.Random(7)  # noqa: S311 - no secret
+
+    def attack(data: bytes) -> bytes:
+        with server.socket() as line:
+            line.settimeout(0.5)
+            with suppress(OSError):
+                line.sendall(data)
+                return line.recv(64)[9:12]
+        return b"waits"
+
+    attacks = [broken.request(rng, [VOICE, OTHER]) for _ in range(150)]
+    attacks += broken.bombs()
+    with ThreadPoolExecutor(8) as pool:
+        found = Counter(pool.map(attack, attacks))
+    assert {status for status in found if status.startswith(b"5")} <= {b"503"}
+    assert found[b"400"] > 10
+    assert found[b"101"] > 10
+    assert server.post("/v1/predict", VOICE)[0] == 200
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
 
