@@ -323,6 +323,15 @@ def test_refusals_are_problem_documents(
     jsonschema.validate(answer, described["components"]["schemas"]["Problem"])
 
 
+def test_what_curl_sends_with_the_wrong_option_is_explained(server: Served) -> None:
+    by_curl = {"Content-Type": "application/x-www-form-urlencoded"}
+    mangled = VOICE.translate(None, b"\0\r\n")
+    status, answer, _ = server.post("/v1/predict", mangled, by_curl)
+    assert (status, answer["code"]) == (400, "form")
+    assert "curl --data-binary @clip.wav" in answer["detail"]
+    assert server.post("/v1/predict", VOICE, by_curl)[0] == 200
+
+
 def test_every_refusal_of_the_description_is_explained_on_the_page(server: Served) -> None:
     status, page, headers = get(server, "/docs")
     assert (status, headers["Content-Security-Policy"]) == (

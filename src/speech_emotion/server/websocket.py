@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ class Live:
 
     def _check_room(self, websocket: "WebSocket") -> None:
         key = getattr(websocket.state, "key", None)
-        if self.n_connected >= self._limits.max_connections:
+        if not self._has_room(getattr(websocket.state, "client", "")):
             message = (
                 f"there are {self._limits.max_connections} connections, the most possible; try again later"
             )
@@ -146,6 +147,18 @@ class Live:
         if self.max_lag_seconds > self._limits.max_lag_seconds:
             message = "the answers of other connections are late; try again later"
             raise _RefusedError(TRY_AGAIN_LATER, "busy", message)
+
+    def _has_room(self, client: str) -> bool:
+        """Whether one more of `client` may connect. If all places are taken, the newest of the crowd makes room."""
+        staying = Counter(whose for one, whose in self._connections.items() if not one.is_shed)
+        if staying.total() < self._limits.max_connections:
+            return True
+        ((crowd, n_most),) = staying.most_common(1)
+        if n_most <= staying[client] + 1:
+            return False
+        newest = [one for one, whose in self._connections.items() if whose == crowd and not one.is_shed][-1]
+        newest.is_shed = True
+        return True
 
     def _shed(self, lag_seconds: float) -> None:
         """Where answers are far too late, end the newest connection, unless one was just ended."""
@@ -219,7 +232,7 @@ class _Connection:
         while isinstance(message := await self._receive(), bytes):
             if self.is_shed:
                 raise _RefusedError(
-                    TRY_AGAIN_LATER, "busy", "there is more sound than time; connect again later"
+                    TRY_AGAIN_LATER, "busy", "the server needs this place for others; connect again later"
                 )
             samples = _samples(message, settings)
             seconds = len(samples) / settings.sample_rate
