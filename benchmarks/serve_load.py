@@ -501,7 +501,7 @@ async def garbage(load: Load, model: str | None) -> dict[str, Any]:
         "seconds": seconds,
         **dict(sorted(found.items())),
         "tracebacks": tracebacks,
-        "lines_that_are_no_json": len(foreign),
+        "lines_that_are_no_json": [len(foreign), *sorted({line[:200] for line in foreign})[:5]],
         "kept": alive and not mistakes and not tracebacks and not foreign and not found["a good clip is not"],
     }
 

@@ -64,8 +64,15 @@ def base(folder: Path) -> Path:
         packages = "--include=python3,python3-venv,ca-certificates"
         run("debootstrap", "--variant=minbase", packages, "bookworm", str(folder))
         (folder / "usr/bin/python").symlink_to("python3")
-        for cache in ("var/cache/apt", "var/lib/apt/lists"):
-            shutil.rmtree(folder / cache)
+        left_out = (
+            "var/cache/apt",
+            "var/lib/apt/lists",
+            "usr/share/doc",
+            "usr/share/locale",
+            "usr/share/man",
+        )
+        for path in left_out:  # as in the image
+            shutil.rmtree(folder / path)
     return folder
 
 
