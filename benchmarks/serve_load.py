@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from provenance import provenance
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from speech_emotion.classifier import Classifier, load
 
@@ -536,18 +537,20 @@ async def streams(load: Load, model: str | None) -> dict[str, Any]:
             started = time.monotonic()
 
             async def send() -> None:
-                for number in range(round(10 * seconds)):
-                    await asyncio.sleep(max(0.0, started + (number + 1) / 10 - time.monotonic()))
-                    await line.send(samples[1600 * number : 1600 * (number + 1)].tobytes())
-                await line.send('{"type": "finish"}')
+                with suppress(ConnectionClosed):
+                    for number in range(round(10 * seconds)):
+                        await asyncio.sleep(max(0.0, started + (number + 1) / 10 - time.monotonic()))
+                        await line.send(samples[1600 * number : 1600 * (number + 1)].tobytes())
+                    await line.send('{"type": "finish"}')
 
             sending = asyncio.create_task(send())
-            async for message in line:
-                answer = json.loads(message)
-                if answer["type"] == "prediction":
-                    delays.append(time.monotonic() - started - answer["end_seconds"])
-                elif answer["type"] in ("end", "error"):
-                    endings[answer.get("code", "end")] += 1
+            with suppress(ConnectionClosed):
+                while True:
+                    answer = json.loads(await line.recv())
+                    if answer["type"] == "prediction":
+                        delays.append(time.monotonic() - started - answer["end_seconds"])
+                    elif answer["type"] in ("end", "error"):
+                        endings[answer.get("code", "end")] += 1
             sending.cancel()
 
     async with serving(model) as server:
