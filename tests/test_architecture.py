@@ -23,6 +23,7 @@ RUNTIME = [
     "text",
     "files",
     "extras",
+    "cores",
     "parallel",
     "audio",
     "inputs",

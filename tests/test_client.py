@@ -125,13 +125,23 @@ def test_a_busy_server_is_asked_again_until_patience_ends() -> None:
     assert (raised.value.code, n_asked) == ("busy", 4)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
-def test_the_example_in_javascript_says_the_same(server: Served, tuned: Classifier, tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "clients" / "javascript" / "predict.mjs"
+CLIENTS = Path(__file__).parents[1] / "clients"
+EXAMPLES = {
+    "node": ["node", str(CLIENTS / "javascript" / "predict.mjs")],
+    "go": ["go", "run", str(CLIENTS / "go" / "predict.go")],
+}
+
+
+@pytest.mark.parametrize("program", EXAMPLES)
+def test_the_examples_in_other_languages_say_the_same(
+    server: Served, tuned: Classifier, tmp_path: Path, program: str
+) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
     for name, body in (("voice.wav", VOICE), ("long.wav", LONG), ("no.wav", b"hello, this is not a sound")):
         (tmp_path / name).write_bytes(body)
-        line = ["node", str(script), str(tmp_path / name), f"http://{server.address}", KEY]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+        line = [*EXAMPLES[program], str(tmp_path / name), f"http://{server.address}", KEY]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
         if name == "no.wav":
             assert done.returncode == 1
             assert "(audio_decode, request " in done.stderr

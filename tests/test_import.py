@@ -1,7 +1,9 @@
 """Importing is silent, light and starts nothing."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +53,16 @@ def test_the_runtime_needs_four_libraries() -> None:
     needed = {"numpy", "onnxruntime", "soundfile", "soxr"}
     assert loaded("import speech_emotion.classifier") <= needed
     assert loaded("import speech_emotion; speech_emotion.load") <= needed
+
+
+def test_an_answer_leaves_nothing_in_the_home_of_the_user(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry would store an identifier of the device there, and send events."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+    code = "import speech_emotion; speech_emotion.load('compact').predict([0.1] * 32_000, sample_rate=16_000)"
+    subprocess.run(
+        [sys.executable, "-c", code], env=environment | {"HOME": str(tmp_path)}, timeout=120, check=True
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_import_is_quick() -> None:

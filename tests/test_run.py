@@ -104,6 +104,13 @@ def test_alone_it_answers_on_the_demo_and_says_what_to_try_next(clone: Clone) ->
     assert "./run clip.wav" in done.stderr
 
 
+def test_the_service_has_its_packages_and_its_options(clone: Clone) -> None:
+    clone.run("a.wav")
+    for _ in range(2):
+        assert clone.run("serve", "--port", "80").stdout == "<serve><--port><80>"
+    assert clone.asked("-e .[serve,media]") == 1
+
+
 def test_help_installs_nothing(clone: Clone) -> None:
     done = clone.run("--help")
     assert done.returncode == 0

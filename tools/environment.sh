@@ -34,7 +34,7 @@ install() (
         "The pinned packages are tested with Python 3.11. PYTHON=python3.11 $0 would choose it."
     .venv/bin/python -m compileall -q src
     echo "$wanted" >.venv/run.stamp # every install brings the runtime
-    case " $* " in *" requirements.txt "*) echo "$wanted" >.venv/app.stamp ;; esac
+    case " $* " in *" requirements.txt "*) for one in app serve; do echo "$wanted" >".venv/$one.stamp"; done ;; esac
     echo "$wanted" >"$stamp"
     rm .venv/installing
 )

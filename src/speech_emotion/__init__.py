@@ -7,6 +7,7 @@ Prediction(happy 0.82, 0.00–3.42 s)
 Importing it is silent and light: what needs NumPy or ONNX Runtime is imported on first use.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from speech_emotion import errors
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.version import __version__
+
+# Official builds of ONNX Runtime send what they are used for to Microsoft, unless this is set before they are imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from speech_emotion.audio import open_audio

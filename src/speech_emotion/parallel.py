@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, BinaryIO, Final, Generic, TypeVar
 
+from speech_emotion.cores import n_cores
 from speech_emotion.errors import SpeechEmotionError, WorkerDiedError
 
 Progress = Callable[[int, int], None]
@@ -46,7 +47,7 @@ def processes_for(n_items: int, minimum: int) -> int:
 
 def in_threads(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
     """`function(task)` of every task, in their order, one thread per core."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         yield from pool.map(function, tasks)
 
 
@@ -68,7 +69,7 @@ def in_parallel(
     Raises:
         WorkerDiedError: A process died, and there is no `on_death`; or none can be started.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or n_cores()
     if on_death is None:
         tasks = list(tasks)
         workers = min(workers, len(tasks))

@@ -85,3 +85,14 @@ async def test_a_request_that_was_given_up_takes_no_turn() -> None:
     cancelled.answer.cancel()
     assert await queue.get() is there
     assert len(queue) == 0
+
+
+@in_loop
+async def test_a_request_that_was_put_back_is_the_first_of_its_client() -> None:
+    queue: FairQueue[int] = FairQueue(3)
+    for number in range(3):
+        queue.put(Ticket("a", number))
+    first = await queue.get()
+    queue.put(Ticket("a", 3))
+    queue.put_back(first)  # the queue is full, and takes it nevertheless
+    assert [(await queue.get()).request for _ in range(4)] == [0, 1, 2, 3]

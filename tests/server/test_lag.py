@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -119,3 +119,32 @@ def test_where_all_are_late_the_newest_goes(tuned: Classifier, monkeypatch: pyte
         monkeypatch.setattr(websocket._Lag, "seconds", property(lambda _: 0.0))
         first.send(CHUNK)
         assert json.loads(first.recv(timeout=PATIENCE)) == {"type": "lag", "seconds": 0.0}
+
+
+def test_in_a_full_house_the_newest_of_the_crowd_makes_room_for_another_client(tuned: Classifier) -> None:
+    app = create_app(tuned, limits=LiveLimits(max_connections=2))
+
+    async def named(scope: Any, receive: Any, send: Any) -> None:
+        """Whose a connection is, as the gate of the service says it."""
+        scope["state"] = {"client": dict(scope["headers"]).get(b"x-client", b"").decode()}
+        await app(scope, receive, send)
+
+    def connected(server: Served, client: str) -> ClientConnection:
+        line = contexts.enter_context(server.websocket(additional_headers={"X-Client": client}))
+        with suppress(ConnectionClosed):  # refused already
+            line.send(SETTINGS)
+        return line
+
+    def first(line: ClientConnection) -> Any:
+        return json.loads(line.recv(timeout=PATIENCE))
+
+    with served(named) as server, ExitStack() as contexts:
+        crowd = [connected(server, "crowd") for _ in range(2)]
+        assert [first(line)["type"] for line in crowd] == ["ready", "ready"]
+        assert first(connected(server, "crowd"))["code"] == "busy"
+        assert first(connected(server, "other"))["type"] == "ready"
+        crowd[1].send(CHUNK)
+        assert first(crowd[1])["code"] == "busy"
+        crowd[0].send(CHUNK)
+        crowd[0].send('{"type": "finish"}')
+        assert first(crowd[0])["type"] == "prediction"

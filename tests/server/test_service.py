@@ -1,17 +1,21 @@
 """The service over real HTTP and WebSocket: the numbers of the classifier, jobs, refusals, and what it protects."""
 
+import errno
 import json
 import logging
+import random
 import re
 import signal
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import broken
 import jsonschema
 import numpy as np
 import pytest
@@ -22,7 +26,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from speech_emotion.classifier import Classifier
 from speech_emotion.errors import ConfigError
-from speech_emotion.server import lanes, protocols
+from speech_emotion.server import jobs, lanes, protocols
 from speech_emotion.server.keys import Keys, add
 from speech_emotion.server.problems import KINDS
 from speech_emotion.server.service import ServiceOptions, create_service
@@ -133,6 +137,39 @@ def test_a_form_may_have_a_profile(server: Served, tuned: Classifier) -> None:
         assert (status, answer["code"]) == (422, "model")
 
 
+def test_adapt_makes_answers_relative_to_the_voice_so_far(server: Served, tuned: Classifier) -> None:
+    for path, sound in (("/v1/timeline", MEDIUM), ("/v1/jobs", MEDIUM)):
+        query = "adapt=recording&task=timeline" if path == "/v1/jobs" else "adapt=recording"
+        status, answer, _ = server.post(f"{path}?{query}", sound)
+        if status == 202:
+            answer = finished(server, answer["url"])["result"]
+        expected = tuned.timeline(sound, adapt="recording")
+        assert answer["windows"] == [one.to_dict() for one in expected]
+        assert expected[-1].probabilities != tuned.timeline(sound)[-1].probabilities
+    live = tuned.timeline(sounds.voice(5.0), sample_rate=16_000, adapt="recording")
+    with server.websocket("/v1/stream") as line:
+        line.send(json.dumps({"sample_rate": 16_000, "format": "f32le", "adapt": "recording"}))
+        assert json.loads(line.recv(timeout=PATIENCE))["type"] == "ready"
+        line.send(sounds.voice(5.0).tobytes())
+        line.send('{"type": "finish"}')
+        found = [json.loads(line.recv(timeout=PATIENCE)) for _ in live]
+    assert [one["probabilities"] for one in found] == [dict(one.probabilities) for one in live]
+
+
+def test_adapt_with_a_profile_or_segments_is_refused(server: Served, tuned: Classifier) -> None:
+    profile = tuned.enrol(sounds.voice(12, f0=200), sample_rate=16_000)
+    body = form(("file", "a.wav", VOICE), ("profile", "me.json", json.dumps(profile.to_dict()).encode()))
+    asked = [
+        ("adapt=recording", body, AS_FORM),
+        ("adapt=recording&segments=0-2", VOICE, {}),
+        ("adapt=yes", VOICE, {}),
+    ]
+    for query, sent, headers in asked:
+        status, answer, _ = server.post(f"/v1/predict?{query}", sent, headers)
+        assert (status, answer["code"]) == (400, "config")
+        assert "adapt" in answer["detail"]
+
+
 def test_of_several_files_a_bad_one_does_not_stop_the_rest(
     server: Served, tuned: Classifier, described: dict[str, Any]
 ) -> None:
@@ -222,6 +259,33 @@ def test_jobs_survive_the_server(model: str, tmp_path: Path, tuned: Classifier) 
     assert rows == [("COMPLETED",)]
 
 
+def test_a_job_under_which_the_server_died_again_and_again_is_not_tried_again(
+    model: str, tmp_path: Path
+) -> None:
+    options = ServiceOptions(tmp_path, model, n_workers=1)
+    with service(options) as server:
+        url = server.post("/v1/jobs", VOICE)[1]["url"]
+        finished(server, url)
+    with sqlite3.connect(tmp_path / "jobs.sqlite3") as rows:
+        rows.execute("UPDATE jobs SET status = 'IN_PROGRESS', finished = NULL, result = NULL, attempts = 3")
+    rows.close()
+    with service(options) as server:
+        job = get(server, url)[1]
+    assert (job["status"], job["problem"]["code"]) == ("FAILED", "crashed")
+
+
+def test_a_full_disk_refuses_jobs_and_nothing_else(
+    server: Served, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(jobs, "write_atomically", full)
+    status, answer, headers = server.post("/v1/jobs", VOICE)
+    assert (status, answer["code"], headers["Retry-After"]) == (503, "storage", "60")
+    assert server.post("/v1/predict", VOICE)[0] == 200
+
+
 def test_two_servers_do_not_share_a_folder(server: Served, model: str, folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"jobs cannot be kept there \(database is locked\). .*--jobs"):
         create_service(ServiceOptions(folder, model))
@@ -257,6 +321,15 @@ def test_refusals_are_problem_documents(
     assert len(answer["detail"]) > 20
     assert (answer["title"], answer["next_step"]) == (KINDS[code].title, KINDS[code].next_step)
     jsonschema.validate(answer, described["components"]["schemas"]["Problem"])
+
+
+def test_what_curl_sends_with_the_wrong_option_is_explained(server: Served) -> None:
+    by_curl = {"Content-Type": "application/x-www-form-urlencoded"}
+    mangled = VOICE.translate(None, b"\0\r\n")
+    status, answer, _ = server.post("/v1/predict", mangled, by_curl)
+    assert (status, answer["code"]) == (400, "form")
+    assert "curl --data-binary @clip.wav" in answer["detail"]
+    assert server.post("/v1/predict", VOICE, by_curl)[0] == 200
 
 
 def test_every_refusal_of_the_description_is_explained_on_the_page(server: Served) -> None:
@@ -407,8 +480,13 @@ def n_open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def tasks(server: Served) -> float:
+    (number,) = re.findall(rb"^speech_emotion_tasks (\S+)", get(server, "/metrics")[1], re.MULTILINE)
+    return float(number)
+
+
 def test_clients_that_hang_up_leave_nothing(server: Served) -> None:
-    n_files = n_open_files()
+    n_files, n_tasks = n_open_files(), tasks(server)
     for _ in range(30):
         with server.socket() as line:
             line.sendall(
@@ -416,7 +494,7 @@ def test_clients_that_hang_up_leave_nothing(server: Served) -> None:
                 + VOICE
             )
     wait_until(lambda: b'waiting{lane="clips"} 0.0' in get(server, "/metrics")[1])
-    wait_until(lambda: n_open_files() <= n_files)
+    wait_until(lambda: n_open_files() <= n_files and tasks(server) <= n_tasks)
     assert server.post("/v1/predict", VOICE)[0] == 200
 
 
@@ -446,6 +524,31 @@ def test_broken_frames_leave_no_traceback(
         while line.recv(4_096):
             pass
     assert get(server, "/healthz")[0] == 200
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+def test_nothing_that_is_sent_is_a_mistake_of_the_server(
+    server: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken HTTP, forms, frames and sounds, and bombs: refused, closed, or waited for, and no line of the log."""
+    rng = random.Random(7)  # noqa: S311 - no secret
+
+    def attack(data: bytes) -> bytes:
+        with server.socket() as line:
+            line.settimeout(0.5)
+            with suppress(OSError):
+                line.sendall(data)
+                return line.recv(64)[9:12]
+        return b"waits"
+
+    attacks = [broken.request(rng, [VOICE, OTHER]) for _ in range(150)]
+    attacks += broken.bombs()
+    with ThreadPoolExecutor(8) as pool:
+        found = Counter(pool.map(attack, attacks))
+    assert {status for status in found if status.startswith(b"5")} <= {b"503"}
+    assert found[b"400"] > 10
+    assert found[b"101"] > 10
+    assert server.post("/v1/predict", VOICE)[0] == 200
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 MAX_NAME: Final = 255  # characters of a file name
+FROM_CURL: Final = "application/x-www-form-urlencoded"  # with -d and with --data-binary
+AS_BODY: Final = "Send the sound as the body: curl --data-binary @clip.wav"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +79,20 @@ class Bodies:
             self._n_held -= size[0]
 
     async def _receive(self, request: "Request", form: Form, size: list[int]) -> Upload:
-        is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+        content_type = request.headers.get("content-type", "").lower()
+        is_form = content_type.startswith("multipart/form-data")
         chunks = self._chunks(request, size)
         try:
             async with asyncio.timeout(self._seconds):
                 if is_form:
                     return await _read_form(request.headers, chunks, self._max_bytes, form)
-                return Upload((("", b"".join([chunk async for chunk in chunks])),))
+                body = b"".join([chunk async for chunk in chunks])
         except TimeoutError as error:
             message = f"the sound did not arrive within {self._seconds:g} s; send it again"
             raise ProblemError("idle", message) from error
+        if body and content_type == FROM_CURL and not any(left_out in body for left_out in b"\0\r\n"):
+            raise ProblemError("form", f"curl -d leaves out zeros and line ends. {AS_BODY}")
+        return Upload((("", body),))
 
     async def _chunks(self, request: "Request", size: list[int]) -> AsyncGenerator[bytes, None]:
         """The body as it comes, counted before it is held."""
@@ -128,7 +134,7 @@ def _advice(form: Form) -> str:
     if form == ONE_FILE:
         return (
             "A form has one file and nothing else, as curl -F file=@clip.wav sends it; settings belong in the "
-            "address. Or send the sound as the body: curl --data-binary @clip.wav"
+            f"address. {AS_BODY}"
         )
     return (
         f"A form has up to {form.max_files} files and perhaps a profile: curl -F file=@clip.wav -F profile=@me.json; "

@@ -25,11 +25,13 @@ class Ticket(Generic[T]):
         client: Whose it is.
         request: What is asked for.
         answer: What the client waits for. FullError if the request had to make room.
+        n_attempts: How many workers were killed while they had it.
     """
 
     def __init__(self, client: str, request: T) -> None:
         self.client, self.request = client, request
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.n_attempts = 0
         self.estimate = 0.0  # seconds charged when its turn came
 
 
@@ -70,6 +72,11 @@ class FairQueue(Generic[T]):
             self._used = {client: used for client, used in self._used.items() if used > self._now}
             self._used.setdefault(ticket.client, self._now)
         self._waiting.setdefault(ticket.client, deque()).append(ticket)
+        self._arrivals.release()
+
+    def put_back(self, ticket: Ticket[T]) -> None:
+        """Add a request whose turn came to nothing, before all others of its client. There is always room for it."""
+        self._waiting.setdefault(ticket.client, deque()).appendleft(ticket)
         self._arrivals.release()
 
     async def get(self) -> Ticket[T]:

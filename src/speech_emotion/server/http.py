@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 from speech_emotion import shipped
 from speech_emotion.audio import Limits
 from speech_emotion.classifier import Classifier
+from speech_emotion.cores import n_cores
 from speech_emotion.errors import SpeechEmotionError
 from speech_emotion.server import origins as allowed
 from speech_emotion.server.bodies import Bodies, require_connected
 from speech_emotion.server.problems import ProblemError, from_error
-from speech_emotion.server.scheduling import TURN_SECONDS, Cores, n_cores
+from speech_emotion.server.scheduling import TURN_SECONDS, Cores
 from speech_emotion.server.scoring import ANSWERS, Answer, Bounds, Settings, answered_by, turns
 
 if TYPE_CHECKING:

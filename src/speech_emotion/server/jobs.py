@@ -1,15 +1,16 @@
 """Long recordings. In: the bytes of a sound. Out: a job, that can be asked for its progress and its result.
 
 Jobs are rows of an SQLite database, their sounds files beside it. Both survive a restart; a job that was under way
-begins again. A sound is deleted as soon as it is answered, a result after a day.
+begins again, unless the server died under it again and again. A sound is deleted as soon as it is answered, a result
+after a day.
 """
 
 import asyncio
 import json
+import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,8 +26,9 @@ from speech_emotion.server.scoring import Settings
 
 KEEP_SECONDS: Final = 24 * 3600.0  # a result
 MAX_UNFINISHED: Final = 64
-MAX_ATTEMPTS: Final = 3  # of a job whose process was ended from outside
+MAX_ATTEMPTS: Final = 3  # of a job under which the whole server died, perhaps for its memory
 _CLEAN_SECONDS: Final = 600.0
+_LOG = logging.getLogger(__name__)
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, client TEXT NOT NULL, answer TEXT NOT NULL, settings TEXT NOT NULL, status TEXT NOT NULL,
@@ -69,6 +71,11 @@ class Job:
         if self.problem is not None:
             document["problem"] = json.loads(self.problem)
         return document
+
+
+def _no_room(error: OSError | sqlite3.Error) -> ProblemError:
+    _LOG.error("a job cannot be kept: %s", error.strerror if isinstance(error, OSError) else error)
+    return ProblemError("storage", "the server has no room to keep this job; try again later", 60)
 
 
 def _time(seconds: float) -> str:
@@ -116,6 +123,10 @@ class Jobs:
     def start(self) -> None:
         """Go on with what an earlier server left."""
         self._rows.execute("UPDATE jobs SET status = 'QUEUED', progress = 0 WHERE status = 'IN_PROGRESS'")
+        for (name,) in self._rows.execute(
+            "SELECT id FROM jobs WHERE status = 'QUEUED' AND attempts >= ?", (MAX_ATTEMPTS,)
+        ).fetchall():
+            self._fail(name, ProblemError("crashed", f"the server ended {MAX_ATTEMPTS} times at this sound"))
         self._clean()
         for (found,) in self._rows.execute(
             "SELECT id FROM jobs WHERE status = 'QUEUED' ORDER BY created"
@@ -129,6 +140,7 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._rows.execute("UPDATE jobs SET attempts = 0 WHERE finished IS NULL")  # it is not their fault
         self._rows.close()
 
     async def add(self, client: str, answer: str, settings: Settings, body: bytes) -> Job:
@@ -140,11 +152,14 @@ class Jobs:
         if len(self._tasks) >= MAX_UNFINISHED:
             raise ProblemError("busy", f"{len(self._tasks)} jobs are unfinished; try again later", 30)
         name = secrets.token_urlsafe(16)
-        await asyncio.to_thread(write_atomically, self._sound(name), body)
-        self._rows.execute(
-            "INSERT INTO jobs (id, client, answer, settings, status, created) VALUES (?, ?, ?, ?, 'QUEUED', ?)",
-            (name, client, answer, json.dumps(asdict(settings)), time.time()),
-        )
+        try:
+            await asyncio.to_thread(write_atomically, self._sound(name), body)
+            self._rows.execute(
+                "INSERT INTO jobs (id, client, answer, settings, status, created) VALUES (?, ?, ?, ?, 'QUEUED', ?)",
+                (name, client, answer, json.dumps(asdict(settings)), time.time()),
+            )
+        except (OSError, sqlite3.Error) as error:  # the sound of a job that is none is deleted by `_clean`
+            raise _no_room(error) from error
         self._begin(name)
         return self.find(client, name)
 
@@ -179,43 +194,42 @@ class Jobs:
 
     async def _run(self, name: str) -> None:
         """Score one job, and keep what comes out."""
-        try:
-            await self._score(name)
-        except ProblemError as error:
-            problem = {"code": error.code, "detail": error.detail, "title": KINDS[error.code].title}
-            self._finish(name, "FAILED", problem=json.dumps(problem))
-
-    async def _score(self, name: str) -> None:
         row = self._rows.execute("SELECT client, answer, settings FROM jobs WHERE id = ?", (name,)).fetchone()
         client, answer, settings = row
 
         def report(share: float) -> None:
-            self._set(name, {"status": "IN_PROGRESS", "progress": share})
+            with suppress(sqlite3.Error):  # a full disk: how far a job is, is worth no failure
+                self._rows.execute(
+                    "UPDATE jobs SET status = 'IN_PROGRESS', progress = ?, attempts = attempts + ? WHERE id = ?",
+                    (share, share == 0, name),
+                )
 
         request = Request(
             answer, Settings.from_dict(json.loads(settings)), self._sound(name), self._limits, report
         )
-        while True:
-            (attempts,) = self._rows.execute("SELECT attempts FROM jobs WHERE id = ?", (name,)).fetchone()
-            self._set(name, {"attempts": attempts + 1})
-            try:
-                result = await self._lane.run(client, request)
-            except ProblemError as error:
-                if error.code != "worker_lost" or attempts + 1 >= MAX_ATTEMPTS:
-                    raise
-            else:
-                self._finish(name, "COMPLETED", result=result)
-                return
+        try:
+            self._finish(name, "COMPLETED", result=await self._lane.run(client, request))
+        except ProblemError as error:
+            self._fail(name, error)
+        except sqlite3.Error as error:
+            self._fail(name, _no_room(error))
 
-    def _finish(self, name: str, status: str, **found: Any) -> None:
-        """Keep the outcome, and delete the sound."""
-        self._set(name, {"status": status, "progress": 1.0, "finished": time.time(), **found})
+    def _fail(self, name: str, error: ProblemError) -> None:
+        problem = {"code": error.code, "detail": error.detail, "title": KINDS[error.code].title}
         with suppress(OSError):
             self._sound(name).unlink(missing_ok=True)
+        self._finish(name, "FAILED", problem=json.dumps(problem))
 
-    def _set(self, name: str, values: Mapping[str, Any]) -> None:
-        columns = ", ".join(f"{column} = ?" for column in values)
-        self._rows.execute(f"UPDATE jobs SET {columns} WHERE id = ?", (*values.values(), name))  # noqa: S608 - ours
+    def _finish(
+        self, name: str, status: str, *, result: bytes | None = None, problem: str | None = None
+    ) -> None:
+        """Keep the outcome, and delete the sound."""
+        self._rows.execute(
+            "UPDATE jobs SET status = ?, progress = 1, finished = ?, result = ?, problem = ? WHERE id = ?",
+            (status, time.time(), result, problem, name),
+        )
+        with suppress(OSError):
+            self._sound(name).unlink(missing_ok=True)
 
     def _sound(self, name: str) -> Path:
         return self._folder / f"{name}.sound"

@@ -2,7 +2,8 @@
 
 A lane has workers of its own: that for clips as many as there are cores, those for longer sounds fewer, at a lower
 priority of the operating system. So a short sound never waits behind a long one. A worker that dies, hangs or outgrows
-its limits is replaced, and costs the one request that it worked on.
+its limits is replaced, and costs the one request that it worked on. If something else killed it, another worker gets
+that request, once.
 """
 
 import asyncio
@@ -28,6 +29,9 @@ from speech_emotion.server.worker import HEADER, pack
 COMMAND: Final = [sys.executable, "-m", "speech_emotion.server.worker"]
 START_SECONDS: Final = 120.0  # a loaded machine takes long to import and to load a model
 PIPE_BYTES: Final = 2**20  # so that most clips go through in one piece
+MAX_ATTEMPTS: Final = (
+    2  # of a request whose worker was killed from outside, perhaps by the system for its memory
+)
 PASSED_ON: Final = (
     "PATH",
     "PYTHONPATH",
@@ -94,7 +98,7 @@ class Request:
         settings: What was asked for.
         body: The bytes of the sound, or the file that has them and is read when its turn comes.
         limits: The largest sound.
-        on_progress: Told the share that is done, now and then; None if nobody asks.
+        on_progress: Told the share that is done: 0 when its turn comes, then more, now and then; None if nobody asks.
     """
 
     answer: str
@@ -209,19 +213,34 @@ class Lane:
             ticket.answer.add_done_callback(lambda answer: process.kill() if answer.cancelled() else None)
         try:
             request = await _with_bytes(ticket.request)
+            if request.on_progress:
+                request.on_progress(0.0)
             found, seconds = await process.ask(request, self.options)
             self._metrics.scored(self.options.name, seconds)
         except (ProblemError, LongSoundError) as error:
             found = error
         except _LostError as error:
             found, is_whole = error.problem, False
+        except Exception as error:  # noqa: BLE001 - the next request must not pay for it
+            _LOG.exception("a mistake of the server, while a worker scored")
+            detail = f"scoring failed with {type(error).__name__}; report it with the request id"
+            found, is_whole = ProblemError("internal", detail), False
         self._queue.charge(ticket, asyncio.get_running_loop().time() - started)
         if not ticket.answer.done():
-            if isinstance(found, bytes):
-                ticket.answer.set_result(found)
-            else:
-                ticket.answer.set_exception(found)
+            self._settle(ticket, found)
         return is_whole
+
+    def _settle(self, ticket: Ticket[Request], found: bytes | Exception) -> None:
+        """Give a request its answer, or another turn if its worker was ended from outside."""
+        if isinstance(found, bytes):
+            ticket.answer.set_result(found)
+            return
+        if isinstance(found, ProblemError) and found.code == "worker_lost":
+            ticket.n_attempts += 1
+            if ticket.n_attempts < MAX_ATTEMPTS:
+                self._queue.put_back(ticket)
+                return
+        ticket.answer.set_exception(found)
 
 
 async def _with_bytes(request: Request) -> Request:
@@ -313,6 +332,12 @@ class _Process:
         except (asyncio.IncompleteReadError, OSError) as error:
             await self.stop()
             raise _LostError(self._why_it_died()) from error
+        except (ValueError, KeyError, TypeError) as error:  # a decoder wrote where it must not
+            await self.stop()
+            detail = (
+                "the process that scored this sound answered with nonsense; convert it to WAV or FLAC first"
+            )
+            raise _LostError(ProblemError("crashed", detail)) from error
 
     async def _send(self, request: Request, lane: LaneOptions) -> None:
         head = {

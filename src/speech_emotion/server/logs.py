@@ -34,11 +34,11 @@ def _where(trace: Any) -> list[str]:
 
 
 def configure() -> None:
-    """Send what this package and uvicorn log to stderr."""
+    """Send what this package and all libraries log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name in ("speech_emotion", "uvicorn"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)  # uvicorn's lines about requests have their queries
     logging.getLogger("speech_emotion").setLevel(logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its lines about requests have their queries
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings quote what was sent

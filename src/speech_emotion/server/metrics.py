@@ -1,5 +1,6 @@
 """What the service counts. In: events. Out: the text that Prometheus reads. No sound, file name or key is in it."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -35,6 +36,8 @@ class Metrics:
         self._lost = Counter("workers_lost", "Worker processes that had to be replaced", ["lane"], **where)
         self._streams = Gauge("streams", "Live streams connected", **where)
         self._lag = Gauge("stream_lag_seconds", "The largest lag of a live stream", **where)
+        tasks = Gauge("tasks", "Tasks of the server; more and more of them are a leak", **where)
+        tasks.set_function(lambda: len(asyncio.all_tasks()))
         ProcessCollector(registry=self._registry)
 
     def answered(self, route: str, status: int, seconds: float) -> None:

@@ -21,7 +21,7 @@ JSON: Final = "application/json"
 _REFUSALS: Final = ("config", "host", "origin", "rate", "internal", "busy")  # of any request
 _OF_SOUNDS: Final = (
     *("form", "idle", "too_big", "audio_too_large", "audio_decode", "audio_too_short", "invalid_waveform"),
-    *("model", "crashed", "too_costly", "too_long", "worker_lost"),
+    *("model", "crashed", "too_costly", "too_long", "worker_lost", "storage"),
 )
 
 
@@ -159,6 +159,11 @@ def _settings(info: ModelInfo) -> list[dict[str, Any]]:
         ),
         _query(
             "channels", {"enum": ["mix", "separate"], "default": "mix"}, "Score their mean, or each channel"
+        ),
+        _query(
+            "adapt",
+            {"enum": ["recording"]},
+            "Answer relative to the voice heard so far; without profile or segments",
         ),
         _query(
             "segments", segments, "Stretches to answer on, in seconds: 0-2.5,4-6; the end is after the start"

@@ -46,7 +46,7 @@ KINDS: Final = {
     "busy": Kind(503, "The server has too much to do", _LATER),
     "too_long": Kind(503, "There was no answer in time", "Send the sound to /v1/jobs."),
     "worker_lost": Kind(503, "The process with this request was ended", _LATER),
-    "stopping": Kind(503, "The server is stopping", _LATER),
+    "storage": Kind(503, "The server cannot keep a job now", _LATER),
 }
 _KIND_OF_ERROR: Final = {"model_format": "model", "model_integrity": "model", "audio": "audio_decode"}
 

@@ -5,19 +5,15 @@ for all of another one's sound.
 """
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+from speech_emotion.cores import n_cores
+
 TURN_SECONDS: Final = 0.1  # of sound; a live message usually has as much
 
 T = TypeVar("T")
-
-
-def n_cores() -> int:
-    """The number of cores of this machine."""
-    return os.cpu_count() or 1
 
 
 class Cores:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self
 
 from speech_emotion.audio import SAMPLE_RATE, AudioStream, FloatArray, Limits, open_audio
-from speech_emotion.classifier import Classifier
+from speech_emotion.classifier import Adapt, Classifier
 from speech_emotion.errors import AudioTooShortError, ConfigError
 from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS
 from speech_emotion.prediction import Prediction, pool_channels
@@ -50,6 +50,7 @@ class Settings:
         channels: "separate" for answers per channel.
         segments: The stretches to answer on, in seconds; none for the whole sound.
         profile: The JSON document of a `SpeakerProfile`; None for any speaker.
+        adapt: "recording" for answers relative to the voice heard so far.
     """
 
     hop_seconds: float | None = None
@@ -57,6 +58,7 @@ class Settings:
     channels: Literal["mix", "separate"] = "mix"
     segments: tuple[Segment, ...] = ()
     profile: Mapping[str, Any] | None = None
+    adapt: Adapt | None = None
 
     @classmethod
     def read(cls, query: Any) -> Self:
@@ -65,7 +67,7 @@ class Settings:
         Raises:
             ConfigError: A setting is unknown or impossible.
         """
-        known = ("hop_seconds", "track", "channels", "segments")
+        known = ("hop_seconds", "track", "channels", "segments", "adapt")
         if unknown := sorted(query.keys() - set(known)):
             raise ConfigError(f"there is no setting {unknown[0][:40]!r}; known are {', '.join(known)}")
         channels = query.get("channels", "mix")
@@ -81,7 +83,10 @@ class Settings:
         if "track" in query and not (track.isascii() and track.isdecimal() and 0 < int(track[:40]) < 100_000):
             raise ConfigError(f"track must be a whole number from 1 to 99999, not {track[:40]!r}")
         segments = _read_segments(query["segments"]) if "segments" in query else ()
-        return cls(hop_seconds, int(track) if track else None, channels, segments)
+        adapt = read_adapt(query.get("adapt"))
+        if segments and adapt:
+            raise ConfigError("adapt follows one voice through the whole sound; with segments, leave it out")
+        return cls(hop_seconds, int(track) if track else None, channels, segments, adapt=adapt)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
@@ -93,17 +98,37 @@ class Settings:
         """Refuse what this model cannot do.
 
         Raises:
-            ConfigError: `hop_seconds` is out of range.
-            ModelError: `profile` is not one for this model.
+            ConfigError: `hop_seconds` is out of range, or `adapt` comes with a profile.
+            ModelError: `profile` is not one for this model, or it has none to adapt with.
         """
+        self.stream(classifier)
+
+    def stream(self, classifier: Classifier) -> EmotionStream:
+        """What answers as these settings say. Raises as `check`."""
         classifier.info.with_hop(self.hop_seconds, minimum=MIN_NETWORK_HOP_SECONDS)
-        if self.profile is not None:
-            SpeakerProfile.from_dict(self.profile).for_model(classifier.info)
+        return classifier.stream(
+            sample_rate=SAMPLE_RATE,
+            profile=None if self.profile is None else SpeakerProfile.from_dict(self.profile),
+            adapt=self.adapt,
+            hop_seconds=self.hop_seconds,
+            channels=self.channels,
+        )
 
     def n_hops(self, classifier: Classifier) -> float:
         """How many times the windows of the model's own hop are scored, by a smaller `hop_seconds`."""
         own = classifier.info.hop_seconds
         return max(1.0, own / (self.hop_seconds or own))
+
+
+def read_adapt(given: Any) -> Adapt | None:
+    """The setting `adapt`.
+
+    Raises:
+        ConfigError: It is neither left out nor "recording".
+    """
+    if given not in (None, "recording"):
+        raise ConfigError(f"adapt must be recording, or left out, not {given!r:.40}")
+    return "recording" if given else None
 
 
 def _read_segments(text: str) -> tuple[Segment, ...]:
@@ -227,13 +252,7 @@ class _Part:
     """The answers on one stretch of a sound."""
 
     def __init__(self, classifier: Classifier, settings: Settings, segment: Segment) -> None:
-        profile = None if settings.profile is None else SpeakerProfile.from_dict(settings.profile)
-        self._stream: EmotionStream = classifier.stream(
-            sample_rate=SAMPLE_RATE,
-            profile=profile,
-            hop_seconds=settings.hop_seconds,
-            channels=settings.channels,
-        )
+        self._stream = settings.stream(classifier)
         self._segment = segment
         start, end = segment
         self._first = round(start * SAMPLE_RATE)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from speech_emotion.audio import Limits
 from speech_emotion.classifier import load
+from speech_emotion.cores import n_cores
 from speech_emotion.extras import require
 from speech_emotion.server import http, openapi, websocket
 from speech_emotion.server import origins as allowed
@@ -29,7 +30,7 @@ from speech_emotion.server.keys import Keys
 from speech_emotion.server.lanes import Lane, LaneOptions, Request, WorkerOptions
 from speech_emotion.server.metrics import Metrics
 from speech_emotion.server.problems import ProblemError
-from speech_emotion.server.scheduling import Cores, n_cores
+from speech_emotion.server.scheduling import Cores
 from speech_emotion.server.scoring import ANSWERS, LongSoundError, Settings
 from speech_emotion.server.websocket import LiveLimits
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import numpy.typing as npt
 
 from speech_emotion.audio import SAMPLE_FORMATS, channel_names, decode_pcm
-from speech_emotion.classifier import Classifier
+from speech_emotion.classifier import Adapt, Classifier
 from speech_emotion.errors import ConfigError, InvalidWaveformError, SpeechEmotionError
 from speech_emotion.model_info import MIN_NETWORK_HOP_SECONDS, ModelInfo
 from speech_emotion.prediction import Prediction
 from speech_emotion.profile import SpeakerProfile
 from speech_emotion.server import origins as allowed
 from speech_emotion.server.scheduling import TURN_SECONDS, Cores
-from speech_emotion.server.scoring import MAX_SEPARATE_CHANNELS
+from speech_emotion.server.scoring import MAX_SEPARATE_CHANNELS, read_adapt
 from speech_emotion.version import __version__
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Live:
 
     def _check_room(self, websocket: "WebSocket") -> None:
         key = getattr(websocket.state, "key", None)
-        if self.n_connected >= self._limits.max_connections:
+        if not self._has_room(getattr(websocket.state, "client", "")):
             message = (
                 f"there are {self._limits.max_connections} connections, the most possible; try again later"
             )
@@ -146,6 +147,18 @@ class Live:
         if self.max_lag_seconds > self._limits.max_lag_seconds:
             message = "the answers of other connections are late; try again later"
             raise _RefusedError(TRY_AGAIN_LATER, "busy", message)
+
+    def _has_room(self, client: str) -> bool:
+        """Whether one more of `client` may connect. If all places are taken, the newest of the crowd makes room."""
+        staying = Counter(whose for one, whose in self._connections.items() if not one.is_shed)
+        if staying.total() < self._limits.max_connections:
+            return True
+        ((crowd, n_most),) = staying.most_common(1)
+        if n_most <= staying[client] + 1:
+            return False
+        newest = [one for one, whose in self._connections.items() if whose == crowd and not one.is_shed][-1]
+        newest.is_shed = True
+        return True
 
     def _shed(self, lag_seconds: float) -> None:
         """Where answers are far too late, end the newest connection, unless one was just ended."""
@@ -210,6 +223,7 @@ class _Connection:
         stream = self._classifier.stream(
             sample_rate=settings.sample_rate,
             profile=settings.profile,
+            adapt=settings.adapt,
             hop_seconds=settings.hop_seconds,
             channels=settings.channels,
         )
@@ -218,7 +232,7 @@ class _Connection:
         while isinstance(message := await self._receive(), bytes):
             if self.is_shed:
                 raise _RefusedError(
-                    TRY_AGAIN_LATER, "busy", "there is more sound than time; connect again later"
+                    TRY_AGAIN_LATER, "busy", "the server needs this place for others; connect again later"
                 )
             samples = _samples(message, settings)
             seconds = len(samples) / settings.sample_rate
@@ -316,6 +330,7 @@ class _Settings:
     profile: SpeakerProfile | None
     channels: Literal["mix", "separate"]
     n_channels: int
+    adapt: Adapt | None
 
     @classmethod
     def read(cls, message: str | bytes) -> Self:
@@ -324,7 +339,7 @@ class _Settings:
             raise _RefusedError(
                 BAD_DATA, "protocol", f"the first message must be JSON text such as {EXAMPLE}"
             )
-        known = ("sample_rate", "format", "hop_seconds", "profile", "channels", "n_channels")
+        known = ("sample_rate", "format", "hop_seconds", "profile", "channels", "n_channels", "adapt")
         for key in document.keys() - set(known):
             close = get_close_matches(key[:40], known, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
@@ -344,6 +359,7 @@ class _Settings:
             None if profile is None else SpeakerProfile.from_dict(profile),
             channels,
             n_channels,
+            read_adapt(document.get("adapt")),
         )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from speech_emotion import audio
+from speech_emotion.cores import n_cores
 from speech_emotion.corpora.readers.ravdess import KNOWN_DUPLICATES
 from speech_emotion.errors import AudioError, ConfigError
 from speech_emotion.evaluation.audit import fingerprint, ravdess
@@ -234,7 +235,7 @@ def _read_all(rows: Sequence[Row], root: Path, progress: Progress | None) -> lis
         raise ConfigError(f"{root} is not a folder. Name the folder where the paths of the table begin.")
     root = root.resolve()
     sounds = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         for sound in pool.map(lambda row: _read(root, row.path), rows):
             sounds.append(sound)
             if progress:
