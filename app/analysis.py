@@ -1,19 +1,16 @@
 """The analysis of one sound. In: a Sound. Out: its Analysis, computed in slices so that the page can show progress.
 
-Between two slices the page draws its progress and reacts to Cancel. Memory does not grow with the length of the
-sound: of its samples only an outline is kept.
-
-Streamlit starts a new run of the page in another thread while the previous run still computes its slice. Therefore a
-sound is immutable bytes, which each reader opens by itself, and a lock lets one thread at a time compute a slice.
+An Analyser answers on the mix of all channels, on each channel, or on given segments. Memory does not grow with the
+length of the sound: of its samples only an outline is kept.
 """
 
 import hashlib
 import io
-import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Final, Self
+from typing import Final, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +18,7 @@ import soundfile
 
 from speech_emotion import Classifier, Prediction, SpeakerProfile, SpeechEmotionError, open_audio
 from speech_emotion.audio import channel_names
+from speech_emotion.segments import Segment
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -53,6 +51,8 @@ class Analysis:
     """The result for one sound: an answer with its windows and outline, or an error instead.
 
     envelope (n, 2): minimum and maximum sample of each column of time; log_mel (n_mels, n): the model's input.
+    lanes: instead of an answer, the analysis of each channel, named after it.
+    segments: instead of windows, the given segments with their answers.
     """
 
     name: str
@@ -63,77 +63,182 @@ class Analysis:
     envelope: FloatArray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     log_mel: npt.NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), np.float16))
     error: SpeechEmotionError | None = None
+    lanes: tuple["Analysis", ...] = ()
+    segments: tuple[tuple[Segment, Prediction], ...] = ()
 
     def named(self, name: str) -> "Analysis":
         """The same analysis for a sound with the same content and another name."""
         return replace(self, name=name)
 
 
-class Analyser:
-    """Computes one Analysis: call `step` until `result` is set."""
+class Job(Protocol):
+    """Something that computes one Analysis: call `step` until `result` is set."""
 
-    def __init__(self, classifier: Classifier, sound: Sound, profile: SpeakerProfile | None) -> None:
+    result: Analysis | None
+
+    @property
+    def share_done(self) -> float:
+        """Share of the file that has been read, 0 to 1."""
+
+    @property
+    def seconds_done(self) -> float:
+        """Seconds of sound processed so far."""
+
+    def step(self) -> None:
+        """Compute one slice. An error of the sound becomes the result."""
+
+
+class Analyser:
+    """Answers on a whole sound, window by window: on the mix of its channels, or on each of them."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        sound: Sound,
+        profile: SpeakerProfile | None,
+        channels: Literal["mix", "separate"] = "mix",
+    ) -> None:
         self.sound = sound
         self.result: Analysis | None = None
-        self._classifier = classifier
-        self._stream = classifier.stream(sample_rate=RATE, profile=profile)
-        self._outline = _Outline(classifier)
-        self._windows: list[Prediction] = []
+        self._channels = channels
+        self._lanes: list[_Lane] = []
         self._resources = ExitStack()
-        self._lock = threading.Lock()
         self._file = io.BytesIO(sound.data)
         try:
-            self._audio = self._resources.enter_context(open_audio(self._file))
+            self._audio = self._resources.enter_context(open_audio(self._file, channels=channels))
+            n_lanes = self._audio.n_channels if channels == "separate" else 1
+            self._lanes = [_Lane(classifier, profile) for _ in range(n_lanes)]
         except SpeechEmotionError as error:
             self._fail(error)
 
     @property
     def share_done(self) -> float:
         """Share of the file that has been read, 0 to 1."""
-        return 1.0 if self.result else min(self._file.tell() / max(len(self.sound.data), 1), 1.0)
+        return 1.0 if self.result else _share_read(self._file, self.sound)
 
     @property
     def seconds_done(self) -> float:
         """Seconds of sound processed so far."""
-        return self._outline.n_samples / RATE
+        return self._lanes[0].outline.n_samples / RATE if self._lanes else 0.0
 
     def step(self) -> None:
-        """Compute one slice, once no other thread does. An error of the sound becomes the result."""
-        with self._lock:
-            if self.result is None:
-                self._work(until=time.monotonic() + SLICE_SECONDS)
-
-    def _work(self, until: float) -> None:
+        """Compute one slice. An error of the sound becomes the result."""
+        if self.result:
+            return
+        until = time.monotonic() + SLICE_SECONDS
         try:
             for block in self._audio:
-                self._windows += self._stream.push(block)
-                self._outline.push(block)
+                for lane, samples in zip(self._lanes, block.reshape(len(block), -1).T, strict=True):
+                    lane.push(samples)
                 if time.monotonic() > until:
                     return
-            self._windows += self._stream.finish()
+            for lane in self._lanes:
+                lane.finish()
         except SpeechEmotionError as error:
             self._fail(error)
         else:
             self._end()
 
     def _end(self) -> None:
-        warnings = self._audio.warnings
         self._resources.close()
-        self._outline.finish()
-        windows = tuple(replace(window, warnings=warnings) for window in self._windows)
-        self.result = Analysis(
-            self.sound.name,
-            self.sound.sha256,
-            self.seconds_done,
-            self._classifier.pool(windows),
-            windows,
-            self._outline.envelope,
-            self._outline.log_mel.astype(np.float16),
+        name, sha256 = self.sound.name, self.sound.sha256
+        if self._channels == "mix":
+            self.result = self._lanes[0].analysis(name, sha256, self._audio.warnings)
+            return
+        names = channel_names(len(self._lanes))
+        warnings = self._audio.warnings_of
+        lanes = (
+            lane.analysis(channel, sha256, warnings[channel], channel)
+            for channel, lane in zip(names, self._lanes, strict=True)
         )
+        self.result = Analysis(name, sha256, self.seconds_done, lanes=tuple(lanes))
 
     def _fail(self, error: SpeechEmotionError) -> None:
         self._resources.close()
         self.result = Analysis(self.sound.name, self.sound.sha256, error=error)
+
+
+class SegmentAnalyser:
+    """Answers on given segments of a sound."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        sound: Sound,
+        profile: SpeakerProfile | None,
+        segments: Sequence[Segment],
+    ) -> None:
+        self.sound = sound
+        self.result: Analysis | None = None
+        self._n_segments = len(segments)
+        self._file = io.BytesIO(sound.data)
+        self._found: list[tuple[Segment, Prediction]] = []
+        self._answers: Iterator[tuple[Segment, Prediction]] = classifier.segments(
+            self._file, segments, profile=profile
+        )
+
+    @property
+    def share_done(self) -> float:
+        """Share of the file that has been read, 0 to 1."""
+        return 1.0 if self.result else _share_read(self._file, self.sound)
+
+    @property
+    def seconds_done(self) -> float:
+        """Where the last answered segment ends, in seconds."""
+        return self._found[-1][0].end_seconds if self._found else 0.0
+
+    def step(self) -> None:
+        """Compute one slice. An error of the sound becomes the result."""
+        if self.result:
+            return
+        until = time.monotonic() + SLICE_SECONDS
+        name, sha256 = self.sound.name, self.sound.sha256
+        try:
+            for found in self._answers:
+                self._found.append(found)
+                if time.monotonic() > until:
+                    return
+        except SpeechEmotionError as error:
+            self.result = Analysis(name, sha256, error=error)
+        else:
+            self.result = Analysis(name, sha256, self.seconds_done, segments=tuple(self._found))
+
+
+def _share_read(file: io.BytesIO, sound: Sound) -> float:
+    return min(file.tell() / max(len(sound.data), 1), 1.0)
+
+
+class _Lane:
+    """The windows and the outline of one channel, or of the mix."""
+
+    def __init__(self, classifier: Classifier, profile: SpeakerProfile | None) -> None:
+        self.outline = _Outline(classifier)
+        self._classifier = classifier
+        self._stream = classifier.stream(sample_rate=RATE, profile=profile)
+        self._windows: list[Prediction] = []
+
+    def push(self, samples: FloatArray) -> None:
+        samples = np.ascontiguousarray(samples)
+        self._windows += self._stream.push(samples)
+        self.outline.push(samples)
+
+    def finish(self) -> None:
+        self._windows += self._stream.finish()
+        self.outline.finish()
+
+    def analysis(
+        self, name: str, sha256: str, warnings: tuple[str, ...], channel: str | None = None
+    ) -> Analysis:
+        windows = tuple(replace(window, warnings=warnings, channel=channel) for window in self._windows)
+        return Analysis(
+            name,
+            sha256,
+            self.outline.n_samples / RATE,
+            self._classifier.pool(windows),
+            windows,
+            self.outline.envelope,
+            self.outline.log_mel.astype(np.float16),
+        )
 
 
 class _Outline:
@@ -222,25 +327,6 @@ class _Columns:
         if self._n_rest >= self._each:
             self._rows.append(self._rest)
             self._rest, self._n_rest = None, 0
-
-
-def channels_of(sound: Sound) -> list[Sound]:
-    """Each channel of a sound as a sound of its own: FLAC, mono at 16 kHz, named after its channel."""
-    with open_audio(sound.data, channels="separate") as audio, ExitStack() as open_files:
-        names = channel_names(audio.n_channels)
-        encoded = [io.BytesIO() for _ in names]
-        writers = [
-            open_files.enter_context(soundfile.SoundFile(one, "w", RATE, 1, "PCM_24", format="FLAC"))
-            for one in encoded
-        ]
-        for block in audio:
-            for writer, samples in zip(writers, block.T, strict=True):
-                writer.write(samples)
-    stem = sound.name.rpartition(".")[0] or sound.name
-    return [
-        Sound.of(f"{stem} ({name}).flac", one.getvalue(), f"{sound.id}-{name}")
-        for name, one in zip(names, encoded, strict=True)
-    ]
 
 
 def as_wav(data: bytes, start_seconds: float, seconds: float) -> bytes:

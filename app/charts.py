@@ -1,4 +1,4 @@
-"""Charts of an answer. In: predictions, envelope and log-mel. Out: Altair charts. All functions are pure.
+"""Charts of a sound. In: predictions, envelope and log-mel. Out: Altair charts. All functions are pure.
 
 Waveform, spectrogram and timeline have left axes of the same width, so that their time axes line up. `in_words` is the
 text alternative of a timeline.
@@ -17,6 +17,8 @@ from PIL import Image
 
 from speech_emotion import Prediction
 from speech_emotion.formats import picture
+from speech_emotion.formats.look import ABSTENTIONS, colours, name
+from speech_emotion.text import clock
 
 TIME_PIXELS: Final = 50  # below the last chart, for its time axis
 MIN_TOP: Final = -9.0  # natural-log power; if the loudest cell is below this, the picture is dark
@@ -29,62 +31,14 @@ FloatArray = npt.NDArray[np.float32]
 AnyFloats = npt.NDArray[np.floating[Any]]
 
 
-def title(prediction: Prediction) -> str:
-    """`😠 angry` or `🤔 not sure`."""
-    if prediction.abstained:
-        return " ".join(picture.ABSTENTIONS[prediction.abstained])
-    return f"{picture.icon(prediction.label or '')} {prediction.label}"
-
-
-def title_with_share(prediction: Prediction) -> str:
-    """`😠 angry 94 %`; without a confidence the title alone."""
-    return title(prediction) + (f" {picture.percent(prediction.confidence)}" if prediction.confidence else "")
-
-
-def ranked(prediction: Prediction) -> list[tuple[str, float]]:
-    """Every emotion with its probability, the most probable first."""
-    return sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-
-
-def bars(prediction: Prediction) -> alt.Chart:
-    """One bar per emotion, the most probable first; names and numbers are the axis labels."""
-    shares = ranked(prediction)
-    names = [f"{picture.icon(label)} {label}  {picture.percent(share)}" for label, share in shares]
-    colour = picture.colours(list(prediction.probabilities))
-    rows = [
-        {"emotion": name, "probability": share, "colour": colour[label]}
-        for name, (label, share) in zip(names, shares, strict=True)
-    ]
-    chart: alt.Chart = (
-        alt.Chart(alt.InlineData(values=rows))
-        .mark_bar(cornerRadiusEnd=4, height={"band": 0.72}, aria=False)
-        .encode(
-            y=alt.Y(
-                "emotion:N",
-                sort=names,
-                title=None,
-                axis=alt.Axis(
-                    labelFontSize=14, labelLimit=240, ticks=False, domain=False, labelColor=picture.INK
-                ),
-            ),
-            x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), axis=None),
-            color=alt.Color("colour:N", scale=None),
-            tooltip=alt.value(None),
-        )
-        .properties(height=30 * len(rows), usermeta=picture.SVG)
-        .configure_view(strokeWidth=0)
-    )
-    return chart
-
-
 def legend(predictions: Sequence[Prediction], labels: Sequence[str]) -> str:
     """The legend of a timeline as HTML that wraps: all `labels`, and the abstentions that occur."""
     reasons = {band["abstained"] for band in picture.bands(predictions)}
-    names = [*labels, *(reason for reason in picture.ABSTENTIONS if reason in reasons)]
-    colour = picture.colours(labels)
+    keys = [*labels, *(reason for reason in ABSTENTIONS if reason in reasons)]
+    colour = colours(labels)
     chips = [
-        f"<span class='se-chip'><i style='background:{colour[name]}'></i>{html.escape(name.replace('_', ' '))}</span>"
-        for name in names
+        f"<span class='se-chip'><i style='background:{colour[key]}'></i>{html.escape(name(key))}</span>"
+        for key in keys
     ]
     return f"<div class='se-legend' aria-hidden='true'>{''.join(chips)}</div>"
 
@@ -166,9 +120,7 @@ def in_words(predictions: Sequence[Prediction]) -> str:
     """The timeline as a sentence: how long each answer lasts, the longest first."""
     seconds: dict[str, float] = {}
     for band in picture.bands(predictions):
-        name = picture.ABSTENTIONS[band["abstained"]][1] if band["abstained"] else band["best"]
-        seconds[name] = seconds.get(name, 0.0) + band["end"] - band["start"]
-    lasting = [
-        f"{name} for {time:.1f} s" for name, time in sorted(seconds.items(), key=lambda item: -item[1])
-    ]
+        key = name(band["abstained"] or band["best"])
+        seconds[key] = seconds.get(key, 0.0) + band["end"] - band["start"]
+    lasting = [f"{key} for {clock(time)}" for key, time in sorted(seconds.items(), key=lambda item: -item[1])]
     return "Timeline: " + ", ".join(lasting) + "."

@@ -47,7 +47,7 @@ INSIDE = {
         "speech",
     ],
     "segments": ["segment", "subtitles", "textgrid", "tables", "transcripts", "reader"],
-    "formats": ["rows", "cues", "picture"],
+    "formats": ["rows", "cues", "look", "summary", "cards", "report", "picture"],
     "batch": ["stores", "part", "outputs", "manifest", "summary", "report", "plan", "engines", "run"],
     "server": [
         "scheduling",

@@ -1,4 +1,4 @@
-"""Answers in every format. In: outcomes, one per row. Out: text, tables, subtitles, annotations, a picture.
+"""Answers in every format. In: outcomes, one per row. Out: text, tables, subtitles, annotations, a report, a picture.
 
 Whatever a file is called or a speaker says, it cannot steer a terminal, break a format or be run as a formula by a
 spreadsheet.
@@ -11,6 +11,7 @@ from typing import Final, TextIO
 
 from speech_emotion.extras import require
 from speech_emotion.formats.cues import write_audacity, write_rttm, write_srt, write_textgrid, write_webvtt
+from speech_emotion.formats.report import write_html
 from speech_emotion.formats.rows import (
     Outcome,
     columns,
@@ -46,6 +47,7 @@ WRITERS: Final[dict[str, Writer]] = {
     "audacity": write_audacity,
     "textgrid": write_textgrid,
     "rttm": write_rttm,
+    "html": write_html,
     "png": write_png,
 }
 ONE_RECORDING: Final = ("srt", "webvtt", "audacity", "textgrid", "png")  # have no place for a second one
