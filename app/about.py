@@ -128,7 +128,7 @@ def recall(rows: dict[str, dict[str, int]]) -> float | None:
 
 def notice(info: ModelInfo) -> bool:
     """Show the notice until its button is pressed; whether it was pressed in this browser."""
-    if st.session_state.get("notice_read") or browser.COOKIE in st.context.cookies:
+    if st.session_state.get("notice_read") or st.context.cookies.get(browser.COOKIE) == "1":
         return True
     with st.container(border=True, key="notice"):
         st.header("Before you start", anchor=False)

@@ -7,12 +7,16 @@ import streamlit as st
 
 COOKIE: Final = "speech_emotion_notice"
 
+STYLE: Final = """
+p { margin: 0; padding: .5rem .75rem; border-radius: .5rem; font-family: var(--st-font);
+  color: var(--st-text-color); background: var(--st-yellow-background-color); }
+[hidden] { display: none; }
+"""
 _element = st.components.v2.component(
     "speech_emotion_browser",
-    html="<p data-part='advice' role='status' hidden></p>",
+    html="<p data-part='advice' role='status' hidden>\n</p>",
     js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-    css="p { margin: 0; padding: .5rem .75rem; border-radius: .5rem; font-family: var(--st-font); "
-    "color: var(--st-yellow-text-color); background: var(--st-yellow-background-color); } [hidden] { display: none; }",
+    css=STYLE,
 )
 
 

@@ -46,10 +46,10 @@ def _work(state: Session) -> None:
     """Let the worker do what is missing, and wait a moment for what is new."""
     patience = time.monotonic() + PATIENCE_SECONDS
     state.collect()
-    while state.worker.give(state.tasks()) and state.worker.wait(patience - time.monotonic()):
+    new = state.worker.give(state.tasks())
+    while new & state.tasks().keys() and state.worker.wait(patience - time.monotonic()):
         state.collect()
-    state.collect()
-    state.worker.give(state.tasks())
+        new |= state.worker.give(state.tasks())
 
 
 def _status(state: Session) -> None:

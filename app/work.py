@@ -63,8 +63,8 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._session_id = ""
 
-    def give(self, tasks: Mapping[Key, Task]) -> bool:
-        """Replace what is to be done; whether there is something new in it."""
+    def give(self, tasks: Mapping[Key, Task]) -> set[Key]:
+        """Replace what is to be done; the keys that are new in it."""
         context = get_script_run_ctx()
         with self._lock:
             self._session_id = context.session_id if context else ""
@@ -73,13 +73,13 @@ class Worker:
             self._tasks = {key: task for key, task in tasks.items() if key not in self._finished}
             self._jobs = {key: job for key, job in self._jobs.items() if key in self._tasks}
             kept = self._tasks.keys() | self._finished
-            is_new = any(key not in self._batch for key in self._tasks)
+            new = self._tasks.keys() - self._batch
             self._batch = {key: n for key, n in self._batch.items() if key in kept or key not in tasks}
             self._batch |= {key: task.n_bytes for key, task in self._tasks.items()}
             if self._tasks and not (self._thread and self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._work, name="analysis", daemon=True)
                 self._thread.start()
-        return is_new
+        return new
 
     def take(self) -> dict[Key, Analysis]:
         """The analyses that were finished since the last call."""
