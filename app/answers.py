@@ -1,20 +1,16 @@
-"""One answer on the page: its card and bars, advice about the sound, the sound itself, its windows as a table."""
+"""One answer on the page: its card and bars, and advice about the sound."""
 
 import html
 import re
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import about
-import analysis
-import charts
 import streamlit as st
-from analysis import Analysis, Sound
-from session import Session
+from analysis import Analysis
 
 from speech_emotion import Prediction, SpeechEmotionError
-from speech_emotion.formats import cards, picture
+from speech_emotion.formats import cards
 from speech_emotion.formats.look import name
 from speech_emotion.formats.summary import key_of
 from speech_emotion.model_info import ModelInfo
@@ -38,7 +34,6 @@ ERRORS: Final = {
     "invalid_waveform": "The samples are not a sound (NaN, infinity or far beyond full scale). Export it again.",
 }
 SHORT_SECONDS: Final = 2.0  # with only one second far fewer emotions are found: docs/robustness.md
-MAX_PLAYED: Final = 600  # seconds in the player at once
 MAX_PROBLEMS: Final = 5  # sentences about unreadable files
 
 
@@ -162,78 +157,3 @@ def _advice(chosen: Analysis) -> list[str]:
 def has_timeline(chosen: Analysis, info: ModelInfo) -> bool:
     """Whether the answers over time say more than the one answer: windows of a short clip are nearly the same one."""
     return len(chosen.windows) > 1 and chosen.seconds >= info.window_seconds + info.hop_seconds
-
-
-def sound(sound: Sound, chosen: Analysis, state: Session, info: ModelInfo) -> None:
-    """The player, and below it the pictures of a sound that holds speech."""
-    _player(sound, chosen, state)
-    if chosen.answer and chosen.answer.probabilities and chosen.log_mel.size:
-        _pictures(sound, chosen, state, info)
-
-
-def _player(sound: Sound, chosen: Analysis, state: Session) -> None:
-    """The sound as the model read it; of a long one, the part around the requested moment."""
-    sound_id, seconds, count = state.seek or (sound.id, 0.0, 0)
-    if sound_id != sound.id:  # a sound that was removed
-        seconds, count = 0.0, 0
-    part = int(seconds // MAX_PLAYED)
-    if state.played[:2] != (sound.sha256, part):
-        wav = analysis.as_wav(sound.data, part * MAX_PLAYED, MAX_PLAYED)
-        state.played = sound.sha256, part, wav
-    # The count makes this another element: requested again, the same moment plays again.
-    place = f", from {clock(seconds)}, requested {count} times" if count else ""
-    st.audio(
-        state.played[2],
-        start_time=seconds - part * MAX_PLAYED,
-        autoplay=count > 0,
-        alt=f"The sound {chosen.name}, {clock(chosen.seconds)} long{place}.",
-    )
-    if chosen.seconds > MAX_PLAYED:
-        start, end = part * MAX_PLAYED, min((part + 1) * MAX_PLAYED, chosen.seconds)
-        st.caption(f"The player holds {clock(start)} to {clock(end)}. For another part, click the timeline.")
-
-
-def _pictures(sound: Sound, chosen: Analysis, state: Session, info: ModelInfo) -> None:
-    """Waveform, log-mel and timeline on one axis of time; a click plays from there; the same as a table."""
-    count = state.seek[2] if state.seek else 0  # in the keys: a second click at the same place must count too
-    chart_key = f"picture-{chosen.sha256}-{count}"
-    is_long = has_timeline(chosen, info)
-
-    def seek() -> None:
-        if points := st.session_state[chart_key].selection.get("at"):
-            state.play_from(sound.id, points[0]["start"])
-
-    with st.container(gap=None):
-        st.altair_chart(charts.waveform(chosen.envelope, chosen.seconds), alt=f"Waveform of {chosen.name}.")
-        st.altair_chart(
-            charts.spectrogram(chosen.log_mel, chosen.seconds, is_last=not is_long),
-            alt="Log-mel spectrogram, the model's input.",
-        )
-        if is_long:
-            st.altair_chart(
-                picture.timeline(chosen.windows, info.labels, legend=False),
-                key=chart_key,
-                on_select=seek,
-                selection_mode="at",
-                alt=charts.in_words(chosen.windows),
-            )
-            st.html(charts.legend(chosen.windows, info.labels))
-    if is_long:
-        windows_table(chosen.windows, key=f"segments-{chosen.sha256}-{count}")
-
-
-def windows_table(windows: Sequence[Prediction], *, key: str) -> None:
-    """One row per window, folded."""
-    rows = [
-        {
-            "from": clock(window.start_seconds),
-            "to": clock(window.end_seconds),
-            "answer": name(key_of(window)),
-            "probability": hundredths(window.confidence),
-            "or else": or_else(window),
-        }
-        for window in windows
-    ]
-    with st.expander(f"The {len(windows)} windows as a table"):
-        share = {"probability": share_column()}
-        st.dataframe(rows, hide_index=True, key=key, column_config=share, alt=charts.in_words(windows))

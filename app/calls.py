@@ -5,14 +5,15 @@ from typing import Final
 
 import about
 import answers
+import player
 import streamlit as st
 from analysis import Analysis, Sound
 from session import Session
 
 from speech_emotion import Prediction
 from speech_emotion.formats import cards
-from speech_emotion.formats.look import colours, name
-from speech_emotion.formats.summary import in_words, key_of, shares, strip
+from speech_emotion.formats.look import name
+from speech_emotion.formats.summary import in_words, key_of, shares
 from speech_emotion.merge import merge
 from speech_emotion.model_info import ModelInfo
 from speech_emotion.text import clock, percent
@@ -57,26 +58,50 @@ def stretches_of(
 
 
 def summary(whole: Analysis, lanes: tuple[Analysis, ...], info: ModelInfo) -> None:
-    """What a recording longer than a window holds: shares and turning points in words, and a strip."""
+    """What a recording longer than a window holds: shares and turning points in words."""
     is_long = bool(whole.answer and whole.answer.probabilities) and answers.has_timeline(whole, info)
     with answers.slot(is_long):
         if is_long:
-            stretches = stretches_of(whole, lanes, info)
-            for lane, of_lane in stretches.items():
+            for lane, of_lane in stretches_of(whole, lanes, info).items():
                 who = f"**{answers.capital(lane)}:** " if lane else ""
                 st.markdown(who + answers.escape(in_words(of_lane, whole.seconds)))
-            st.html(strip(stretches, whole.seconds) + _legend(stretches, info))
 
 
-def _legend(lanes: dict[str, list[Prediction]], info: ModelInfo) -> str:
-    colour = colours(info.labels)
-    keys = dict.fromkeys(key for of_lane in lanes.values() for key in shares(of_lane))
-    chips = [
-        f"<span class='se-chip'><i style='background:{colour[key]}'></i>{html.escape(name(key))}</span>"
-        for key in keys
-    ]
-    rows = " · ".join(lanes) if len(lanes) > 1 else ""
-    return f"<div class='se-legend' aria-hidden='true'>{html.escape(rows)} {''.join(chips)}</div>"
+def play(
+    playable: player.PlayableSound,
+    whole: Analysis,
+    parts: tuple[Analysis, ...],
+    spoken: Analysis | None,
+    info: ModelInfo,
+    *,
+    key: str = "player",
+) -> None:
+    """The player, with a lane for each channel, for each speaker of a transcript, or for the whole.
+
+    Args:
+        playable: The sound.
+        whole: Its analysis.
+        parts: Those of its channels.
+        spoken: That of its transcript.
+        info: The model.
+        key: Of the element.
+    """
+    if spoken and spoken.segments and not parts:
+        lanes = _speaker_lanes(spoken)
+    elif whole.answer and whole.answer.probabilities and not answers.has_timeline(whole, info):
+        lanes = [player.Lane.of("", [whole.answer])]
+    else:
+        lanes = [player.Lane.of(name, found) for name, found in stretches_of(whole, parts, info).items()]
+    player.show(playable, lanes, labels=info.labels, name=whole.name, key=key)
+
+
+def _speaker_lanes(spoken: Analysis) -> list[player.Lane]:
+    by_speaker: dict[str, list[player.Stretch]] = {}
+    for segment, answer in spoken.segments:
+        if answer.probabilities:
+            stretch = player.Stretch.of(answer, segment.text or "")
+            by_speaker.setdefault(segment.speaker or "", []).append(stretch)
+    return [player.Lane(speaker, tuple(stretches)) for speaker, stretches in by_speaker.items()]
 
 
 def utterances(found: Analysis) -> None:

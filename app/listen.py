@@ -123,7 +123,8 @@ def _one(sound: Sound, analysis: Analysis, state: Session, info: ModelInfo) -> N
     with take:
         downloads.buttons(state, sound, analysis, info)
     calls.summary(analysis, channels, info)
-    answers.sound(sound, analysis, state, info)
+    playable = state.playable(sound, "channels" if channels else "")
+    calls.play(playable, analysis, channels, utterances, info)
     with answers.slot(bool(utterances)):
         if utterances:
             calls.utterances(utterances)

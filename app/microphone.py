@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import replace
 
-import analysis
 import answers
 import calls
 import downloads
@@ -12,6 +11,7 @@ import live_sounds
 import shared
 import streamlit as st
 from analysis import Analysis, Sound
+from player import PlayableSound
 from session import Session
 
 from speech_emotion.formats import look
@@ -50,7 +50,7 @@ def tab(state: Session, info: ModelInfo) -> None:
             st.caption("The last session was answered by another model. Choose that one to see its answers.")
 
 
-def _kept(ended: live.LiveSession, state: Session) -> Sound | None:
+def _kept(ended: live.LiveSession, state: Session) -> tuple[Sound, PlayableSound] | None:
     """The sound of a session, which from now on is one of those in the tab Listen."""
     data = live_sounds.take(state.ticket) if ended.has_sound else None
     if data is None:
@@ -59,7 +59,7 @@ def _kept(ended: live.LiveSession, state: Session) -> Sound | None:
     state.n_live += 1
     sound = Sound.of(f"live {state.n_live}.wav", data, f"live-{hashlib.sha256(data).hexdigest()[:16]}")
     state.keep(sound)
-    return sound
+    return sound, PlayableSound.of(data)
 
 
 def _show(ended: live.LiveSession, state: Session, info: ModelInfo) -> None:
@@ -68,8 +68,8 @@ def _show(ended: live.LiveSession, state: Session, info: ModelInfo) -> None:
     windows = tuple(replace(window, warnings=ended.warnings) for window in ended.predictions)
     answer = shared.classifier(state.model).pool(windows)
     sound = state.live_sound
-    name = sound.name if sound else "live"
-    whole = Analysis(name, sound.sha256 if sound else "", ended.seconds, answer, windows)
+    name, sha256 = (sound[0].name, sound[0].sha256) if sound else ("live", "")
+    whole = Analysis(name, sha256, ended.seconds, answer, windows)
     tuned = ", tuned to your voice" if ended.profile_seconds else ""
     st.header(f"The last session: {clock(ended.seconds, tenths=False)}{tuned}", anchor=False)
     if ended.problem:
@@ -79,12 +79,8 @@ def _show(ended: live.LiveSession, state: Session, info: ModelInfo) -> None:
     settings = info.with_hop(ended.hop_seconds)
     calls.summary(whole, (), settings)
     if sound:
-        st.audio(
-            analysis.as_wav(sound.data, 0, answers.MAX_PLAYED),
-            alt=f"The sound {name}, {clock(ended.seconds)} long.",
-        )
-        st.caption(f"The tab *Listen* has this sound too, as **{name}**, with its spectrogram.")
-    answers.windows_table(windows, key="live-table")
+        calls.play(sound[1], whole, (), None, settings, key="player-live")
+        st.caption(f"The tab *Listen* has this sound too, as **{name}**.")
     downloads.offer(
         downloads.Results([whole], settings, ended.profile_seconds), whole, stem="speech-emotion-live"
     )

@@ -7,7 +7,7 @@ no two are mixed up. The sounds themselves live in the uploader, or here until t
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ import shared
 import streamlit as st
 from analysis import Analyser, Analysis, SegmentAnalyser, Sound
 from live import LiveSession
+from player import PlayableSound
 from streamlit.typing import UploadedFile
 from work import Key, Task, Worker
 
@@ -65,8 +66,7 @@ class Session:
     corrections: by sha256 of the sound.
     chosen: id of the sound that is shown; newest: ids that arrived with it, until one of them is chosen by hand or has
     an answer; n_shown: how often new sounds were chosen automatically; seen: id of the sound the page showed last.
-    seek: id of the sound whose player starts at this second, and how often that was requested.
-    played: sha256, part and WAV of what the player holds.
+    played: sha256 and kind of what the player holds, and the sound as it plays it.
     recording: id of what the recorder holds; n_recordings: how many were made. recorders, enrolments: numbers in the
     keys of the widgets that record and enrol: a widget forgets its content only when a new one replaces it.
     cancelled: sha256 of sounds not to analyse until the user resumes or adds them again.
@@ -86,8 +86,7 @@ class Session:
     n_shown: int = 0
     newest: tuple[str, ...] = ()
     seen: str | None = None
-    seek: tuple[str, float, int] | None = None
-    played: tuple[str, int, bytes] = ("", 0, b"")
+    played: tuple[str, str, PlayableSound | None] = ("", "", None)
     recording: str | None = None
     n_recordings: int = 0
     recorders: int = 0
@@ -98,7 +97,7 @@ class Session:
     left_out: tuple[str, ...] = ()
     drawn_at: float = 0.0
     live: LiveSession | None = None
-    live_sound: Sound | None = None
+    live_sound: tuple[Sound, PlayableSound] | None = None
     n_live: int = 0
     ticket: str = ""
 
@@ -186,9 +185,9 @@ class Session:
             self.corrections[sound.sha256] = correction._replace(note=correction.note[:MAX_NOTE])
 
     def choose(self, sound_id: str) -> None:
-        """Show another sound, from its beginning and without playing it."""
+        """Show another sound."""
         if sound_id != self.chosen:
-            self.chosen, self.newest, self.seek = sound_id, (), None
+            self.chosen, self.newest = sound_id, ()
 
     def show(self, *sounds: Sound) -> None:
         """Choose the first of `sounds`, which have just arrived, whatever was ticked or cancelled."""
@@ -197,12 +196,16 @@ class Session:
         self.n_shown += 1
         self.cancelled -= {sound.sha256 for sound in sounds}
 
-    def play_from(self, sound_id: str, seconds: float) -> None:
-        """Play a sound from `seconds` on; later arrivals do not interrupt it."""
-        self.choose(sound_id)
-        self.newest = ()
-        _, _, count = self.seek or ("", 0.0, 0)
-        self.seek = sound_id, seconds, count + 1
+    def playable(self, sound: Sound, kind: str = "") -> PlayableSound:
+        """A sound as the player plays it: the mix, or with the kind "channels" all of its channels."""
+        found = self.found(sound, kind)
+        if found and found.playable:
+            return found.playable
+        sha256, held, playable = self.played
+        if playable is None or (sha256, held) != (sound.sha256, kind):
+            playable = PlayableSound.of(sound.data, separate=bool(kind))
+            self.played = sound.sha256, kind, playable
+        return playable
 
     def keep(self, sound: Sound) -> None:
         """Add a sound and show it; beyond MAX_KEPT the oldest are dropped."""
@@ -244,10 +247,12 @@ class Session:
         """Drop what belongs to removed sounds, except for the newest analyses, in case of an undo."""
         present = {sound.sha256 for sound in self.sounds}
         absent = [key for key in self.analyses if key.sound not in present]
+        for key in absent:
+            self.analyses[key] = replace(self.analyses[key], playable=None)
         for key in absent[: max(len(absent) - MAX_ANALYSES, 0)]:
             del self.analyses[key]
         if self.played[0] not in present:
-            self.played = "", 0, b""
+            self.played = "", "", None
 
     def cancel(self) -> None:
         """Stop analysing everything that is not finished."""

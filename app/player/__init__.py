@@ -18,7 +18,7 @@ from starlette.routing import Mount
 from player import routes
 from player.sound import PlayableSound, SoundWriter
 from speech_emotion import Prediction
-from speech_emotion.formats import picture
+from speech_emotion.formats.look import colours
 
 __all__ = ["Lane", "PlayableSound", "SoundWriter", "Stretch", "mount", "show"]
 
@@ -93,16 +93,14 @@ def document(
     """What the browser gets; `Data` in data.ts."""
     present = {stretch.label for lane in lanes for stretch in lane.stretches}
     rows = [label for label in (*labels, "not_sure") if label in present]
-    colours = picture.colours(labels)
+    colour = colours(labels)
     return {
         "name": name,
         "url": f"{_path()}/{sound.token}",
         "seconds": sound.seconds,
         "channels": list(sound.names),
         "peak_seconds": sound.peak_seconds,
-        "labels": [
-            {"id": label, "text": label.replace("_", " "), "colour": colours[label]} for label in rows
-        ],
+        "labels": [{"id": label, "text": label.replace("_", " "), "colour": colour[label]} for label in rows],
         "lanes": [
             {
                 "name": lane.name,

@@ -1,7 +1,4 @@
-"""The timeline as a chart. In: predictions. Out: an Altair chart, which the app shows, and a PNG.
-
-What other charts need to line up with it is public: the margin on the left, the axis of time.
-"""
+"""The timeline as a picture. In: predictions. Out: a PNG."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -48,7 +45,7 @@ def write_png(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) 
 
 
 def png(predictions: Sequence[Prediction], title: str, subtitle: str) -> bytes:
-    """The timeline as a PNG, drawn as on the page."""
+    """The timeline as a PNG."""
     import vl_convert  # loads a JavaScript engine, which takes a second: only on demand
 
     labels = next((list(one.probabilities) for one in predictions if one.probabilities), [])
@@ -70,21 +67,7 @@ def short(name: str) -> str:
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}…{name[1 - MAX_NAME // 2 :]}"
 
 
-def timeline(
-    predictions: Sequence[Prediction], labels: Sequence[str], *, height: int = 170, legend: bool = True
-) -> alt.Chart:
-    """The probabilities over time, stacked; grey where there is no answer. A click selects `at`, the start in s."""
-    at = alt.selection_point(name="at", fields=["start"], toggle=False, empty=False)
-    chart: alt.Chart = (
-        _stacked(predictions, labels, legend=legend)
-        .add_params(at)
-        .properties(height=height, padding=PADDING, usermeta=SVG)
-        .configure_view(strokeWidth=0)
-    )
-    return chart
-
-
-def _stacked(predictions: Sequence[Prediction], labels: Sequence[str], *, legend: bool = True) -> alt.Chart:
+def _stacked(predictions: Sequence[Prediction], labels: Sequence[str]) -> alt.Chart:
     found = bands(predictions)
     rows = [row for band in found for row in _stack(band, labels)]
     used = {row["emotion"] for row in rows}
@@ -106,7 +89,7 @@ def _stacked(predictions: Sequence[Prediction], labels: Sequence[str], *, legend
             color=alt.Color(
                 "emotion:N",
                 scale=alt.Scale(domain=known, range=[colour[name] for name in known]),
-                legend=_legend() if legend else None,
+                legend=_legend(),
             ),
             tooltip=["time:N", "answer:N", "emotion:N", alt.Tooltip("share:N", title="probability")],
         )
