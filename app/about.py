@@ -116,8 +116,8 @@ def _described(model: shipped.ShippedModel) -> str:
     bytes_ = model.path.stat().st_size
     rows = SCORES.get(model.name, {}).get("confusion", {}).get("elsewhere", {})
     share = recall(rows)
-    score = f", right {percent(share)} elsewhere" if share is not None else ""
-    return f"{model.name}: {bytes_ / 1e6:.0f} MB{score}"
+    score = f" · right {percent(share)} on new voices" if share is not None else ""
+    return f"{model.name} · {bytes_ / 1e6:.0f} MB{score}"
 
 
 def recall(rows: dict[str, dict[str, int]]) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import about
 import streamlit as st
 from analysis import Analysis
+from streamlit.delta_generator import DeltaGenerator
 
 from speech_emotion import Prediction, SpeechEmotionError
 from speech_emotion.formats import cards
@@ -104,18 +105,20 @@ def heading(chosen: Analysis) -> None:
     st.html(f"<h2 class='se-name'>{html.escape(chosen.name)}{length}</h2>")
 
 
-def card_and_bars(chosen: Analysis, info: ModelInfo, plain: Analysis | None) -> None:
-    """The answer with its caveat, and its probabilities.
+def card_and_bars(
+    chosen: Analysis, info: ModelInfo, plain: Analysis | None
+) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """The answer with its caveat, and its probabilities; returns the columns they stand in.
 
     Args:
         chosen: An analysis.
         info: The model.
         plain: The analysis without the profile, where the answer is tuned by one.
     """
+    left, right = st.columns([2, 3], gap="large")
     answer = chosen.answer
     if answer is None:
-        return
-    left, right = st.columns([2, 3], gap="large")
+        return left, right
     with left:
         card = cards.answer_card(
             answer, caveat=about.caveat(answer, info, chosen.name), minimum_seconds=info.min_seconds
@@ -127,6 +130,7 @@ def card_and_bars(chosen: Analysis, info: ModelInfo, plain: Analysis | None) -> 
     with right:
         if answer.probabilities:
             st.html(cards.bars(answer))
+    return left, right
 
 
 def advice(chosen: Analysis) -> None:

@@ -44,6 +44,7 @@ def ask(sound: Sound, state: Session, info: ModelInfo) -> None:
         format_func=name,
         key=keys["label"],
         on_change=keep,
+        wrap=True,
         help="Your answer stays in this page, and is what the score below and the table to train on are made of.",
     )
     with answers.slot(known is not None):

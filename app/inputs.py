@@ -19,11 +19,13 @@ KINDS: Final = (
     "gives an answer per utterance."
 )
 
+START: Final = "Upload a sound, record one, or try a synthetic voice"
+
 
 def bar(state: Session) -> None:
     """The inputs: open before the first sound, folded into one line after it."""
     n_sounds = len(state.sounds)
-    label = f"Add sounds · {n_sounds} so far" if n_sounds else "Add sounds"
+    label = f"Add sounds · {n_sounds} so far" if n_sounds else START
     # Another label closes it again: whoever has just added a sound wants to see its answer.
     with st.expander(label, expanded=not n_sounds):
         upload, record = st.columns([3, 2], gap="large")

@@ -109,19 +109,18 @@ def _one(sound: Sound, analysis: Analysis, state: Session, info: ModelInfo) -> N
     if analysis.answer is None:
         return
     channels, utterances = calls.parts(sound, state)
-    with answers.slot(bool(channels)):
+    with answers.slot(True):
         if channels:
             calls.channels(channels, analysis, info)
-    with answers.slot(not channels):
-        if not channels:
+            left, right = st.columns([2, 3], gap="large")
+        else:
             plain = state.analyses.get(state.key(sound)) if state.active_profile else None
-            answers.card_and_bars(analysis, info, plain)
-    answers.advice(analysis)
-    ask, take = st.columns([3, 2], gap="large")
-    with ask:
+            left, right = answers.card_and_bars(analysis, info, plain)
+    with left:
         corrections.ask(sound, state, info)
-    with take:
+    with right:
         downloads.buttons(state, sound, analysis, info)
+    answers.advice(analysis)
     calls.summary(analysis, channels, info)
     playable = state.playable(sound, "channels" if channels else "")
     calls.play(playable, analysis, channels, utterances, info)

@@ -7,7 +7,7 @@ import html
 from collections.abc import Sequence
 from typing import Final
 
-from speech_emotion.formats.look import UNREADABLE, colours, face, name
+from speech_emotion.formats.look import FACES, UNREADABLE, colours, face, name
 from speech_emotion.formats.summary import key_of
 from speech_emotion.prediction import Prediction
 from speech_emotion.text import percent
@@ -16,10 +16,12 @@ NO_ANSWER: Final = {
     "no_speech": "No speech was found: silence, noise, music, another sound, or a voice that is too faint.",
     "too_short": "The sound is too short for an answer.",
 }
-STYLE: Final = """
+STYLE: Final = (
+    FACES
+    + """
 .se-card { display: flex; gap: 1rem; align-items: center; padding: .9rem 1.1rem; border-left: .4rem solid;
   border-radius: .6rem; background: color-mix(in srgb, currentColor 5%, transparent); }
-.se-face { display: flex; padding: .45rem; border-radius: 50%; }
+.se-face { display: flex; padding: .45rem; border-radius: 50%; font-size: 2.3rem; }
 .se-head { line-height: 1.15; }
 .se-answer { font-size: 1.9rem; font-weight: 700; overflow-wrap: anywhere; }
 .se-share { margin-left: .4rem; font-size: 1.15rem; font-weight: 600; white-space: nowrap; }
@@ -32,6 +34,7 @@ STYLE: Final = """
 .se-bar i { display: block; height: 100%; min-width: 1px; border-radius: .3rem; }
 .se-number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 """
+)
 
 
 def card(
@@ -60,7 +63,7 @@ def card(
     tint = f"background:color-mix(in srgb,{edge} 28%,transparent)"
     return (
         f"<div class='se-card' style='border-left-color:{edge}'>"
-        f"<span class='se-face' style='{tint}'>{face(key, '2.9rem')}</span>"
+        f"<span class='se-face' style='{tint}'>{face(key)}</span>"
         f"<div><div class='se-head'><span class='se-answer'>{html.escape(title)}</span>{number}</div>"
         f"{below}{small}</div></div>"
     )

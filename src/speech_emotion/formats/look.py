@@ -5,6 +5,7 @@ A face is a drawing in SVG, because emoji are empty boxes on a system without a 
 
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import quote
 
 # Neighbours differ in lightness, for people with red-green blindness. No meaning is carried by colour alone.
 COLOURS: Final[Mapping[str, str]] = {
@@ -61,15 +62,30 @@ def name(key: str) -> str:
     return ABSTENTIONS.get(key) or key.replace("_", " ")
 
 
-def face(key: str, size: str = "1.25em") -> str:
-    """The drawing of a label or of an abstention as SVG in the colour of the text, hidden from screen readers.
+def face(key: str) -> str:
+    """The drawing of a label or of an abstention as HTML in the size and the colour of the text; it needs `FACES`.
 
     Args:
         key: A label, the reason of an abstention, or UNREADABLE.
-        size: Its width and height in a unit of CSS.
     """
-    return (
-        f"<svg viewBox='0 0 24 24' style='width:{size};height:{size};flex:none;vertical-align:-.2em' fill='none' "
-        "stroke='currentColor' stroke-width='1.7' stroke-linecap='round' stroke-linejoin='round' aria-hidden='true'>"
-        f"{_DRAWINGS.get(key, _ANY)}</svg>"
+    return f"<i class='se-icon se-icon-{key if key in _DRAWINGS else 'any'}' aria-hidden='true'></i>"
+
+
+def _mask(drawing: str) -> str:
+    """A drawing as a mask: pages that admit no SVG admit this, and it takes the colour of the text."""
+    svg = (
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' stroke='black' stroke-width='1.7' "
+        f"stroke-linecap='round' stroke-linejoin='round'>{drawing.replace('currentColor', 'black')}</svg>"
     )
+    return f'url("data:image/svg+xml,{quote(svg)}")'
+
+
+FACES: Final = (
+    ".se-icon { display: inline-block; flex: none; width: 1.25em; height: 1.25em; vertical-align: -.25em; "
+    "background: currentColor; -webkit-mask-size: contain; mask-size: contain; }\n"
+    + "\n".join(
+        f".se-icon-{key} {{ -webkit-mask-image: {mask}; mask-image: {mask}; }}"
+        for key, mask in ((key, _mask(drawing)) for key, drawing in {**_DRAWINGS, "any": _ANY}.items())
+    )
+)
+"""The style sheet of the drawings."""
