@@ -112,12 +112,12 @@ def _choice(state: Session) -> None:
 
 
 def _described(model: shipped.ShippedModel) -> str:
-    """Name, size and score of a model."""
+    """Name, score on other people, size and purpose of a model."""
     bytes_ = model.path.stat().st_size
     rows = SCORES.get(model.name, {}).get("confusion", {}).get("elsewhere", {})
     share = recall(rows)
     score = f" · right {percent(share)} on new voices" if share is not None else ""
-    return f"{model.name} · {bytes_ / 1e6:.0f} MB{score}"
+    return f"{model.name}{score} · {bytes_ / 1e6:.0f} MB · {model.purpose}"
 
 
 def recall(rows: dict[str, dict[str, int]]) -> float | None:

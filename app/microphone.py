@@ -15,6 +15,7 @@ from player import PlayableSound
 from session import Session
 
 from speech_emotion.formats import look
+from speech_emotion.formats.summary import strip
 from speech_emotion.model_info import ModelInfo
 from speech_emotion.text import clock
 
@@ -81,6 +82,8 @@ def _show(ended: live.LiveSession, state: Session, info: ModelInfo) -> None:
     if sound:
         calls.play(sound[1], whole, (), None, settings, key="player-live")
         st.caption(f"The tab *Listen* has this sound too, as **{name}**.")
+    else:
+        st.html(strip(calls.stretches_of(whole, (), settings), ended.seconds))
     downloads.offer(
         downloads.Results([whole], settings, ended.profile_seconds), whole, stem="speech-emotion-live"
     )

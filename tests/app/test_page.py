@@ -567,7 +567,7 @@ def test_what_was_it_makes_a_table_to_train_on_and_a_score(standin_model: Classi
     first, second = state.sounds
     label = standin_model.predict(VOICE).label
     other = next(one for one in standin_model.info.labels if one != standin_model.predict(OTHER).label)
-    page.button_group(key=f"label-{first.sha256[:16]}").set_value([label]).run()
+    page.button_group(key=f"label-{first.sha256[:16]}").set_value(label).run()
     page.text_input(key=f"speaker-{first.sha256[:16]}").set_value("ann").run()
     state.correct(second, session.Correction(second.name, other, "bob", "a note"))
     page.run()
@@ -644,7 +644,8 @@ def test_an_answer_says_how_often_such_answers_were_right() -> None:
 def test_the_scores_are_those_of_the_results() -> None:
     path = Path(__file__).resolve().parents[2] / "tools" / "make_page_scores.py"
     spec = importlib.util.spec_from_file_location("make_page_scores", path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert tool.scores() == about.SCORES

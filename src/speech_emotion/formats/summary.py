@@ -13,7 +13,6 @@ from speech_emotion.prediction import Prediction
 from speech_emotion.text import clock, percent
 
 MAX_TURNS: Final = 4  # turning points that the sentences name
-_LANE, _GAP = 18, 4  # pixels of height of a row of the strip, and between two
 
 
 class Turn(NamedTuple):
@@ -70,29 +69,22 @@ def in_words(stretches: Sequence[Prediction], seconds: float) -> str:
 
 
 def strip(lanes: Mapping[str, Sequence[Prediction]], seconds: float) -> str:
-    """The stretches of each lane as a row of coloured blocks: SVG that fills its width.
+    """The stretches of each lane as a row of coloured blocks: HTML that fills its width.
 
     Args:
         lanes: The stretches by the name of a channel or speaker; "" if there is only one.
         seconds: The length of the recording.
     """
-    height = len(lanes) * (_LANE + _GAP) - _GAP
-    blocks = []
-    for row, stretches in enumerate(lanes.values()):
-        y = row * (_LANE + _GAP)
-        blocks.append(
-            f"<rect x='0' y='{y}' width='1000' height='{_LANE}' fill='currentColor' opacity='.08'/>"
-        )
+    rows = []
+    for stretches in lanes.values():
+        blocks = []
         for one in (one for one in stretches if one.probabilities):
-            x, width = (1000 * part / max(seconds, 0.001) for part in (one.start_seconds, one.seconds))
+            left, width = (100 * part / max(seconds, 0.001) for part in (one.start_seconds, one.seconds))
             title = f"{clock(one.start_seconds)} to {clock(one.end_seconds)}: {name(key_of(one))}"
-            blocks.append(
-                f"<rect x='{x:.2f}' y='{y}' width='{width:.2f}' height='{_LANE}' "
-                f"fill='{colours(list(one.probabilities))[key_of(one)]}'><title>{html.escape(title)}</title></rect>"
-            )
+            colour = colours(list(one.probabilities))[key_of(one)]
+            style = f"position:absolute;height:100%;left:{left:.2f}%;width:{width:.2f}%;background:{colour}"
+            blocks.append(f"<span style='{style}' title='{html.escape(title)}'></span>")
+        row = "position:relative;height:1.1rem;margin:.25rem 0;border-radius:.2rem;overflow:hidden;background:#8882"
+        rows.append(f"<div style='{row}'>{''.join(blocks)}</div>")
     words = "; ".join(f"{lane or 'the recording'}: {in_words(of, seconds)}" for lane, of in lanes.items())
-    style = f"width:100%;height:{height}px;display:block"
-    return (
-        f"<svg viewBox='0 0 1000 {height}' preserveAspectRatio='none' style='{style}' "
-        f"role='img' aria-label='{html.escape(words)}'>{''.join(blocks)}</svg>"
-    )
+    return f"<div role='img' aria-label='{html.escape(words)}'>{''.join(rows)}</div>"
