@@ -304,7 +304,7 @@ def _transcript(name: str, data: bytes) -> Transcript:
     try:
         return Transcript(name, sha256, tuple(segments_of(data, name)))
     except SpeechEmotionError as error:
-        return Transcript(name, sha256, problem=str(error))
+        return Transcript(name, sha256, problem=str(error).removeprefix(f"{name!r}: ").rstrip("."))
 
 
 def sample_path(file_name: str) -> str:
