@@ -11,7 +11,6 @@ from typing import Final, TextIO
 
 from speech_emotion.extras import require
 from speech_emotion.formats.cues import write_audacity, write_rttm, write_srt, write_textgrid, write_webvtt
-from speech_emotion.formats.report import write_html
 from speech_emotion.formats.rows import (
     Outcome,
     columns,
@@ -35,6 +34,13 @@ def write_png(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) 
     from speech_emotion.formats.picture import write_png  # takes a second to import
 
     write_png(outcomes, out, columns)
+
+
+def write_html(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:
+    """Write a report, once all answers are known."""
+    from speech_emotion.formats.report import write_html  # what a prediction does not need
+
+    write_html(outcomes, out, columns)
 
 
 WRITERS: Final[dict[str, Writer]] = {
