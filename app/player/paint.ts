@@ -6,7 +6,6 @@ import type { View } from "./view.js";
 
 export interface Theme {
   ink: string;
-  paper: string;
   quiet: string;
   line: string;
   wave: string;
@@ -34,9 +33,9 @@ export interface Layout {
   height: number;
 }
 
-const RIGHT = 8;
-const HEIGHTS = { axis: 24, title: 22, wave: 64, row: 22, spectrogram: 112, pitch: 72, loudness: 48 };
-const TITLES = { spectrogram: "Spectrogram (Hz)", pitch: "Pitch (Hz)", loudness: "Loudness (dB below full scale)" };
+export const RIGHT = 8; // pixels beside the end of the sound
+const HEIGHTS = { axis: 24, title: 24, wave: 64, row: 22, spectrogram: 112, pitch: 72, loudness: 48 };
+const TITLES = { spectrogram: "Spectrogram (Hz)", pitch: "Pitch (Hz)", loudness: "Loudness (dB)" };
 const LOW_HZ = 50;
 const HIGH_HZ = 8000;
 export const PITCH_HZ: [number, number] = [60, 500];
@@ -106,7 +105,7 @@ export class Painter {
     this.brush.textBaseline = "middle";
     for (const band of layout.bands) {
       if (band.kind === "axis") this.axis(band);
-      if (band.kind === "title") this.text(band.text, layout.left, band.top + 13, "left", theme.ink, "600 12px");
+      if (band.kind === "title") this.text(band.text, layout.left, band.top + 14, "left", theme.ink, "600 12px");
       if (band.kind === "wave") this.wave(band, peaks, closeups);
       if (band.kind === "row") this.row(band);
       if (band.kind === "spectrogram") this.spectrogram(band, closeups);
@@ -155,7 +154,8 @@ export class Painter {
       this.line(x, top + height - 5, x, bottom, this.theme.line);
       const text = step < 0.1 ? (n * step).toFixed(2) : clock(n * step, step < 1);
       const half = this.brush.measureText(text).width / 2;
-      this.text(text, Math.max(left, Math.min(x, left + width + RIGHT - half)), top + 10, x < left + half ? "left" : "center", this.theme.quiet);
+      if (x < left + half + 6) this.text(text, x + 6, top + 10, "left", this.theme.quiet); // beside the cursor's head
+      else this.text(text, Math.min(x, left + width + RIGHT - half), top + 10, "center", this.theme.quiet);
     }
   }
 
