@@ -179,7 +179,9 @@ class Player {
     this.nowText = spoken;
     this.stage.setAttribute("aria-valuenow", at.toFixed(1));
     this.stage.setAttribute("aria-valuetext", spoken);
-    this.part.now!.replaceChildren(...now.map(({ name, stretch }) => this.chip(name, stretch)));
+    const chips = now.map(({ name, stretch }) => this.chip(name, stretch));
+    const isSilent = !chips.length && this.data.lanes.some(({ stretches }) => stretches.length);
+    this.part.now!.replaceChildren(...chips, ...(isSilent ? [element("span", "quiet", "no speech")] : []));
   }
 
   /** The stretch of each lane at a moment. */
