@@ -15,7 +15,7 @@ from player.sound import RATE, PlayableSound
 
 MAX_COLUMNS: Final = 3000
 FINEST_SECONDS: Final = 0.005  # between two frames
-FRAMES_PER_COLUMN: Final = 4
+FRAMES_PER_COLUMN: Final = 2
 RANGE_NEPERS: Final = 60 * np.log(10) / 10  # of power, from dark to bright: 60 dB
 VOICED_DB: Final = 40.0  # below the loudest frame a pitch is that of noise or of another room
 GOLDEN: Final = 0.618034  # multiples of it spread evenly over an interval, and never repeat
