@@ -36,7 +36,8 @@ _element = st.components.v2.component(
 class Stretch:
     """A stretch of one emotion.
 
-    label: an emotion or "not_sure". confidence: its probability; None without one. note: more about it, or what is said.
+    label: an emotion or "not_sure". confidence: its probability; None without one. note: more about it, such as what is
+    said.
     """
 
     start_seconds: float

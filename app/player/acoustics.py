@@ -38,7 +38,7 @@ def frames_at(samples: npt.NDArray[np.int16], centres: npt.NDArray[np.int64], si
     if len(samples) < size:
         samples = np.pad(samples, (0, size - len(samples)))
     starts = np.clip(centres - size // 2, 0, len(samples) - size)
-    return samples[starts[:, None] + np.arange(size)].astype(np.float32) / 32768
+    return np.asarray(samples[starts[:, None] + np.arange(size)] / np.float32(32768), np.float32)
 
 
 def mel_power(frames: FloatArray) -> FloatArray:
@@ -90,13 +90,13 @@ def pitch(frames: FloatArray) -> FloatArray:
     curve = before - 2 * at + after
     shift = np.divide(before - after, 2 * curve, out=np.zeros_like(at), where=curve > 0)
     hz = RATE / (lag + np.clip(shift, -1, 1))
-    return np.where(found.any(axis=1), hz, np.nan).astype(np.float32)
+    return np.asarray(np.where(found.any(axis=1), hz, np.nan), np.float32)
 
 
 def loudness(frames: FloatArray) -> FloatArray:
     """(n_frames, n) → the level of each frame in decibels below full scale, (n_frames,); at least SILENCE_DB."""
     power = np.mean(frames.astype(np.float64) ** 2, axis=1)
-    return np.maximum(10 * np.log10(np.maximum(power, 1e-12)), SILENCE_DB).astype(np.float32)
+    return np.asarray(np.maximum(10 * np.log10(np.maximum(power, 1e-12)), SILENCE_DB), np.float32)
 
 
 def _difference(frames: FloatArray, n_lags: int) -> FloatArray:
@@ -110,14 +110,14 @@ def _difference(frames: FloatArray, n_lags: int) -> FloatArray:
     energy = np.concatenate([np.zeros((len(frames), 1), np.float32), np.cumsum(frames**2, axis=1)], axis=1)
     lags = np.arange(n_lags + 1)
     moved = energy[:, lags + width] - energy[:, lags]
-    return np.maximum(moved[:, :1] + moved - 2 * product, 0)
+    return np.asarray(np.maximum(moved[:, :1] + moved - 2 * product, 0), np.float32)
 
 
 @cache
 def _filters() -> npt.NDArray[np.float32]:
     """Triangles of unit area, (N_MELS, 1 + MEL_FRAME // 2)."""
-    limits = mel_of(np.array([LOW_HZ, RATE / 2]))
-    edges = hz_of(np.linspace(*limits, N_MELS + 2))
+    low, high = mel_of(np.array([LOW_HZ, RATE / 2]))
+    edges = hz_of(np.linspace(low, high, N_MELS + 2))
     bins = np.arange(1 + MEL_FRAME // 2) * RATE / MEL_FRAME
     widths, ramps = np.diff(edges), edges[:, None] - bins
     triangles = np.minimum(-ramps[:-2] / widths[:-1, None], ramps[2:] / widths[1:, None])

@@ -15,7 +15,7 @@ from player.sound import RATE, PlayableSound
 
 MAX_COLUMNS: Final = 3000
 FINEST_SECONDS: Final = 0.005  # between two frames
-FRAMES_PER_COLUMN: Final = 4
+FRAMES_PER_COLUMN: Final = 2
 RANGE_NEPERS: Final = 60 * np.log(10) / 10  # of power, from dark to bright: 60 dB
 VOICED_DB: Final = 40.0  # below the loudest frame a pitch is that of noise or of another room
 GOLDEN: Final = 0.618034  # multiples of it spread evenly over an interval, and never repeat
@@ -130,8 +130,8 @@ def _frames(
 ) -> FloatArray:
     if channel is not None:
         return acoustics.frames_at(sound.samples[:, channel], centres, size)
-    total = sum(acoustics.frames_at(one, centres, size) for one in sound.samples.T)
-    return np.asarray(total, np.float32) / len(sound.names)
+    each = [acoustics.frames_at(one, centres, size) for one in sound.samples.T]
+    return np.asarray(np.mean(each, axis=0), np.float32)
 
 
 def _middle(values: FloatArray) -> FloatArray:
@@ -139,7 +139,7 @@ def _middle(values: FloatArray) -> FloatArray:
     n_voiced = np.isfinite(values).sum(axis=1)
     ordered = np.sort(values, axis=1)  # NaN last
     middle = ordered[np.arange(len(values)), np.maximum(n_voiced - 1, 0) // 2]
-    return np.where(2 * n_voiced > values.shape[1], middle, np.nan).astype(np.float32)
+    return np.asarray(np.where(2 * n_voiced >= values.shape[1], middle, np.nan), np.float32)
 
 
 def _peaks(sound: PlayableSound, wanted: Range) -> npt.NDArray[Any]:

@@ -6,7 +6,6 @@ import type { View } from "./view.js";
 
 export interface Theme {
   ink: string;
-  paper: string;
   quiet: string;
   line: string;
   wave: string;
@@ -34,9 +33,9 @@ export interface Layout {
   height: number;
 }
 
-const RIGHT = 8;
-const HEIGHTS = { axis: 24, title: 22, wave: 64, row: 22, spectrogram: 112, pitch: 72, loudness: 48 };
-const TITLES = { spectrogram: "Spectrogram (Hz)", pitch: "Pitch (Hz)", loudness: "Loudness (dB below full scale)" };
+export const RIGHT = 8; // pixels beside the end of the sound
+const HEIGHTS = { axis: 24, title: 24, wave: 64, row: 22, spectrogram: 112, pitch: 72, loudness: 48 };
+const TITLES = { spectrogram: "Spectrogram (Hz)", pitch: "Pitch (Hz)", loudness: "Loudness (dB)" };
 const LOW_HZ = 50;
 const HIGH_HZ = 8000;
 export const PITCH_HZ: [number, number] = [60, 500];
@@ -106,7 +105,7 @@ export class Painter {
     this.brush.textBaseline = "middle";
     for (const band of layout.bands) {
       if (band.kind === "axis") this.axis(band);
-      if (band.kind === "title") this.text(band.text, layout.left, band.top + 13, "left", theme.ink, "600 12px");
+      if (band.kind === "title") this.text(band.text, 0, band.top + 14, "left", theme.ink, "600 12px");
       if (band.kind === "wave") this.wave(band, peaks, closeups);
       if (band.kind === "row") this.row(band);
       if (band.kind === "spectrogram") this.spectrogram(band, closeups);
@@ -155,7 +154,8 @@ export class Painter {
       this.line(x, top + height - 5, x, bottom, this.theme.line);
       const text = step < 0.1 ? (n * step).toFixed(2) : clock(n * step, step < 1);
       const half = this.brush.measureText(text).width / 2;
-      this.text(text, Math.max(left, Math.min(x, left + width + RIGHT - half)), top + 10, x < left + half ? "left" : "center", this.theme.quiet);
+      if (x < left + half + 6) this.text(text, x + 6, top + 10, "left", this.theme.quiet); // beside the cursor's head
+      else this.text(text, Math.min(x, left + width + RIGHT - half), top + 10, "center", this.theme.quiet);
     }
   }
 
@@ -206,12 +206,17 @@ export class Painter {
     if (right < this.layout.left || left > this.layout.width) return;
     const wide = Math.max(2, right - left - 1);
     this.brush.fillStyle = this.colour(label);
+    this.brush.globalAlpha = confidence === null ? 0.5 : 1; // not sure
     this.box(left, top + 2, wide, height - 4, 4);
-    const text = confidence === null ? "" : percent(confidence);
+    this.brush.globalAlpha = 1;
     const from = Math.max(left, this.layout.left);
+    const space = Math.min(left + wide, this.layout.width - RIGHT) - from - 12;
+    const share = confidence === null ? "" : percent(confidence);
+    const name = this.data.labels.find(({ id }) => id === label)?.text ?? label;
     this.brush.font = `600 11px ${this.theme.font}`;
-    if (text && left + wide - from > this.brush.measureText(text).width + 10)
-      this.text(text, from + 6, top + height / 2 + 1, "left", onColour(this.colour(label)), "600 11px");
+    const text = [`${name} ${share}`.trim(), share].find((one) => one && this.brush.measureText(one).width <= space);
+    const ink = confidence === null ? this.theme.ink : onColour(this.colour(label));
+    if (text) this.text(text, from + 6, top + height / 2 + 1, "left", ink, "600 11px");
   }
 
   private spectrogram(band: Band, closeups: Closeup[]): void {
@@ -225,6 +230,7 @@ export class Painter {
         this.brush.drawImage(this.image(one), x, top, this.x(one.end) - x, height);
       }
     });
+    if (!closeups.length) this.text("Loading …", left + 8, top + height / 2, "left", this.theme.quiet);
     for (const hz of [100, 500, 1000, 2000, 4000]) this.tick(hz < 1000 ? String(hz) : `${hz / 1000}k`, top + height * (1 - melShare(hz)));
     this.frame(band);
   }

@@ -3,7 +3,7 @@
 import type { Data, Stretch } from "./data.js";
 import { clock, percent, spokenClock } from "./format.js";
 import { Hearing } from "./hearing.js";
-import { type Band, hzAt, type Layout, layOut, luminance, Painter, type Panel, type Theme } from "./paint.js";
+import { type Band, hzAt, type Layout, layOut, luminance, Painter, type Panel, RIGHT, type Theme } from "./paint.js";
 import { Source } from "./source.js";
 import { clamp, View } from "./view.js";
 
@@ -93,7 +93,8 @@ class Player {
     this.audio.src = `${url}/sound.wav`;
     this.audio.playbackRate = Number((this.part.speed as HTMLSelectElement).value);
     const choice = this.part.channel as HTMLSelectElement;
-    const names = channels.map((name, index) => new Option(this.data.lanes.length === channels.length ? this.data.lanes[index]!.name : name, String(index)));
+    const isPaired = this.data.lanes.length === channels.length;
+    const names = channels.map((name, index) => new Option((isPaired && this.data.lanes[index]?.name) || name, String(index)));
     choice.replaceChildren(new Option("all channels", ""), ...names);
     this.part["channel-choice"]!.hidden = channels.length < 2;
     this.hearing.choose("", channels.length);
@@ -130,10 +131,16 @@ class Player {
   }
 
   private listenToSound(): void {
-    const options = { signal: this.ended.signal };
-    for (const event of ["play", "pause", "ended", "seeked", "timeupdate", "loadedmetadata"])
-      this.audio.addEventListener(event, () => this.showState(), options);
-    this.audio.addEventListener("error", () => this.audio.getAttribute("src") && this.fail(GONE), options);
+    for (const name of ["play", "pause", "ended", "seeked", "loadedmetadata"] as const)
+      this.on(this.audio, name, () => this.showState());
+    this.on(this.audio, "error", () => this.fail(GONE));
+  }
+
+  /** Listen until the player is removed. */
+  private on<K extends keyof HTMLElementEventMap>(
+    target: HTMLElement, name: K, react: (event: HTMLElementEventMap[K]) => void, passive = true,
+  ): void {
+    target.addEventListener(name, react, { signal: this.ended.signal, passive });
   }
 
   private showState(): void {
@@ -172,7 +179,9 @@ class Player {
     this.nowText = spoken;
     this.stage.setAttribute("aria-valuenow", at.toFixed(1));
     this.stage.setAttribute("aria-valuetext", spoken);
-    this.part.now!.replaceChildren(...now.map(({ name, stretch }) => this.chip(name, stretch)));
+    const chips = now.map(({ name, stretch }) => this.chip(name, stretch));
+    const isSilent = !chips.length && this.data.lanes.some(({ stretches }) => stretches.length);
+    this.part.now!.replaceChildren(...chips, ...(isSilent ? [element("span", "quiet", "no speech")] : []));
   }
 
   /** The stretch of each lane at a moment. */
@@ -231,6 +240,7 @@ class Player {
     if (!width || !this.data) return; // in a tab that is not shown
     this.layout = layOut(this.data, PANELS.filter((one) => this.panels.has(one)), width);
     this.canvas.style.height = `${this.layout.height}px`;
+    this.part.panel!.dataset.plot = `${this.layout.left} ${width - RIGHT}`; // pixels where time begins and ends
     this.repaint();
   }
 
@@ -268,7 +278,7 @@ class Player {
     const isDark = luminance(hex(ink)) > 0.5;
     const mix = (share: number): string => rgba(ink, share);
     return {
-      ink, isDark, quiet: mix(0.8), line: mix(0.15), font: style.fontFamily, paper: style.getPropertyValue("--st-background-color"),
+      ink, isDark, quiet: mix(0.8), line: mix(0.15), font: style.fontFamily,
       wave: isDark ? "#8fa9cc" : "#5f7fae",
     };
   }
@@ -295,11 +305,11 @@ class Player {
       this.source.analyse(channel.value);
       this.repaint();
     };
-    part.details!.addEventListener("toggle", () => this.showTable());
-    part.panel!.addEventListener("keydown", (event) => this.press(event));
-    part.panel!.addEventListener("transitionend", (event) => event.propertyName === "color" && this.repaint());
+    this.on(part.details!, "toggle", () => this.showTable());
+    this.on(part.panel!, "keydown", (event) => this.press(event), false);
+    this.on(part.panel!, "transitionend", ({ propertyName }) => propertyName === "color" && this.repaint()); // a new theme
     document.addEventListener("click", (event) => this.follow(event), { signal: this.ended.signal, capture: true });
-    stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    this.on(stage, "wheel", (event) => this.wheel(event), false);
   }
 
   private press(event: KeyboardEvent): void {
@@ -356,24 +366,27 @@ class Player {
 
   private listenToPointers(): void {
     const { stage } = this;
-    stage.addEventListener("pointerdown", (event) => this.down(event));
-    stage.addEventListener("pointermove", (event) => this.move(event));
+    this.on(stage, "pointerdown", (event) => this.down(event));
+    this.on(stage, "pointermove", (event) => this.move(event));
     for (const name of ["pointerup", "pointercancel"] as const)
-      stage.addEventListener(name, (event) => this.pointers.delete(event.pointerId));
-    stage.addEventListener("pointerleave", () => this.point(null));
-    stage.addEventListener("dblclick", (event) => this.playFrom(this.timeOf(event)));
-    const { scroll } = this.part;
+      this.on(stage, name, (event) => this.pointers.delete(event.pointerId));
+    this.on(stage, "pointerleave", () => this.point(null));
+    this.on(stage, "dblclick", (event) => this.playFrom(this.timeOf(event)));
+    const scroll = this.part.scroll!;
     let grip = 0; // where in the thumb it is held, as a share of the sound
-    const share = (event: PointerEvent): number => event.offsetX / scroll!.clientWidth;
+    const share = ({ clientX }: PointerEvent): number => {
+      const { left, width } = scroll.getBoundingClientRect();
+      return (clientX - left) / width;
+    };
     const drag = (event: PointerEvent): void => this.turn((share(event) - grip) * this.data.seconds);
-    scroll!.addEventListener("pointerdown", (event) => {
-      if (this.view.isWhole) return;
-      scroll!.setPointerCapture(event.pointerId);
+    this.on(scroll, "pointerdown", (event) => {
+      scroll.setPointerCapture(event.pointerId);
       const [from, span] = [this.view.start / this.data.seconds, this.view.span / this.data.seconds];
-      grip = share(event) >= from && share(event) <= from + span ? share(event) - from : span / 2;
+      const held = share(event) - from;
+      grip = held >= 0 && held <= span ? held : span / 2;
       drag(event);
     });
-    scroll!.addEventListener("pointermove", (event) => scroll!.hasPointerCapture(event.pointerId) && drag(event));
+    this.on(scroll, "pointermove", (event) => scroll.hasPointerCapture(event.pointerId) && drag(event));
   }
 
   private timeOf(event: MouseEvent): number {

@@ -6,11 +6,11 @@ for is read from there, so neither the server nor the browser holds the sound in
 """
 
 import secrets
+import struct
 import tempfile
-import wave
 from collections.abc import Sequence
 from typing import Any, Final, Self
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -84,9 +84,10 @@ class SoundWriter:
 
     def __init__(self, names: Sequence[str] = ("",)) -> None:
         self._names = tuple(names)
-        self._file = tempfile.TemporaryFile(prefix="speech-emotion-")  # noqa: SIM115 - lives as long as the sound
-        self._wav = wave.open(self._file, "wb")  # noqa: SIM115
-        self._wav.setparams((len(names), 2, RATE, 0, "NONE", ""))
+        self._file = tempfile.TemporaryFile(prefix="speech-emotion-")  # noqa: SIM115 - lives as long as the writer
+        finalize(self, self._file.close)
+        self._file.write(bytes(HEADER))
+        self._n_bytes = 0
         self._rest = np.zeros((0, len(names)), np.int16)
         self._peaks: list[npt.NDArray[np.int16]] = []
 
@@ -94,7 +95,7 @@ class SoundWriter:
         """Add the next samples, (n,) or (n, n_channels), full scale is 1."""
         scaled = np.round(samples.reshape(-1, len(self._names)) * 32767)
         new = np.clip(scaled, -32768, 32767).astype("<i2")
-        self._wav.writeframesraw(new.tobytes())
+        self._n_bytes += self._file.write(new.tobytes())
         held = np.concatenate([self._rest, new])
         n_whole = len(held) // PEAK_SAMPLES * PEAK_SAMPLES
         self._measure(held[:n_whole])
@@ -105,13 +106,21 @@ class SoundWriter:
         if len(self._rest):
             n_missing = -len(self._rest) % PEAK_SAMPLES
             self._measure(np.pad(self._rest, ((0, n_missing), (0, 0)), "edge"))
-        self._wav.close()
+        self._file.seek(0)
+        self._file.write(_header(self._n_bytes, len(self._names)))
         self._file.flush()
         return PlayableSound(self._file, self._names, np.concatenate(self._peaks, axis=1))
 
     def _measure(self, samples: npt.NDArray[np.int16]) -> None:
         columns = samples.reshape(-1, PEAK_SAMPLES, len(self._names))
         self._peaks.append(np.stack([columns.min(axis=1), columns.max(axis=1)], axis=2).transpose(1, 0, 2))
+
+
+def _header(n_bytes: int, n_channels: int) -> bytes:
+    """The beginning of a WAV with `n_bytes` of 16-bit samples."""
+    kind = struct.pack("<HHIIHH", 1, n_channels, RATE, RATE * 2 * n_channels, 2 * n_channels, 16)
+    parts = b"WAVE", b"fmt ", struct.pack("<I", len(kind)), kind, b"data", struct.pack("<I", n_bytes)
+    return b"RIFF" + struct.pack("<I", HEADER - 8 + n_bytes) + b"".join(parts)
 
 
 def _halved(peaks: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
