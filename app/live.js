@@ -8,6 +8,7 @@ const MAX_UNSENT_BYTES = 2 ** 21; // 11 s at 48 kHz
 const FLOOR_DBFS = -60;
 const QUIET_DBFS = -40; // peak of the last two seconds
 const CLIPPING = 0.98; // of full scale
+const MAX_KEPT_SECONDS = 1800; // of sound that is handed over at the end
 
 // Runs in the audio thread, where rendering cannot delay it; no sample is dropped between two chunks.
 const COLLECTOR = `
@@ -69,6 +70,7 @@ class Session {
     this.answers = [];
     this.warnings = [];
     this.nSent = this.nReceived = 0;
+    this.kept = []; // the sound as 16-bit samples; null once it is too long to keep
     this.capturedAt = new Map(); // number of samples sent → when the last of them was captured, ms
   }
 
@@ -148,6 +150,7 @@ class Session {
     if (this.isOver) return;
     this.socket.send(samples);
     this.nSent += samples.length;
+    this.keep(samples);
     this.capturedAt.set(this.nSent, capturedAt);
     if (isLast) {
       this.release();
@@ -156,6 +159,11 @@ class Session {
     this.watcher.sent(samples);
     if (this.socket.bufferedAmount > MAX_UNSENT_BYTES)
       this.end("The server or the network is too slow. Try again with fewer users or a faster connection.");
+  }
+
+  keep(samples) {
+    if (this.seconds > MAX_KEPT_SECONDS) this.kept = null;
+    this.kept?.push(Int16Array.from(samples, (sample) => 32767 * Math.max(-1, Math.min(1, sample))));
   }
 
   addAnswer({ type: _, n_samples: nSamples, ...answer }) {
@@ -218,11 +226,11 @@ class Panel {
     this.part.details.ontoggle = () => this.showTable();
     new ResizeObserver(() => this.draw()).observe(this.part.timeline);
     new ResizeObserver(() => this.updateChip()).observe(this.part.panel); // its size is 0 in a tab that is not shown
-    this.chip = element("button", "", "🎙️ Microphone on · Stop");
+    this.chip = element("button", "", "Microphone on · Stop");
     this.chip.type = "button";
     this.chip.setAttribute("aria-label", "Microphone on · Stop listening");
     this.chip.onclick = () => this.stop();
-    this.show("idle", "Press Start and speak. The sound is sent to the server of this page, which does not store it.");
+    this.show("idle", "Press Start and speak. The sound stays in the memory of the server of this page.");
   }
 
   update(data, setTriggerValue) {
@@ -278,8 +286,8 @@ class Panel {
     if (!answers.length) {
       const left = Math.max(0, ready.window_seconds - seconds).toFixed(1);
       const isMuted = this.part.panel.dataset.state === "muted";
-      const [icon, title] = isMuted ? ["🔇", "muted"] : ["👂", "listening …"];
-      this.showTitle(icon, title, `first answer in ${left} s`, "var(--st-border-color)");
+      const title = isMuted ? "muted" : "listening …";
+      this.showTitle(title, "", `first answer in ${left} s`, "var(--st-border-color)");
     }
   }
 
@@ -296,15 +304,14 @@ class Panel {
   }
 
   ended(problem) {
-    const { answers, nReceived, nSent, ready, seconds, sampleRate, warnings, data } = this.session;
+    const { answers, kept, nReceived, nSent, ready, seconds, sampleRate, warnings, data } = this.session;
     const last = answers.at(-1);
     Object.assign(this.part.panel.dataset, { received: nReceived, sent: nSent });
-    this.show(problem ? "failed" : "stopped", problem ?? `Stopped after ${seconds.toFixed(1)} s.`);
+    this.show(problem ? "failed" : "stopped", problem ?? `Stopped after ${clock(seconds)}.`);
     if (!last) return;
-    this.part.about.textContent = `The last answer, about the last ${fixed(last.end_seconds - last.start_seconds)} s:`;
-    this.part.about.hidden = false;
     this.showAnswer(last);
-    this.handOver({
+    this.part.results.hidden = true; // the page shows the whole session
+    const session = {
       answers,
       warnings,
       seconds,
@@ -314,7 +321,14 @@ class Panel {
       model_sha256: ready.model_sha256,
       profile_seconds: data.profile?.seconds ?? null,
       problem,
-    });
+      has_sound: false,
+    };
+    const address = data.sound_path;
+    if (!address || !kept?.length) return this.handOver(session);
+    const { handOver } = this;
+    fetch(new URL(address, location.href), { method: "PUT", body: wav(kept, sampleRate) })
+      .then(({ ok }) => handOver({ ...session, has_sound: ok }))
+      .catch(() => handOver(session)); // the answers are worth having without the sound
   }
 
   // Drawing
@@ -351,7 +365,6 @@ class Panel {
   }
 
   clear() {
-    this.part.about.hidden = true;
     Object.assign(this.part.panel.dataset, { sent: 0, received: 0, answers: 0 });
     this.part.bars.replaceChildren();
     this.showTable();
@@ -384,11 +397,12 @@ class Panel {
     const key = answer.abstained ?? answer.label;
     const title = isMuted ? "muted" : this.words(key);
     const second = answer.runner_up && `${this.words(answer.runner_up)} ${percent(answer.probabilities[answer.runner_up])}`;
-    const named = answer.label && `${percent(answer.confidence)} confident${second ? `, then ${second}` : ""}`;
+    const named = answer.label && (second ? `then ${second}` : " ");
     const unsure = answer.emotions.length && `maybe ${answer.emotions.map((label) => this.words(label)).join(" or ")}`;
     const noVoice = isMuted ? "silence is sent until you unmute" : "no voice was found";
     const silent = { no_speech: noVoice, too_short: "the sound is too short for an answer" }[key];
-    this.showTitle(this.data.icons[key] ?? "🔊", title, named || unsure || silent, this.data.colours[key]);
+    const number = answer.label ? percent(answer.confidence) : "";
+    this.showTitle(title, number, named || unsure || silent, this.data.colours[key], this.data.icons[key]);
     this.showBars(answer.probabilities);
     if (title !== this.spoken && performance.now() - this.spokenAt > 3000) {
       this.part.spoken.textContent = title; // for screen readers: changes only, and not too often
@@ -396,9 +410,11 @@ class Panel {
     }
   }
 
-  showTitle(icon, title, detail, colour) {
-    this.part.icon.textContent = icon;
+  showTitle(title, number, detail, colour, icon = "") {
+    this.part.icon.innerHTML = icon; // a drawing of look.py
+    this.part.icon.style.background = icon && `color-mix(in srgb, ${colour} 28%, transparent)`;
     this.part.title.textContent = title;
+    this.part.share.textContent = number;
     this.part.detail.textContent = detail;
     this.part.answer.style.borderLeftColor = colour;
   }
@@ -406,14 +422,16 @@ class Panel {
   showBars(probabilities) {
     const ranked = Object.entries(probabilities).sort(([, one], [, other]) => other - one);
     const rows = ranked.map(([label, probability]) => {
-      const bar = element("span", "bar");
+      const bar = element("span", "se-bar");
       const fill = element("i");
       fill.style.width = `${100 * probability}%`;
       fill.style.background = this.data.colours[label];
       bar.append(fill);
       const row = element("li");
-      const name = element("span", "", `${this.data.icons[label] ?? ""} ${this.words(label)}`);
-      row.append(name, bar, element("span", "number", percent(probability)));
+      const name = element("span");
+      name.innerHTML = this.data.icons[label] ?? "";
+      name.append(this.words(label));
+      row.append(name, bar, element("span", "se-number", percent(probability)));
       return row;
     });
     this.part.bars.replaceChildren(...rows);
@@ -505,11 +523,31 @@ function swatch(colour) {
 
 const dbfs = (amplitude) => Math.max(FLOOR_DBFS, 20 * Math.log10(amplitude));
 const share = (level) => Math.round(100 * (1 - level / FLOOR_DBFS));
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
-const fixed = (seconds) => String(Math.round(10 * seconds) / 10);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1) + ".";
 
-/** 0 and 100 % only for exactly 0 and 1. */
+/** The samples of `chunks` as a WAV file, mono, 16 bit. */
+function wav(chunks, sampleRate) {
+  const nBytes = 2 * chunks.reduce((sum, { length }) => sum + length, 0);
+  const header = new DataView(new ArrayBuffer(44));
+  const text = (at, letters) => [...letters].forEach((letter, n) => header.setUint8(at + n, letter.charCodeAt(0)));
+  text(0, "RIFF"), text(8, "WAVEfmt "), text(36, "data");
+  header.setUint32(4, 36 + nBytes, true);
+  header.setUint32(16, 16, true); // bytes of the format that follows: PCM, one channel
+  header.setUint16(20, 1, true), header.setUint16(22, 1, true);
+  header.setUint32(24, sampleRate, true), header.setUint32(28, 2 * sampleRate, true);
+  header.setUint16(32, 2, true), header.setUint16(34, 16, true);
+  header.setUint32(40, nBytes, true);
+  return new Blob([header, ...chunks], { type: "audio/wav" });
+}
+
+/** As `text.clock` writes it, without tenths. */
+function clock(seconds) {
+  const two = (number) => String(Math.floor(number)).padStart(2, "0");
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes}:${two(seconds % 60)}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(seconds % 60)}`;
+}
+
+/** As `text.percent` writes it: 0 and 100 % only for exactly 0 and 1. */
 function percent(part) {
   if (part > 0 && part < 0.005) return "< 1 %";
   if (part > 0.995 && part < 1) return "> 99 %";

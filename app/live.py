@@ -7,11 +7,12 @@ of speech_emotion.server, which app.py mounts beside the page; no sound passes t
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 
 from speech_emotion import Prediction, SpeakerProfile
+from speech_emotion.formats import cards
 
 
 def _asset(kind: str) -> str:
@@ -19,8 +20,11 @@ def _asset(kind: str) -> str:
 
 
 _element = st.components.v2.component(
-    "speech_emotion_live", html=_asset("html"), css=_asset("css"), js=_asset("js")
+    "speech_emotion_live", html=_asset("html"), css=cards.STYLE + _asset("css"), js=_asset("js")
 )
+
+
+HOP_SECONDS: Final = 0.5  # between answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class LiveSession:
     """The answers from Start to Stop.
 
     warnings: of the audio gate, about the whole session. profile_seconds: seconds of speech in the profile that was
-    used, if any. problem: why the session ended, unless by Stop.
+    used, if any. problem: why the session ended, unless by Stop. has_sound: whether its sound was sent as well.
     """
 
     predictions: tuple[Prediction, ...]
@@ -40,6 +44,7 @@ class LiveSession:
     model_sha256: str
     profile_seconds: float | None
     problem: str | None
+    has_sound: bool = False
 
 
 def panel(
@@ -49,7 +54,7 @@ def panel(
     labels_text: Mapping[str, str],
     path: str,
     profile: SpeakerProfile | None = None,
-    hop_seconds: float = 0.5,
+    sound_path: str = "",
 ) -> LiveSession | None:
     """Start, Mute and Stop, the level, the current answer and those of the last minute.
 
@@ -57,11 +62,11 @@ def panel(
 
     Args:
         colours: colour of each emotion and of "not_sure", "no_speech" and "too_short".
-        icons: icon of each of them.
+        icons: drawing of each of them, as SVG.
         labels_text: text of each of them; a label without a text is shown as it is.
         path: of the routes of the model, from the next Start on.
         profile: used from the next Start on.
-        hop_seconds: seconds between answers, from the next Start on.
+        sound_path: where the sound of a session is sent when it ends; nowhere if empty.
 
     Returns:
         The session that ended last, if any.
@@ -75,7 +80,8 @@ def panel(
         key="live",
         data={
             "path": f"{path}/stream",
-            "hop_seconds": hop_seconds,
+            "hop_seconds": HOP_SECONDS,
+            "sound_path": sound_path,
             "profile": profile.to_dict() if profile else None,
             "colours": dict(colours),
             "icons": dict(icons),

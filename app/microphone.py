@@ -1,20 +1,23 @@
-"""The tab "Live": answers while the microphone is on, and the whole session to download."""
+"""The tab "Live": answers while the microphone is on, and the whole session to hear and download."""
 
+import hashlib
 from dataclasses import replace
 
 import answers
-import charts
+import calls
+import downloads
 import live
+import live_sounds
 import shared
 import streamlit as st
-from analysis import Analysis
+from analysis import Analysis, Sound
+from player import PlayableSound
 from session import Session
 
-from speech_emotion import Classifier
-from speech_emotion.formats import picture
+from speech_emotion.formats import look
+from speech_emotion.formats.summary import strip
 from speech_emotion.model_info import ModelInfo
-
-TEXTS = {reason: text for reason, (_, text) in picture.ABSTENTIONS.items()}
+from speech_emotion.text import clock
 
 
 def tab(state: Session, info: ModelInfo) -> None:
@@ -28,38 +31,59 @@ def tab(state: Session, info: ModelInfo) -> None:
             else " Make a profile in the tab *My voice* to tune them to you."
         )
     )
-    icons = {label: picture.icon(label) for label in info.labels}
+    if not state.ticket:
+        state.ticket = live_sounds.ticket()
+    keys = [*info.labels, *look.ABSTENTIONS]
     ended = live.panel(
-        colours=picture.colours(info.labels),
-        icons=icons | {reason: icon for reason, (icon, _) in picture.ABSTENTIONS.items()},
-        labels_text=TEXTS,
+        colours=look.colours(info.labels),
+        icons={key: look.face(key) for key in keys},
+        labels_text=dict(look.ABSTENTIONS),
         path=shared.route(state.model),
         profile=state.active_profile,
+        sound_path=shared.from_root(f"live-sound/{state.ticket}"),
     )
     if ended and ended.predictions:
+        if ended is not state.live:
+            state.live, state.live_sound = ended, _kept(ended, state)
         if ended.model_sha256 == info.sha256:
-            _show(ended, shared.classifier(state.model))
+            _show(ended, state, info)
         else:
             st.caption("The last session was answered by another model. Choose that one to see its answers.")
 
 
-def _show(ended: live.LiveSession, classifier: Classifier) -> None:
-    """The answers of a session that has ended."""
+def _kept(ended: live.LiveSession, state: Session) -> tuple[Sound, PlayableSound] | None:
+    """The sound of a session, which from now on is one of those in the tab Listen."""
+    data = live_sounds.take(state.ticket) if ended.has_sound else None
+    if data is None:
+        return None
+    state.ticket = ""
+    state.n_live += 1
+    sound = Sound.of(f"live {state.n_live}.wav", data, f"live-{hashlib.sha256(data).hexdigest()[:16]}")
+    state.keep(sound)
+    return sound, PlayableSound.of(data)
+
+
+def _show(ended: live.LiveSession, state: Session, info: ModelInfo) -> None:
+    """The answers of a session that has ended, and its sound."""
     # Warnings are known only at the end, and concern every answer.
     windows = tuple(replace(window, warnings=ended.warnings) for window in ended.predictions)
-    info, answer = classifier.info, classifier.pool(windows)
-    st.markdown(
-        f"**The last session:** {charts.title_with_share(answer)}, over {picture.clock(ended.seconds)}"
-        + (", tuned to your voice" if ended.profile_seconds else "")
-    )
+    answer = shared.classifier(state.model).pool(windows)
+    sound = state.live_sound
+    name, sha256 = (sound[0].name, sound[0].sha256) if sound else ("live", "")
+    whole = Analysis(name, sha256, ended.seconds, answer, windows)
+    tuned = ", tuned to your voice" if ended.profile_seconds else ""
+    st.header(f"The last session: {clock(ended.seconds, tenths=False)}{tuned}", anchor=False)
     if ended.problem:
-        st.warning(answers.escape(f"It was not ended by Stop. {ended.problem}"), icon="⚠️")
-    st.altair_chart(picture.timeline(windows, info.labels, legend=False), alt=charts.in_words(windows))
-    st.html(charts.legend(windows, info.labels))
-    with st.expander(f"The {len(windows)} answers as a table"):
-        answers.segment_table(windows, key="live-table")
-    for name in ended.warnings:
-        st.warning(answers.warning(name), icon="⚠️")
-    whole = Analysis("live", "", ended.seconds, answer, windows)
+        st.warning(answers.escape(f"It was not ended by Stop. {ended.problem}"), icon=":material/warning:")
+    answers.card_and_bars(whole, info, None)
+    answers.advice(whole)
     settings = info.with_hop(ended.hop_seconds)
-    answers.download_buttons([whole], whole, settings, ended.profile_seconds, stem="speech-emotion-live")
+    calls.summary(whole, (), settings)
+    if sound:
+        calls.play(sound[1], whole, (), None, settings, key="player-live")
+        st.caption(f"The tab *Listen* has this sound too, as **{name}**.")
+    else:
+        st.html(strip(calls.stretches_of(whole, (), settings), ended.seconds))
+    downloads.offer(
+        downloads.Results([whole], settings, ended.profile_seconds), whole, stem="speech-emotion-live"
+    )

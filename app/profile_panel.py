@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import answers
-import charts
 import recorder
 import session
 import shared
@@ -15,6 +14,8 @@ from session import Session
 from streamlit.typing import UploadedFile
 
 from speech_emotion import SpeakerProfile, SpeechEmotionError, open_audio
+from speech_emotion.formats.look import name
+from speech_emotion.formats.summary import key_of
 from speech_emotion.model_info import ModelInfo
 
 # A passage without emotion, about 30 s at an ordinary pace (written for this page).
@@ -28,7 +29,7 @@ PASSAGE: Final = (
 
 def tab(state: Session, info: ModelInfo) -> None:
     """The form to make or load a profile, or the profile."""
-    st.subheader("Tune it to your voice", anchor=False)
+    st.header("Tune it to your voice", anchor=False)
     if info.enrolment is None:
         st.info(f"The model {info.name} does not support profiles.")
         return
@@ -57,13 +58,13 @@ def _make(state: Session, info: ModelInfo) -> None:
             key=f"enrolment-files-{state.enrolments}",
         )
         sources = [*([recording] if recording else []), *files]
-        if sources and st.button("Make my profile", type="primary", icon="👤"):
+        if sources and st.button("Make my profile", type="primary", icon=":material/person:"):
             _enrol(state, sources)
     with load:
         saved = st.file_uploader(
             "Or load a saved profile", type="json", key=f"profile-file-{state.enrolments}"
         )
-        if saved and st.button("Use this profile", icon="📂"):
+        if saved and st.button("Use this profile", icon=":material/folder_open:"):
             _load(state, saved, info)
 
 
@@ -83,14 +84,14 @@ def _enrol(state: Session, sources: Sequence[UploadedFile]) -> None:
             profile = shared.classifier(state.model).enrol(*readable)
         except SpeechEmotionError as error:
             _warn(left_out)
-            st.error(answers.escape(answers.capital(str(error))), icon="❌")
+            st.error(answers.escape(answers.capital(str(error))), icon=":material/error:")
             return
     _adopt(state, profile, left_out)
 
 
 def _warn(left_out: Sequence[str]) -> None:
     for text in left_out:
-        st.warning(text, icon="⚠️")
+        st.warning(text, icon=":material/warning:")
 
 
 def _load(state: Session, file: UploadedFile, info: ModelInfo) -> None:
@@ -99,7 +100,8 @@ def _load(state: Session, file: UploadedFile, info: ModelInfo) -> None:
         profile.for_model(info)
     except SpeechEmotionError as error:
         st.error(
-            "This profile cannot be used. Choose one downloaded from this page, or make a new one.", icon="❌"
+            "This profile cannot be used. Choose one downloaded from this page, or make a new one.",
+            icon=":material/error:",
         )
         st.caption(f"Error message: {answers.escape(str(error))}")
         return
@@ -112,9 +114,12 @@ def _adopt(state: Session, profile: SpeakerProfile, left_out: Sequence[str] = ()
 
 
 def _profile(state: Session, profile: SpeakerProfile) -> None:
-    st.success(f"Your profile: {profile.seconds:.0f} s of speech in {profile.n_windows} windows.", icon="👤")
-    for name in profile.warnings:
-        st.warning(answers.warning(name), icon="⚠️")
+    st.success(
+        f"Your profile: {profile.seconds:.0f} s of speech in {profile.n_windows} windows.",
+        icon=":material/person:",
+    )
+    for reason in profile.warnings:
+        st.warning(answers.warning(reason), icon=":material/warning:")
     _warn(state.left_out)
 
     def switch() -> None:  # a callback runs before the page, whose first tab needs the value
@@ -128,9 +133,9 @@ def _profile(state: Session, profile: SpeakerProfile) -> None:
             "my-voice.json",
             "application/json",
             on_click="ignore",
-            icon="💾",
+            icon=":material/download:",
         )
-        st.button("Forget it", icon="🧹", on_click=state.forget_profile)
+        st.button("Forget it", icon=":material/delete:", on_click=state.forget_profile)
     _comparison(state)
 
 
@@ -143,21 +148,21 @@ def _comparison(state: Session) -> None:
     ]
     rows = [
         {
-            "sound": name,
-            "without": charts.title(plain.answer),
-            "confidence": answers.hundredths(plain.answer.confidence),
-            "with your profile": charts.title(tuned.answer),
-            "confidence ": answers.hundredths(tuned.answer.confidence),
+            "sound": sound_name,
+            "without": name(key_of(plain.answer)),
+            "probability": answers.hundredths(plain.answer.confidence),
+            "with your profile": name(key_of(tuned.answer)),
+            "probability ": answers.hundredths(tuned.answer.confidence),
         }
-        for name, plain, tuned in pairs
+        for sound_name, plain, tuned in pairs
         if plain and tuned and plain.answer and tuned.answer
     ]
     if rows:
         st.markdown("**What it changes**")
         share = answers.share_column()
-        name = st.column_config.TextColumn(width="medium")
+        wide = st.column_config.TextColumn(width="medium")
         st.dataframe(
-            rows, hide_index=True, column_config={"sound": name, "confidence": share, "confidence ": share}
+            rows, hide_index=True, column_config={"sound": wide, "probability": share, "probability ": share}
         )
     elif state.sounds and not state.uses_profile:
         st.caption("Switch it on to see what it changes.")

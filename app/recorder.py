@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+import browser
 import streamlit as st
 from streamlit.typing import UploadedFile
 
@@ -17,6 +18,8 @@ def recorder(label: str, *, key: str) -> UploadedFile | None:
         st.warning(
             "Browsers allow the microphone only over https or from localhost, but this page was opened over plain "
             f"http. Open it over https, or on the computer that serves it as `http://localhost{port}`.",
-            icon="🔒",
+            icon=":material/lock:",
         )
-    return st.audio_input(label, sample_rate=None, key=key)
+    recording = st.audio_input(label, sample_rate=None, key=key)
+    browser.microphone_advice(key=f"microphone-for-{key}")
+    return recording

@@ -21,5 +21,10 @@ def api(model: str) -> str:
 
 def route(model: str) -> str:
     """The same from the root of the server."""
+    return from_root(api(model))
+
+
+def from_root(path: str) -> str:
+    """A path of the page, below the address at which it is served, from the root of the server."""
     base_path = st.get_option("server.baseUrlPath").strip("/")
-    return f"/{base_path}/{api(model)}" if base_path else f"/{api(model)}"
+    return f"/{base_path}/{path}" if base_path else f"/{path}"

@@ -48,7 +48,7 @@ INSIDE = {
         "speech",
     ],
     "segments": ["segment", "subtitles", "textgrid", "tables", "transcripts", "reader"],
-    "formats": ["rows", "cues", "picture"],
+    "formats": ["rows", "cues", "look", "summary", "cards", "report", "picture"],
     "batch": ["stores", "part", "outputs", "manifest", "summary", "report", "plan", "engines", "run"],
     "server": [
         "scheduling",
@@ -185,7 +185,7 @@ def arrows(names: list[str], prefix: str = "") -> dict[str, set[str]]:
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Every function of the package and of the app, with where it stands."""
-    for path in [*SRC.rglob("*.py"), *(ROOT / "app").glob("*.py")]:
+    for path in [*SRC.rglob("*.py"), *(ROOT / "app").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node

@@ -23,6 +23,17 @@ from streamlit_server import chromium, running  # noqa: E402
 FIGURES = ROOT / "docs" / "figures"
 DEMOS = sorted((ROOT / "src/speech_emotion/assets").glob("demo-*.flac"))
 WIDTH, PHONE = 1040, 360
+ANSWER = "[data-testid=stHtml] .se-answer"
+
+
+TRANSCRIPT = b"""1
+00:00:00,000 --> 00:00:02,290
+Agent: good morning
+
+2
+00:00:02,620 --> 00:00:04,900
+Customer: it does not work
+"""
 
 
 def main() -> None:
@@ -41,7 +52,9 @@ def main() -> None:
         notice(browser, app.url)
         answer(browser, app.url)
         many_dark(browser, app.url)
+        call(browser, app.url)
         live(browser, app.url)
+        compare(browser, app.url)
         my_voice(browser, app.url)
         phone(browser, app.url)
 
@@ -80,7 +93,7 @@ def started(browser: Browser, url: str, **options: Any) -> Page:
 
 def upload(page: Page, *files: dict[str, Any]) -> None:
     page.locator("input[type=file]").first.set_input_files(files)
-    page.locator(".se-answer").wait_for()
+    page.locator(ANSWER).first.wait_for()
 
 
 def keep(page: Page, name: str) -> None:
@@ -118,6 +131,36 @@ def many_dark(browser: Browser, url: str) -> None:
     keep(page, "many-dark")
 
 
+def call(browser: Browser, url: str) -> None:
+    page = started(browser, url)
+    upload(page, sides(), {"name": "call.srt", "mimeType": "text/plain", "buffer": TRANSCRIPT})
+    page.get_by_role("heading", name="Right channel").wait_for()
+    page.get_by_text("utterances of the transcript").wait_for()
+    keep(page, "call")
+
+
+def sides() -> dict[str, Any]:
+    """A call: the demo voices in turn on two channels."""
+    read = [soundfile.read(path, dtype="float32") for path in DEMOS]
+    rate, at = read[0][1], 0
+    samples = np.zeros((rate * 20, 2), np.float32)
+    for turn in range(6):
+        voice = read[turn % 3][0]
+        samples[at : at + len(voice), turn % 2] = voice
+        at += len(voice) + rate // 3
+    file = io.BytesIO()
+    soundfile.write(file, samples[:at], rate, format="WAV", subtype="PCM_16")
+    return {"name": "call.wav", "mimeType": "audio/wav", "buffer": file.getvalue()}
+
+
+def compare(browser: Browser, url: str) -> None:
+    page = started(browser, url)
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("button", name="Compare two synthetic voices").click()
+    page.get_by_text("Compared with the first").wait_for()
+    keep(page, "compare")
+
+
 def live(browser: Browser, url: str) -> None:
     page = started(browser, url)
     page.get_by_role("tab", name="Live").click()
@@ -139,7 +182,7 @@ def my_voice(browser: Browser, url: str) -> None:
 def phone(browser: Browser, url: str) -> None:
     page = started(browser, url, width=PHONE, height=1600)
     page.get_by_role("button", name="A low voice").click()
-    page.locator(".se-answer").wait_for()
+    page.locator(ANSWER).first.wait_for()
     keep(page, "phone")
 
 

@@ -1,6 +1,7 @@
-"""Text that is safe in tables and terminals. In: any text, such as a file's name. Out: the same, escaped.
+"""Text that people and programs read. In: any text, such as a file's name, a share, a time. Out: text that is safe.
 
-A spreadsheet must not run it as a formula, a terminal must not obey it, and JSON must be able to hold it.
+A spreadsheet must not run it as a formula, a terminal must not obey it, and JSON must be able to hold it. Shares and
+times are written in one way.
 """
 
 _GUARD = "'"  # spreadsheets show what follows it as text
@@ -25,3 +26,20 @@ def printable(text: str) -> str:
 def valid_unicode(text: str) -> str:
     """`text` for JSON: lone surrogates, which stand for bytes that are not UTF-8, are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 as `42 %`; 0 and 100 % only for exactly 0 and 1."""
+    if 0 < share < 0.005:
+        return "< 1 %"
+    if 0.995 < share < 1:
+        return "> 99 %"
+    return f"{100 * share:.0f} %"
+
+
+def clock(seconds: float, *, tenths: bool = True) -> str:
+    """A time or a length as `1:05.2`, with hours only if there are any: `1:02:05.0`; without tenths `1:05`."""
+    minutes, rest = divmod(round(seconds, 1) if tenths else round(seconds), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    last = f"{rest:04.1f}" if tenths else f"{rest:02.0f}"
+    return f"{hours}:{minutes:02d}:{last}" if hours else f"{minutes}:{last}"

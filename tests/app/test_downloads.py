@@ -1,8 +1,10 @@
 """Downloads: complete, with the model that made them, safe to open, and able to reproduce the answer."""
 
 import csv
+import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import sounds
 from analysis import Analyser, Analysis, Sound
+from downloads import Results
 from PIL import Image
 
 import speech_emotion
@@ -40,7 +43,7 @@ def analyses(classifier: Classifier) -> list[Analysis]:
 def test_json_holds_every_answer_window_and_error_with_the_model(
     classifier: Classifier, analyses: list[Analysis]
 ) -> None:
-    document = json.loads(downloads.json_document(analyses, classifier.info, 31.5))
+    document = json.loads(downloads.json_document(Results(analyses, classifier.info, 31.5)))
     assert document["model"]["sha256"] == classifier.info.sha256
     assert document["program"] == f"speech-emotion {speech_emotion.__version__}"
     assert document["settings"]["profile_seconds"] == 31.5
@@ -54,7 +57,7 @@ def test_json_holds_every_answer_window_and_error_with_the_model(
 def test_csv_has_one_row_per_answer_and_no_cell_is_a_formula(
     classifier: Classifier, analyses: list[Analysis]
 ) -> None:
-    rows = list(csv.DictReader(io.StringIO(downloads.csv_table(analyses, classifier.info, None))))
+    rows = list(csv.DictReader(io.StringIO(downloads.csv_table(Results(analyses, classifier.info)))))
     parts = [(row["source"], row["part"]) for row in rows]
     n_windows = len(analyses[0].windows)
     assert parts[: n_windows + 1] == [("voice.wav", "whole"), *[("voice.wav", "window")] * n_windows]
@@ -62,11 +65,11 @@ def test_csv_has_one_row_per_answer_and_no_cell_is_a_formula(
     assert parts[-1] == ("notes\\n.wav", "whole")
     assert rows[-1]["error"] == "audio_decode"
     assert {(row["model"], row["model_sha256"]) for row in rows} == {("stand-in", classifier.info.sha256)}
-    assert float(rows[0]["angry"]) == classifier.predict(VOICE).probabilities["angry"]
+    assert rows[0]["angry"] == f"{round(classifier.predict(VOICE).probabilities['angry'], 4)}"
 
 
 def test_the_picture_is_a_png_of_the_timeline(classifier: Classifier, analyses: list[Analysis]) -> None:
-    image = Image.open(io.BytesIO(downloads.picture(analyses[0], classifier.info, 31.5)))
+    image = Image.open(io.BytesIO(downloads.picture(Results(analyses, classifier.info, 31.5), analyses[0])))
     assert image.format == "PNG"
     assert image.width > 1800
     colours = {pixel for _, pixel in image.convert("RGB").getcolors(2**24) or ()}
@@ -109,9 +112,40 @@ def test_annotations_are_the_stretches_of_the_timeline(
     stretches = list(classifier.merge(classifier.timeline(VOICE)))
     path = tmp_path / "segments"
     for name in downloads.ANNOTATIONS:
-        path.write_text(downloads.annotations(analyses[0], classifier.info, name))
+        path.write_text(downloads.annotations(Results(analyses, classifier.info), analyses[0], name))
         found = speech_emotion.read_segments(path)
         assert [(one.start_seconds, one.end_seconds) for one in found] == [
             (one.start_seconds, one.end_seconds) for one in stretches
         ]
         assert stretches[0].label in f"{found[0].text} {found[0].speaker}"
+
+
+def test_the_report_holds_every_sound_and_asks_for_nothing(
+    classifier: Classifier, analyses: list[Analysis]
+) -> None:
+    page = downloads.html_report(Results(analyses, classifier.info, 31.5))
+    answer = classifier.predict(VOICE)
+    assert f"<span class='se-answer'>{answer.label}</span>" in page
+    assert "=cmd|&#x27;/c calc&#x27;!A1" in page
+    assert "No speech was found" in page
+    assert "notes\\n.wav" in page
+    assert f"model sha256: {classifier.info.sha256}" in page
+    assert "profile seconds: 31.5" in page
+    assert not re.search(r"<script|<link|<img|src=|href=|@import|https?://(?!www\.w3\.org/2000/svg)", page)
+
+
+def test_channels_and_utterances_are_in_every_document(classifier: Classifier) -> None:
+    whole = analysed(classifier, "call.wav", VOICE)
+    lane = dataclasses.replace(
+        whole, name="left", windows=tuple(dataclasses.replace(w, channel="left") for w in whole.windows)
+    )
+    segment = speech_emotion.Segment(0.0, 2.0, "ann", "good <morning>")
+    both = dataclasses.replace(whole, lanes=(lane,), segments=((segment, whole.windows[0]),))
+    results = Results([both], classifier.info)
+    (sound,) = json.loads(downloads.json_document(results))["sounds"]
+    assert (len(sound["channels"]), sound["utterances"][0]["text"]) == (1, "good <morning>")
+    rows = list(csv.DictReader(io.StringIO(downloads.csv_table(results))))
+    assert {row["part"] for row in rows} == {"whole", "window", "channel", "utterance"}
+    assert [row["speaker"] for row in rows if row["part"] == "utterance"] == ["ann"]
+    assert "good &lt;morning&gt;" in downloads.html_report(results)
+    assert "good <morning>" in downloads.annotations(results, both, "srt")

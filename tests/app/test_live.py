@@ -10,14 +10,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import answers
 import downloads
 import live as live_module
+import live_sounds
 import numpy as np
 import pytest
 import sounds
 from pages import new_page, wait_for_frames, wait_until
 from playwright.sync_api import Browser, Locator, Page, expect
+from serving import served
+from starlette.applications import Starlette
+from starlette.routing import Route
 from streamlit.testing.v1 import AppTest
 from streamlit_server import App, running
 from websockets.exceptions import InvalidStatus
@@ -177,7 +180,7 @@ def test_what_is_shown_is_the_answer(live: App, speaking: Browser) -> None:
     assert [row.split()[1] for row in rows] == ranked
     assert rows[0].endswith("%")
     expect(part(page, "title")).to_have_text(last["label"] or "not sure")
-    expect(part(page, "about")).to_have_text("The last answer, about the last 4 s:")
+    expect(part(page, "results")).to_be_hidden()  # the page shows the whole session
     expect(part(page, "timeline")).to_have_attribute("aria-label", re.compile("^The last "))
     page.get_by_text("The last minute as a table").click()
     expect(part(page, "rows").get_by_role("row")).to_have_count(len(handed_over(page)["answers"]))
@@ -236,7 +239,7 @@ def test_in_a_hidden_tab_a_chip_says_that_the_microphone_is_on(
     expect(chip).to_have_count(0)  # the panel shows it
     page.get_by_role("tab", name="Other").click()
     expect(chip).to_be_in_viewport()
-    expect(chip).to_have_text("🎙️ Microphone on · Stop")
+    expect(chip).to_have_text("Microphone on · Stop")
     white = "rgb(255, 255, 255)"
     (expect(chip).not_to_have_css if scheme == "dark" else expect(chip).to_have_css)(
         "background-color", white
@@ -342,11 +345,12 @@ def ended(monkeypatch: pytest.MonkeyPatch, shipped: Classifier) -> AppTest:
 
 
 def test_the_downloads_are_about_the_session(ended: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    offered: list[Any] = []
-    monkeypatch.setattr(answers, "download_buttons", lambda *arguments, **_: offered.extend(arguments))
+    offered: list[downloads.Results] = []
+    monkeypatch.setattr(downloads, "offer", lambda results, *_, **__: offered.append(results))
     ended.run()
-    analyses, _, settings, profile_seconds = offered
-    (sound,) = json.loads(downloads.json_document(analyses, settings, profile_seconds))["sounds"]
+    (results,) = offered
+    settings, profile_seconds = results.info, results.profile_seconds
+    (sound,) = json.loads(downloads.json_document(results))["sounds"]
     assert sound["warnings"] == ["clipped"]
     assert [window["warnings"] for window in sound["windows"]] == [["clipped"]] * 5
     assert (settings.hop_seconds, profile_seconds) == (0.5, 40.0)
@@ -367,18 +371,41 @@ def test_the_session_of_another_model_is_not_mixed_with_this_one(
 def test_a_session_is_shown_once_it_has_ended(ended: AppTest) -> None:
     ended.run()
     assert not ended.exception
+    assert [header.value for header in ended.header] == ["The last session: 0:06, tuned to your voice"]
     texts = [text.value for text in ended.markdown]
-    assert any(
-        text.startswith("**The last session:** ") and text.endswith(", over 0:06.0, tuned to your voice")
-        for text in texts
-    )
     assert any("Make a profile in the tab *My voice*" in text for text in texts)
     problem, clipped = (warning.value for warning in ended.warning)
     assert problem == r"It was not ended by Stop\. The connection to the \*server\* was lost\."
     assert clipped.startswith("**Clipped:**")
-    assert ended.expander[0].label == "The 5 answers as a table"
-    rows = ended.dataframe[0].value.to_dict("records")
-    assert [(row["from"], row["to"]) for row in rows][::4] == [("0:00.0", "0:04.0"), ("0:02.0", "0:06.0")]
+    assert (
+        len([one for one in ended.get("html") if "class='se-answer'" in one.proto.body]) == 1
+    )  # one headline
+
+
+def test_the_sound_of_a_session_is_one_of_the_sounds(ended: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = sounds.wav(sounds.voice(6.0))
+    session = dataclasses.replace(live_module.panel(), has_sound=True)
+    monkeypatch.setattr(live_module, "panel", lambda **_: session)
+    monkeypatch.setattr(live_sounds, "take", lambda _: data)
+    ended.run()
+    state = ended.session_state["session"]
+    assert [(sound.name, sound.data) for sound in state.sounds] == [("live 1.wav", data)]
+    assert any("as **live 1.wav**" in one.value for one in ended.caption)
+    ended.run()
+    assert len(state.sounds) == 1
+    assert not ended.exception
+
+
+def test_a_sound_comes_only_with_a_ticket_and_once() -> None:
+    app = Starlette(routes=[Route("/live-sound/{ticket}", live_sounds.receive, methods=["PUT"])])
+    with served(app) as server:
+        ticket = live_sounds.ticket()
+        for path, status in ((ticket, 204), ("guessed", 404)):
+            with server.http() as line:
+                line.request("PUT", f"/live-sound/{path}", b"sound")
+                assert line.getresponse().status == status
+        assert live_sounds.take(ticket) == b"sound"
+        assert live_sounds.take(ticket) is None
 
 
 # A user who takes a minute to allow the microphone

@@ -5,6 +5,7 @@ import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
+import listen
 import pytest
 import shared
 import sounds
@@ -18,6 +19,12 @@ from speech_emotion.shipped import ShippedModel
 APP = Path(__file__).resolve().parents[2] / "app"
 VOICE = sounds.wav(sounds.voice(9.0))
 ME = sounds.wav(sounds.voice(14.0, f0=180))
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run waits for the answers: no browser asks again."""
+    monkeypatch.setattr(listen, "PATIENCE_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -54,12 +61,12 @@ def test_one_model_leaves_no_choice(models: list[Classifier], monkeypatch: pytes
 
 def test_the_chosen_model_answers(models: list[Classifier]) -> None:
     page = visit()
-    assert page.selectbox[0].options == ["first: long talks", "second: short talks"]
+    assert page.selectbox[0].options == ["first · 0 MB · long talks", "second · 0 MB · short talks"]
     for name, classifier in zip(("first", "second", "first"), (*models, models[0]), strict=True):
         page.selectbox(key="model").set_value(name).run()
         expected = classifier.predict(VOICE)
-        assert f"{100 * (expected.confidence or 0):.0f} % confident" in answer(page)
-        assert page.caption[0].value.startswith(f"Model **{name}**")
+        assert f"<span class='se-share'>{100 * (expected.confidence or 0):.0f} %</span>" in answer(page)
+        assert page.query_params["model"] in (name, [name])
         assert f'ser.load("{name}")' in page.code[0].value
         address = "/api/predict" if name == "first" else "/api/second/predict"
         assert page.code[1].value.splitlines()[0].endswith(address)
@@ -75,12 +82,15 @@ def test_a_profile_belongs_to_its_model(models: list[Classifier]) -> None:
     press(page, "Make my profile")
     state = page.session_state["session"]
     tuned = models[1].predict(VOICE, profile=state.profiles["second"])
-    assert f"{100 * (tuned.confidence or 0):.0f} % confident" in answer(page)
+    assert f"<span class='se-share'>{100 * (tuned.confidence or 0):.0f} %</span>" in answer(page)
     page.selectbox(key="model").set_value("first").run()
     assert state.profile is None
-    assert f"{100 * (models[0].predict(VOICE).confidence or 0):.0f} % confident" in answer(page)
+    assert (
+        f"<span class='se-share'>{100 * (models[0].predict(VOICE).confidence or 0):.0f} %</span>"
+        in answer(page)
+    )
     page.selectbox(key="model").set_value("second").run()
-    assert f"{100 * (tuned.confidence or 0):.0f} % confident" in answer(page)
+    assert f"<span class='se-share'>{100 * (tuned.confidence or 0):.0f} %</span>" in answer(page)
     press(page, "Forget it")
     assert state.profiles == {}
     assert {(key.model, key.profile) for key in state.analyses} == {("first", ""), ("second", "")}

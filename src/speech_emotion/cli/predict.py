@@ -35,7 +35,7 @@ ChannelsOption = Annotated[
     Literal["mix", "separate"],
     typer.Option(help="Score the mix of all channels, or each one: left and right of a call."),
 ]
-FORMATS = "text, json, jsonl, csv, srt, webvtt, audacity, textgrid, rttm or png"
+FORMATS = "text, json, jsonl, csv, srt, webvtt, audacity, textgrid, rttm, html or png"
 TimelineOption = Annotated[
     bool, typer.Option("--timeline", help="Print one answer per window instead of one per file.")
 ]

@@ -1,4 +1,4 @@
-"""Answers in every format. In: outcomes, one per row. Out: text, tables, subtitles, annotations, a picture.
+"""Answers in every format. In: outcomes, one per row. Out: text, tables, subtitles, annotations, a report, a picture.
 
 Whatever a file is called or a speaker says, it cannot steer a terminal, break a format or be run as a formula by a
 spreadsheet.
@@ -36,6 +36,13 @@ def write_png(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) 
     write_png(outcomes, out, columns)
 
 
+def write_html(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:
+    """Write a report, once all answers are known."""
+    from speech_emotion.formats.report import write_html  # what a prediction does not need
+
+    write_html(outcomes, out, columns)
+
+
 WRITERS: Final[dict[str, Writer]] = {
     "text": write_text,
     "json": write_json,
@@ -46,6 +53,7 @@ WRITERS: Final[dict[str, Writer]] = {
     "audacity": write_audacity,
     "textgrid": write_textgrid,
     "rttm": write_rttm,
+    "html": write_html,
     "png": write_png,
 }
 ONE_RECORDING: Final = ("srt", "webvtt", "audacity", "textgrid", "png")  # have no place for a second one

@@ -1,9 +1,6 @@
-"""The timeline as a chart. In: predictions. Out: an Altair chart, which the app shows, and a PNG.
+"""The timeline as a picture. In: predictions. Out: a PNG."""
 
-What other charts need to line up with it is public: colours, the margin on the left, the axis of time.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final, TextIO
 
@@ -11,33 +8,12 @@ import altair as alt
 import numpy as np
 import pandas  # noqa: F401 - Altair fails if another thread has only half imported it
 
+from speech_emotion.formats.look import ABSTENTIONS, colours, name
 from speech_emotion.formats.rows import Outcome
-from speech_emotion.labels import ICONS
 from speech_emotion.prediction import Prediction
-from speech_emotion.text import printable
+from speech_emotion.text import clock, percent, printable
 from speech_emotion.version import PROGRAM
 
-# Neighbours differ in lightness, for people with red-green blindness. No meaning is carried by colour alone.
-COLOURS: Final[Mapping[str, str]] = {
-    "neutral": "#667a8e",
-    "calm": "#2a9d8f",
-    "happy": "#f2b632",
-    "sad": "#3d6fb6",
-    "angry": "#d1495b",
-    "fearful": "#7b4fa6",
-    "disgust": "#6a8d2f",
-    "surprised": "#f3843e",
-    "not_sure": "#c2ab87",
-    "no_speech": "#adb3ba",
-    "too_short": "#adb3ba",
-}
-# Of other labels, by their place among the model's.
-MORE_COLOURS: Final = ("#607d8b", "#b5838d", "#4f772d", "#e07a5f", "#457b9d", "#9a8c98", "#bc6c25", "#5e548e")
-ABSTENTIONS: Final[Mapping[str, tuple[str, str]]] = {
-    "not_sure": ("🤔", "not sure"),
-    "no_speech": ("🔇", "no speech"),
-    "too_short": ("⏱️", "too short"),
-}
 MAX_BANDS: Final = 300  # of a timeline; in a longer one, neighbours are averaged
 AXIS_PIXELS: Final = 52  # left of every chart, so that the time axes line up
 INK: Final = "currentColor"  # the page's text colour in every theme; needs charts drawn as SVG
@@ -56,34 +32,6 @@ LEFT: Final[dict[str, Any]] = {
 }
 
 
-def colours(labels: Sequence[str]) -> dict[str, str]:
-    """The colour of each label of a model and of each abstention."""
-    others = [label for label in labels if label not in COLOURS]
-    more = {label: MORE_COLOURS[place % len(MORE_COLOURS)] for place, label in enumerate(others)}
-    return {**COLOURS, **more}
-
-
-def icon(label: str) -> str:
-    """The icon of an emotion."""
-    return ICONS.get(label, "🔊")
-
-
-def percent(share: float) -> str:
-    """`42 %`; 0 and 100 % only for exactly 0 and 1."""
-    if 0 < share < 0.005:
-        return "< 1 %"
-    if 0.995 < share < 1:
-        return "> 99 %"
-    return f"{100 * share:.0f} %"
-
-
-def clock(seconds: float) -> str:
-    """`1:05.2`, with hours only if there are any: `1:02:05.0`."""
-    minutes, rest = divmod(round(seconds, 1), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
-
-
 def write_png(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:  # noqa: ARG001
     """Draw the answers of one recording, a row of the picture per channel; raises the error of one that has one."""
     predictions, source = [], ""
@@ -97,7 +45,7 @@ def write_png(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) 
 
 
 def png(predictions: Sequence[Prediction], title: str, subtitle: str) -> bytes:
-    """The timeline as a PNG, drawn as on the page."""
+    """The timeline as a PNG."""
     import vl_convert  # loads a JavaScript engine, which takes a second: only on demand
 
     labels = next((list(one.probabilities) for one in predictions if one.probabilities), [])
@@ -119,21 +67,7 @@ def short(name: str) -> str:
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}…{name[1 - MAX_NAME // 2 :]}"
 
 
-def timeline(
-    predictions: Sequence[Prediction], labels: Sequence[str], *, height: int = 170, legend: bool = True
-) -> alt.Chart:
-    """The probabilities over time, stacked; grey where there is no answer. A click selects `at`, the start in s."""
-    at = alt.selection_point(name="at", fields=["start"], toggle=False, empty=False)
-    chart: alt.Chart = (
-        _stacked(predictions, labels, legend=legend)
-        .add_params(at)
-        .properties(height=height, padding=PADDING, usermeta=SVG)
-        .configure_view(strokeWidth=0)
-    )
-    return chart
-
-
-def _stacked(predictions: Sequence[Prediction], labels: Sequence[str], *, legend: bool = True) -> alt.Chart:
+def _stacked(predictions: Sequence[Prediction], labels: Sequence[str]) -> alt.Chart:
     found = bands(predictions)
     rows = [row for band in found for row in _stack(band, labels)]
     used = {row["emotion"] for row in rows}
@@ -155,7 +89,7 @@ def _stacked(predictions: Sequence[Prediction], labels: Sequence[str], *, legend
             color=alt.Color(
                 "emotion:N",
                 scale=alt.Scale(domain=known, range=[colour[name] for name in known]),
-                legend=_legend() if legend else None,
+                legend=_legend(),
             ),
             tooltip=["time:N", "answer:N", "emotion:N", alt.Tooltip("share:N", title="probability")],
         )
@@ -190,8 +124,9 @@ def time_axis(field: str, seconds: float, *, hidden: bool = False) -> alt.X:
     return alt.X(f"{field}:Q", scale=alt.Scale(domain=[0, seconds], nice=False), title=title, axis=axis)
 
 
-_CLOCK: Final = (
-    "floor(datum.value / 60) + ':' + (datum.value % 60 < 10 ? '0' : '') + format(datum.value % 60, '.3~r')"
+_CLOCK: Final = (  # as `text.clock` writes it
+    "(datum.value >= 3600 ? floor(datum.value / 3600) + ':' + (datum.value % 3600 < 600 ? '0' : '') : '') + "
+    "floor(datum.value % 3600 / 60) + ':' + (datum.value % 60 < 10 ? '0' : '') + format(datum.value % 60, '.3~r')"
 )
 
 
@@ -230,9 +165,9 @@ def _band(predictions: Sequence[Prediction], start: float, end: float) -> dict[s
 
 def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
     """One row per emotion, from the bottom up, with a strip on top if not sure; one grey row without probabilities."""
-    icon, text = ABSTENTIONS.get(band["abstained"], ("", band["best"]))
+    text = name(band["abstained"] or band["best"])
     row = {"start": round(band["start"], 3), "end": round(band["end"], 3)}
-    row |= {"time": f"{clock(band['start'])} to {clock(band['end'])}", "answer": f"{icon} {text}".strip()}
+    row |= {"time": f"{clock(band['start'])} to {clock(band['end'])}", "answer": text}
     if not band["shares"]:
         return [row | {"emotion": band["abstained"], "low": 0.0, "high": 1.0, "share": "–"}]
     rows, low = [], 0.0

@@ -41,11 +41,24 @@ def read_segments(path: str | os.PathLike[str]) -> list[Segment]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise SegmentsError(f"cannot read the segments {_name(path)}: {reason}. Check its name") from error
+    return segments_of(data, os.fsdecode(path))
+
+
+def segments_of(data: bytes, name: str) -> list[Segment]:
+    """Return the segments in the content of a file, by start.
+
+    Args:
+        data: As in the file that `read_segments` reads.
+        name: The file's name, for messages.
+
+    Raises:
+        SegmentsError: A segment is impossible, or it is none of the formats.
+    """
     try:
         text = _decoded(data)
         return in_order(_reader_for(text)(text))
     except SegmentsError as error:
-        raise SegmentsError(f"{_name(path)}: {error}") from error
+        raise SegmentsError(f"{name!r}: {error}") from error
 
 
 def _name(path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,86 @@
+// Peaks and closeups of one sound, fetched when they are needed and kept while it is shown.
+
+import { type Closeup, type Data, fetchCloseup, fetchPeaks } from "./data.js";
+import type { View } from "./view.js";
+import { clamp } from "./view.js";
+
+const WAIT_MS = 90; // after the last change of the view
+const KEPT = 12; // closeups, the newest; about 100 kB each
+const AROUND = 0.5; // of the view on each side, so that a small move shows no gap
+
+export class Source {
+  peaks: Int8Array | null = null;
+  private channel = "";
+  private closeups: Closeup[] = [];
+  private whole: Closeup | null = null;
+  private readonly ended = new AbortController();
+  private asked: AbortController | null = null;
+  private timer = 0;
+
+  constructor(private readonly data: Data, private readonly changed: () => void, private readonly failed: (why: string) => void) {
+    this.load(fetchPeaks(data.url, this.ended.signal), (peaks) => (this.peaks = peaks));
+  }
+
+  /** Analyse one channel, "0", "1" …, or the mean of all, "". */
+  analyse(channel: string): void {
+    this.channel = channel;
+    this.closeups = [];
+    this.whole = null;
+  }
+
+  /** The finest closeup of what is shown; a coarser one, or one of a part of it, until that has come. */
+  best(view: View): Closeup[] {
+    const shown = this.closeups.filter(({ start, end }) => end > view.start && start < view.end);
+    return [...(this.whole ? [this.whole] : []), ...shown.sort((one, other) => density(one) - density(other))];
+  }
+
+  /** Ask for what the view needs, once it rests. */
+  want(view: View, width: number): void {
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => this.ask(view, width), this.whole ? WAIT_MS : 0);
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+    this.asked?.abort();
+    this.ended.abort();
+  }
+
+  private ask(view: View, width: number): void {
+    const columns = clamp(Math.round(width), 200, 1400);
+    if (!this.whole) this.fetch(0, this.data.seconds, columns, this.ended, (found) => (this.whole = found));
+    const needed = columns / view.span;
+    const isThere = this.best(view).some(
+      (one) => one.start <= view.start && one.end >= view.end && density(one) > 0.7 * Math.min(needed, 200),
+    );
+    if (isThere || view.isWhole) return;
+    this.asked?.abort();
+    this.asked = new AbortController();
+    const [start, end] = [Math.max(0, view.start - AROUND * view.span), Math.min(this.data.seconds, view.end + AROUND * view.span)];
+    const n = Math.round((columns * (end - start)) / view.span);
+    this.fetch(start, end, n, this.asked, (found) => (this.closeups = [...this.closeups.slice(1 - KEPT), found]));
+  }
+
+  private fetch(start: number, end: number, columns: number, until: AbortController, keep: (found: Closeup) => void): void {
+    const { channel } = this;
+    const { url, channels } = this.data;
+    this.load(fetchCloseup(url, start, end, columns, channel, until.signal, channels.length), (found) => {
+      if (channel === this.channel) keep(found);
+    });
+  }
+
+  private load<T>(promise: Promise<T>, keep: (found: T) => void): void {
+    promise.then(
+      (found) => {
+        keep(found);
+        this.changed();
+      },
+      (error: Error) => {
+        if (error.name !== "AbortError") this.failed(error.message);
+      },
+    );
+  }
+}
+
+/** Columns per second. */
+const density = ({ nColumns, start, end }: Closeup): number => nColumns / (end - start);
