@@ -299,7 +299,11 @@ def test_copies_are_relative_to_all_of_their_speaker_and_come_from_clips_with_a_
     parts = (
         miniature.dataset(miniature.clips([1, 2])),
         miniature.dataset(miniature.clips([1]), corpus="nemo"),
-        miniature.dataset([dataclasses.replace(clip, label=UNLABELLED) for clip in CLIPS], corpus="plain"),
+        dataclasses.replace(
+            miniature.dataset(CLIPS, corpus="plain"),
+            label_names=(UNLABELLED,),
+            labels=np.zeros(len(CLIPS), np.int64),
+        ),
     )
     made = Mixture(parts, {"plain": ("neutral",)})
     random = np.random.default_rng(0)
