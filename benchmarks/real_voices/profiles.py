@@ -11,7 +11,6 @@ whoever spoke.
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,8 +83,7 @@ def heads(
     """Penalty and head, in units of a profile, for each of PENALTIES."""
     every = np.flatnonzero(mixture.known[mixture.corpus_of, mixture.labels])
     rows, clips = enrolment.relative_copies(augmented, mixture, every, units)
-    alike = replace(recipe, mixture=dict.fromkeys(recipe.mixture, 1.0))
-    shares = Shares.of(mixture, clips, alike).rows(torch.from_numpy(clips))
+    shares = enrolment.shares_of_copies(mixture, clips, recipe)
     start = (torch.zeros(len(EMOTIONS), rows.shape[1]), torch.zeros(len(EMOTIONS)))
     for penalty in PENALTIES:
         weight, bias, _ = fit_logistic(torch.from_numpy(rows), shares, start, penalty)

@@ -3,8 +3,8 @@
 An enrolled head sees the features relative to the mean and the deviation over some unlabelled speech of a person
 (speaker normalisation; Busso et al. 2013, IEEE Transactions on Affective Computing 4(4)). Of one corpus, it is fitted
 with profiles as people make them: from 20 to 60 s of one speaker, of all emotions or of neutral speech only. Of a
-mixture, it is fitted to one augmented copy of every clip with a label, each speaker relative to all of their clips. All
-corpora count alike there: a voice of its own level and channel is like none of them.
+mixture, it is fitted to augmented copies of every clip with a label, relative to all of its speaker and once more to
+their neutral speech.
 """
 
 import math
@@ -23,9 +23,10 @@ from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.files import DamagedFileError
 from speech_emotion.profile import shrunk
+from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.mixture import Mixture, Shares
-from speech_emotion.training.data.window_features import WindowFeatures
+from speech_emotion.training.data.window_features import NEUTRAL, WindowFeatures
 from speech_emotion.training.fit import calibration
 from speech_emotion.training.fit.job import Job
 from speech_emotion.training.fit.logistic import fit_logistic
@@ -42,6 +43,11 @@ PENALTIES: Final = (100.0, 10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 # Of a mixture, chosen on speakers of corpora that it does not hold (benchmarks/real_voices/profiles.py).
 PENALTY_OF_A_MIXTURE: Final = 0.1
 SHARE_OF_A_MIXTURE: Final = 0.6  # of the enrolled head; the plain head has the rest
+WEIGHT_OF_OTHERS: Final = (
+    0.25  # of each further corpus, where the first counts 1: an unheard voice is like none of them
+)
+N_COPIES: Final = 8  # at most, of a clip
+MIN_NEUTRAL_CLIPS: Final = 4  # of a speaker, for a profile of neutral speech
 MAX_DEVIATIONS: Final = 8.0  # of an embedding; what is farther out is cut
 
 FloatArray = npt.NDArray[np.float32]
@@ -143,20 +149,38 @@ def relative(
 def relative_copies(
     augmented: AugmentedEmbeddings, dataset: Mixture, train: IntArray, units: Pair
 ) -> tuple[FloatArray, IntArray]:
-    """The first copy of every clip of `train` with a label, relative to all of those of its speaker.
+    """Copies of every clip of `train` with a label, relative to all of those of its speaker.
+
+    Those of speakers with enough neutral speech come again, relative to that alone.
 
     Returns:
         (n, n_embedding) in units of the profile, and the clip of each, (n,).
     """
-    found, of_row = augmented.rows(train[dataset.is_labelled[dataset.corpus_of[train]]], n_copies=1)
-    rows, clips, n = found.numpy(), of_row.numpy(), found.shape[1]
-    rows = np.clip((rows - units[0][:n]) / units[1][:n], -MAX_DEVIATIONS, MAX_DEVIATIONS)
-    order = np.argsort(dataset.speakers[clips], kind="stable")
-    starts = np.unique(dataset.speakers[clips[order]], return_index=True)[1]
+    found, of_row = augmented.rows(train[dataset.is_labelled[dataset.corpus_of[train]]], N_COPIES)
+    copies, clips, n = found.numpy(), of_row.numpy(), found.shape[1]
+    copies = np.clip((copies - units[0][:n]) / units[1][:n], -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    drawn = list(_copies_of_speakers(dataset, clips))
+    rows = np.empty((sum(len(own) for own, _ in drawn), n), np.float32)
+    start = 0
+    for own, enrolled in drawn:
+        mean, variance = copies[enrolled].mean(axis=0), copies[enrolled].var(axis=0)
+        mean, deviation = shrunk(mean, variance, len(np.unique(clips[enrolled])), PRIOR_WINDOWS)
+        rows[start : start + len(own)] = (copies[own] - mean) / deviation
+        start += len(own)
+    return rows, np.concatenate([clips[own] for own, _ in drawn])
+
+
+def _copies_of_speakers(dataset: Mixture, clips: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+    """Of every speaker, once or twice: the rows with their copies, and those rows that their profile is made of."""
+    is_neutral = np.isin(np.array(dataset.label_names)[dataset.labels[clips]], NEUTRAL)
+    speakers = dataset.speakers[clips]
+    order = np.argsort(speakers, kind="stable")
+    starts = np.unique(speakers[order], return_index=True)[1]
     for own in np.split(order, starts[1:]):
-        mean, deviation = shrunk(rows[own].mean(axis=0), rows[own].var(axis=0), len(own), PRIOR_WINDOWS)
-        rows[own] = (rows[own] - mean) / deviation
-    return rows, clips
+        yield own, own
+        neutral = own[is_neutral[own]]
+        if len(np.unique(clips[neutral])) >= MIN_NEUTRAL_CLIPS:
+            yield own, neutral
 
 
 # The fit
@@ -219,8 +243,7 @@ def _fit_of_copies(
 ) -> Callable[[float], Pair]:
     """Of a mixture: from a penalty to the head of its `relative_copies`, in which levels have weight 0."""
     rows, clips = relative_copies(augmented, dataset, job.sides.train, units)
-    alike = replace(job.config, mixture=dict.fromkeys(job.config.mixture, 1.0))
-    shares = Shares.of(dataset, clips, alike).rows(torch.from_numpy(clips))
+    shares = shares_of_copies(dataset, clips, job.config)
     n_labels, n_levels = len(dataset.label_names), len(units[0]) - rows.shape[1]
     nothing = (np.zeros((n_labels, rows.shape[1]), np.float32), np.zeros(n_labels, np.float32))
 
@@ -229,6 +252,13 @@ def _fit_of_copies(
         return np.pad(weight, ((0, 0), (0, n_levels))), bias
 
     return fitted
+
+
+def shares_of_copies(dataset: Mixture, clips: IntArray, config: TrainConfig) -> Shares:
+    """How much each of `relative_copies` counts; clips: (n,), that of each."""
+    weights = dict.fromkeys(config.mixture, WEIGHT_OF_OTHERS)
+    shares = Shares.of(dataset, np.unique(clips), replace(config, mixture=weights))
+    return shares.rows(torch.from_numpy(clips))
 
 
 def fit_head(
