@@ -214,6 +214,7 @@ def learn(
     data = features.of(train)
     units = population(data)
     plain = _plain_head(network, units)
+    penalties: tuple[float, ...]
     if augmented and isinstance(job.dataset, Mixture):
         fitted = _fit_of_copies(job, job.dataset, augmented, units)
         share, penalties = SHARE_OF_A_MIXTURE, (PENALTY_OF_A_MIXTURE,)
