@@ -1,15 +1,16 @@
-"""How much an enrolled head should count, on people far from its corpora. In: corpora. Out: scores per choice.
+"""How the enrolled head of recipes/standard.toml was chosen. In: corpora. Out: scores per choice, elsewhere.
 
     python benchmarks/real_voices/profiles.py DATA [--prepared FOLDER] [--out FILE]
 
-Heads of recipes/standard.toml learn from the windows of its corpora, as `fit/enrolment.py` does it: with several
-penalties, and the share that they have in the mean with the plain head. They answer every clip of the corpora of
-dev-far, which they did not learn from, each speaker enrolled with up to 60 s of their own clips.
+The head learns as `fit/enrolment.py` does it, with several penalties, and counts for several shares of the mean with
+the plain head. It answers every clip of the corpora of dev-far, which it did not learn from, under three kinds of
+profile: up to 60 s of the speaker, up to 60 s of their neutral speech (where there is any), and all of the corpus,
+whoever spoke.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,53 +20,119 @@ from choose import RECIPE, ROOT, FloatArray, Windows, of_corpus, prepared
 from clips import FAR
 
 from speech_emotion.labels import EMOTIONS
+from speech_emotion.profile import population_weight, shrunk
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.mixture import Mixture, Shares
 from speech_emotion.training.data.window_features import WindowFeatures, window_features
 from speech_emotion.training.fit import enrolment
+from speech_emotion.training.fit.linear_probe import fit_head
 from speech_emotion.training.fit.logistic import fit_logistic
+from speech_emotion.training.fit.train import materials
 from speech_emotion.training.networks.build import build
 from speech_emotion.training.weights import initialise
 
 COMMAND: Final = "python benchmarks/real_voices/profiles.py DATA"
-PENALTIES: Final = (0.1, 1.0, 3.0, 10.0)
-SHARES: Final = (0.0, 0.2, 0.35, 0.5, 1.0)
-N_DRAWS: Final = 2  # profiles per speaker in the fit
+PENALTIES: Final = (0.03, 0.1, 0.3)
+SHARES: Final = (0.0, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0)
+SECONDS: Final = 60.0
+KINDS: Final = ("60 s", "60 s of neutral speech", "the corpus")
 
 Pair = enrolment.Pair
+IntArray = enrolment.IntArray
 
 
-def plain_head(rows: FloatArray, shares: Shares, recipe: TrainConfig) -> Pair:
-    """Weight and bias of a head for windows without a profile."""
+def enrolments(data: WindowFeatures, kind: str) -> Iterator[tuple[IntArray, IntArray]]:
+    """Windows (n,) that get a profile, and those that it is made of, (m,)."""
+    if kind == "the corpus":
+        yield np.arange(len(data.clip)), np.arange(len(data.clip))
+        return
+    for speaker in np.unique(data.speakers):
+        own = np.flatnonzero(data.speakers == speaker)  # clips
+        neutral = own[data.is_neutral[own]] if kind == "60 s of neutral speech" else own
+        order = np.random.default_rng([*speaker.encode()]).permutation(neutral if len(neutral) else own)
+        chosen = order[: 1 + np.searchsorted(data.seconds[order].cumsum(), SECONDS)]
+        if data.seconds[chosen].sum() >= enrolment.MIN_SECONDS:
+            yield np.flatnonzero(np.isin(data.clip, own)), np.flatnonzero(np.isin(data.clip, chosen))
+
+
+def enrolled(
+    data: WindowFeatures, standard: FloatArray, plain: FloatArray, head: Pair, kind: str
+) -> FloatArray:
+    """Logits (n_windows, n_labels): those of the head, and the plain ones where a speaker has too little speech."""
+    logits = plain.copy()
+    for windows, chosen in enrolments(data, kind):
+        mean, variance = standard[chosen].mean(axis=0), standard[chosen].var(axis=0)
+        weight = population_weight(mean, len(chosen), enrolment.PRIOR_WINDOWS)
+        mean, deviation = shrunk(mean, variance, len(chosen), weight)
+        logits[windows] = (standard[windows] - mean) / deviation @ head[0].T + head[1]
+    return logits
+
+
+def scores(data: WindowFeatures, logits: FloatArray) -> dict[str, float | None]:
+    """UAR of four emotions, of all eight and recall of neutral."""
+    own = Windows(torch.zeros(0), data.clip, data.labels)
+    found = of_corpus(*own.probabilities(logits.astype(np.float64)))
+    return {key: found[key] for key in ("four", "all eight", "neutral")}
+
+
+def heads(
+    recipe: TrainConfig, mixture: Mixture, augmented: AugmentedEmbeddings, units: Pair
+) -> Iterator[tuple[float, Pair]]:
+    """Penalty and head, in units of a profile, for each of PENALTIES."""
+    every = np.flatnonzero(mixture.known[mixture.corpus_of, mixture.labels])
+    rows, clips = enrolment.relative_copies(augmented, mixture, every, units)
+    shares = enrolment.shares_of_copies(mixture, clips, recipe)
     start = (torch.zeros(len(EMOTIONS), rows.shape[1]), torch.zeros(len(EMOTIONS)))
-    weight, bias, _ = fit_logistic(torch.from_numpy(rows), shares, start, recipe.probe.penalty)
-    return weight.numpy(), bias.numpy()
+    for penalty in PENALTIES:
+        weight, bias, _ = fit_logistic(torch.from_numpy(rows), shares, start, penalty)
+        yield penalty, (weight.numpy(), bias.numpy())
 
 
-def scores(
-    far: dict[str, WindowFeatures], units: Pair, plain: Pair, head: Pair, share: float
-) -> dict[str, Any]:
-    """UAR of four emotions, of all eight and recall of neutral, per corpus and as means over the corpora."""
-    by_corpus = {}
-    for name, data in far.items():
-        standard = (data.features - units[0]) / units[1]
-        logits = standard @ plain[0].T + plain[1]
-        for windows, (mean, deviation) in enrolment.profiles(data, standard, [0], seed=0):
-            enrolled = (standard[windows] - mean) / deviation @ head[0].T + head[1]
-            logits[windows] = share * enrolled + (1 - share) * logits[windows]
-        own = Windows(torch.zeros(0), data.clip, data.labels)
-        by_corpus[name] = of_corpus(*own.probabilities(logits.astype(np.float64)))
-    keys = ("four", "all eight", "neutral")
-    means = {
-        f"mean {key}": float(np.mean([x[key] for x in by_corpus.values() if x[key] is not None]))
-        for key in keys
-    }
+def trials(
+    recipe: TrainConfig, mixture: Mixture, network: Any, far: dict[str, WindowFeatures]
+) -> Iterator[dict[str, Any]]:
+    """The scores of every penalty, share and kind of profile: means over the corpora, and each corpus."""
+    found = materials(recipe, mixture)[0]
+    if not isinstance(found, AugmentedEmbeddings):
+        raise TypeError(f"{recipe.name} has no frozen encoder")
+    every = np.flatnonzero(mixture.known[mixture.corpus_of, mixture.labels])
+    rows, clips = found.rows(every)
+    shares = Shares.of(mixture, every, recipe).rows(clips)
+    fit_head(network.train(), rows, torch.from_numpy(mixture.labels)[clips], recipe, shares)
+    del rows
+    features = window_features(network.eval(), recipe, mixture)
+    units = enrolment.population(features.of(np.intersect1d(every, features.clip)))
+    n = network.n_embedding
+    with torch.inference_mode():
+        plain = {
+            name: network.logits(torch.from_numpy(data.features[:, :n])).numpy() for name, data in far.items()
+        }
+    standard = {name: (data.features[:, :n] - units[0][:n]) / units[1][:n] for name, data in far.items()}
+    for penalty, head in heads(recipe, mixture, found, units):
+        for kind in KINDS:
+            logits = {
+                name: enrolled(data, standard[name], plain[name], head, kind) for name, data in far.items()
+            }
+            for share in SHARES:
+                own = {
+                    name: scores(data, share * logits[name] + (1 - share) * plain[name])
+                    for name, data in far.items()
+                }
+                yield {"penalty": penalty, "share": share, "profile": kind} | summary(own)
+
+
+def summary(by_corpus: dict[str, dict[str, float | None]]) -> dict[str, Any]:
+    """Means over the corpora that have a score, and the four emotions of each corpus."""
+    means = {}
+    for key in ("four", "all eight", "neutral"):
+        means[f"mean {key}"] = float(np.mean([x[key] for x in by_corpus.values() if x[key] is not None]))
     return {**means, "four by corpus": {name: found["four"] for name, found in by_corpus.items()}}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="How much an enrolled head should count.")
+    parser = argparse.ArgumentParser(description="How the enrolled head was chosen.")
     parser.add_argument("data", type=Path)
     parser.add_argument("--prepared", type=Path, default=Path("prepared"))
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "far-profiles.json")
@@ -73,29 +140,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = TrainConfig.load(RECIPE)
     names = (recipe.corpus, *recipe.mixture)
     mixture = Mixture(tuple(prepared(given.data, name, given.prepared) for name in names), recipe.unlabelled)
-    network = build(recipe, mixture.label_names)
+    network: Any = build(recipe, mixture.label_names)
     initialise(network, recipe.init)
-    network.eval()
-    every = window_features(network, recipe, mixture)
-    is_known = mixture.known[mixture.corpus_of, mixture.labels]
-    train = np.intersect1d(np.unique(every.clip), np.flatnonzero(is_known))
-    data = every.of(train)
-    shares = Shares.of(mixture, train, recipe)
-    units = enrolment.population(data)
-    standard = (data.features - units[0]) / units[1]
-    n, clips = network.n_embedding, torch.from_numpy(train)
-    plain = plain_head(np.ascontiguousarray(standard[:, :n]), shares.rows(clips[data.clip]), recipe)
-    plain = (np.pad(plain[0], ((0, 0), (0, standard.shape[1] - n))), plain[1])
-    rows, windows = enrolment.relative(data, standard, range(N_DRAWS), seed=0)
-    targets = shares.rows(clips[data.clip[windows]])
-    far = {name: elsewhere(network, recipe, prepared(given.data, name, given.prepared)) for name in FAR}
+    far = {
+        name: elsewhere(network.eval(), recipe, prepared(given.data, name, given.prepared)) for name in FAR
+    }
     document: dict[str, Any] = {"command": COMMAND, "commit": commit(), "trials": []}
-    for penalty in PENALTIES:
-        head = enrolment.fit_head(rows, data.labels[data.clip[windows]], plain, penalty, shares=targets)
-        for share in SHARES if penalty == PENALTIES[0] else SHARES[1:]:
-            found = {"penalty": penalty, "share": share} | scores(far, units, plain, head, share)
-            document["trials"].append(found)
-            print(json.dumps(found), flush=True)
+    for found in trials(recipe, mixture, network, far):
+        document["trials"].append(found)
+        print(json.dumps(found), flush=True)
     given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

@@ -283,12 +283,13 @@ def test_an_enrolled_head_needs_validation_speakers_or_references(
     learned: list[tuple[Path, int, int]] = []
     learn = runs.enrolment.learn
 
-    def watch(network: Any, job: Job, features: Any, references: Any) -> Any:
+    def watch(network: Any, job: Job, features: Any, augmented: Any, references: Any) -> Any:
         assert (job.folder / "run.json").exists()
         assert not (job.folder / "model.onnx").exists()
         assert len(features.labels) == len(CLIPS)
+        assert augmented is None  # of one corpus
         learned.append((job.folder, len(job.sides.validation), len(references)))
-        return learn(network, job, features, references)
+        return learn(network, job, features, augmented, references)
 
     monkeypatch.setattr(runs.enrolment, "learn", watch)
     monkeypatch.setattr(runs.enrolment, "PENALTIES", (1.0,))

@@ -211,7 +211,7 @@ def train(
                     continue
                 job = jobs[training.folder]
                 features = _fit(training, job, learned_from, features)
-                features = _enrol(job, folders, features)
+                features = _enrol(job, folders, learned_from, features)
                 export_run(training.folder, training.model)
     return [training.model for training in trainings]
 
@@ -285,12 +285,15 @@ def seconds_of(job: Job) -> float:
     return float(round(sum(json.loads(line)["seconds"] for line in lines), 1))
 
 
-def _enrol(job: Job, references: Sequence[Path], known: WindowFeatures | None) -> WindowFeatures | None:
+def _enrol(
+    job: Job, references: Sequence[Path], learned_from: Sequence[Any], known: WindowFeatures | None
+) -> WindowFeatures | None:
     """Give a trained job its enrolled head, if it can be fitted; returns the features if other folds have the same."""
     if not (len(job.sides.validation) or references):
         return known
     network, config = checkpoint.load_network(job.folder)
     features = known or window_features(network, config, job.dataset)
     heads = [head for head in map(enrolment.read, references) if head]
-    enrolment.learn(network, job, features, heads).write(job.folder)
+    augmented = learned_from[0] if isinstance(job.dataset, Mixture) else None
+    enrolment.learn(network, job, features, augmented, heads).write(job.folder)
     return features if config.probe.copies and not config.second else None

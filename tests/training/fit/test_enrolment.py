@@ -13,8 +13,11 @@ import speech_emotion
 from speech_emotion import profile as speaker_profile
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.errors import ConfigError, ModelFormatError, ParityError
+from speech_emotion.labels import UNLABELLED
 from speech_emotion.model import EmotionModel
 from speech_emotion.profile import shrunk
+from speech_emotion.training.data.embeddings import AugmentedEmbeddings
+from speech_emotion.training.data.mixture import Mixture
 from speech_emotion.training.data.window_features import WindowFeatures, window_features
 from speech_emotion.training.export.onnx import _Shipped, check_parity, export
 from speech_emotion.training.fit import enrolment
@@ -158,7 +161,7 @@ def test_without_validation_speakers_it_is_fitted_like_its_references(
     hotter = dataclasses.replace(
         head, temperature=4 * head.temperature, penalty=0.25 * head.penalty, gain=0.0
     )
-    made = learn(network, all_speakers, features, [head, hotter])
+    made = learn(network, all_speakers, features, references=[head, hotter])
     assert made.temperature == pytest.approx(2 * head.temperature)
     assert made.penalty == pytest.approx(0.5 * head.penalty)
     assert made.gain == pytest.approx(head.gain / 2, abs=1e-4)
@@ -287,3 +290,70 @@ def test_the_enrolled_graph_agrees_with_its_network(path: Path, network: Cnn, he
     other = dataclasses.replace(head, weight=head.weight * slope)
     with pytest.raises(ParityError):
         check_parity(_Shipped(network, miniature.CALIBRATION, head=other).eval(), model, miniature.recipe())
+
+
+# Of a mixture
+
+
+def test_copies_are_relative_to_their_speaker_and_once_more_to_their_neutral_speech() -> None:
+    parts = (
+        miniature.dataset(miniature.clips([1, 2])),
+        miniature.dataset(miniature.clips([1]) * 2, corpus="nemo"),
+        dataclasses.replace(
+            miniature.dataset(CLIPS, corpus="plain"),
+            label_names=(UNLABELLED,),
+            labels=np.zeros(len(CLIPS), np.int64),
+        ),
+    )
+    made = Mixture(parts, {"plain": ("neutral",)})
+    random = np.random.default_rng(0)
+    tensors = [
+        torch.from_numpy(random.normal(i, 1, (2, len(part), 3))).half() for i, part in enumerate(parts)
+    ]
+    units = (np.full(5, 0.5, np.float32), np.full(5, 2.0, np.float32))
+    copies = np.concatenate([t.float().numpy() for t in tensors], axis=1)
+    rows, clips = enrolment.relative_copies(
+        AugmentedEmbeddings(tuple(tensors)), made, np.arange(len(made)), units
+    )
+    polish = np.arange(
+        16, 32
+    )  # eight emotions twice: four clips are neutral or calm, enough for a second profile
+    assert sorted(clips) == sorted([*np.repeat(np.arange(16), 2), *np.repeat(polish, 4)])
+    quiet = polish[made.labels[polish] < 2]
+    expected = []
+    for own, enrolled in (
+        (np.arange(8), np.arange(8)),
+        (np.arange(8, 16), np.arange(8, 16)),
+        (polish, polish),
+        (polish, quiet),
+    ):
+        voices = ((copies[:, enrolled] - 0.5) / 2).reshape(-1, 3)
+        mean, deviation = shrunk(voices.mean(axis=0), voices.var(axis=0), len(enrolled), 10.0)
+        expected.append((((copies[:, own] - 0.5) / 2 - mean) / deviation).reshape(-1, 3))
+    wanted = np.concatenate(expected)
+    np.testing.assert_allclose(rows[np.lexsort(rows.T)], wanted[np.lexsort(wanted.T)], rtol=1e-3, atol=1e-4)
+
+
+def test_the_head_of_a_mixture_finds_what_tells_labels_apart_within_speakers(tmp_path: Path) -> None:
+    """Every speaker has an offset of their own, larger than what the emotion does."""
+    parts = tuple(miniature.dataset(CLIPS, corpus=name) for name in ("ravdess", "nemo"))
+    made = Mixture(parts, {})
+    network = miniature.lively_network()
+    n = network.n_embedding
+    speakers = np.unique(made.speakers, return_inverse=True)[1]
+    offsets = np.random.default_rng(0).normal(0, 50, (speakers.max() + 1, n))
+    embeddings = (offsets[speakers] + 5 * np.eye(n)[made.labels]).astype(np.float32)
+    augmented = AugmentedEmbeddings(tuple(torch.from_numpy(embeddings)[None].split(len(CLIPS), dim=1)))
+    features = np.pad(embeddings, ((0, 0), (0, 2 * 32)))
+    clips = np.arange(len(made))
+    seconds = np.full(len(made), 5.0, np.float32)
+    data = WindowFeatures(features, clips, seconds, made.labels, made.speakers, made.labels < 2)
+    config = dataclasses.replace(miniature.recipe(), mixture={"nemo": 0.01})
+    train, validation = clips[speakers > 0], clips[speakers == 0]
+    head = learn(network, Job(config, made, Sides(train, validation), tmp_path), data, augmented)
+    voice = (features[validation] - head.mean) / head.deviation
+    profile = voice.mean(axis=0), voice.std(axis=0) + 1e-3
+    answers = ((voice - profile[0]) / profile[1] @ head.weight.T + head.bias).argmax(axis=1)
+    assert (answers == made.labels[validation]).all()
+    assert not head.weight[:, n:].any()
+    assert (head.share, head.penalty) == (enrolment.SHARE_OF_A_MIXTURE, enrolment.PENALTY_OF_A_MIXTURE)

@@ -1,13 +1,15 @@
 """Heads for speaker profiles. In: a trained network and the clips it learned from. Out: a head for enrolled speakers.
 
 An enrolled head sees the features relative to the mean and the deviation over some unlabelled speech of a person
-(speaker normalisation; Busso et al. 2013, IEEE Transactions on Affective Computing 4(4)). It is fitted with profiles
-as people make them: from 20 to 60 s of one speaker, of all emotions or of neutral speech only.
+(speaker normalisation; Busso et al. 2013, IEEE Transactions on Affective Computing 4(4)). Of one corpus, it is fitted
+with profiles as people make them: from 20 to 60 s of one speaker, of all emotions or of neutral speech only. Of a
+mixture, it is fitted to augmented copies of every clip with a label, relative to all of its speaker and once more to
+their neutral speech.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -21,8 +23,10 @@ from speech_emotion.errors import ConfigError, ModelFormatError
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.files import DamagedFileError
 from speech_emotion.profile import shrunk
+from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.mixture import Mixture, Shares
-from speech_emotion.training.data.window_features import WindowFeatures
+from speech_emotion.training.data.window_features import NEUTRAL, WindowFeatures
 from speech_emotion.training.fit import calibration
 from speech_emotion.training.fit.job import Job
 from speech_emotion.training.fit.logistic import fit_logistic
@@ -35,11 +39,16 @@ MIN_SECONDS: Final = 10.0  # of speech in a profile
 PRIOR_WINDOWS: Final = 10.0
 ENROLLED_SECONDS: Final = (20.0, 60.0)  # of speech in the profiles of the fit
 N_DRAWS: Final = 4  # profiles per speaker
-N_DRAWS_OF_A_MIXTURE: Final = 2  # which has many speakers
 PENALTIES: Final = (100.0, 10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 # Of a mixture, chosen on speakers of corpora that it does not hold (benchmarks/real_voices/profiles.py).
-PENALTIES_OF_A_MIXTURE: Final = (3.0,)
-SHARE_OF_A_MIXTURE: Final = 0.35  # of the enrolled head; the plain head has the rest
+PENALTY_OF_A_MIXTURE: Final = 0.1
+SHARE_OF_A_MIXTURE: Final = 0.6  # of the enrolled head; the plain head has the rest
+WEIGHT_OF_OTHERS: Final = (
+    0.25  # of each further corpus, where the first counts 1: an unheard voice is like none of them
+)
+N_COPIES: Final = 8  # at most, of a clip
+MIN_NEUTRAL_CLIPS: Final = 4  # of a speaker, for a profile of neutral speech
+MAX_DEVIATIONS: Final = 8.0  # of an embedding; what is farther out is cut
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -137,30 +146,81 @@ def relative(
     return np.concatenate(rows), np.concatenate(windows)
 
 
+def relative_copies(
+    augmented: AugmentedEmbeddings, dataset: Mixture, train: IntArray, units: Pair
+) -> tuple[FloatArray, IntArray]:
+    """Copies of every clip of `train` with a label, relative to all of those of its speaker.
+
+    Those of speakers with enough neutral speech come again, relative to that alone.
+
+    Returns:
+        (n, n_embedding) in units of the profile, and the clip of each, (n,).
+    """
+    found, of_row = augmented.rows(train[dataset.is_labelled[dataset.corpus_of[train]]], N_COPIES)
+    copies, clips, n = found.numpy(), of_row.numpy(), found.shape[1]
+    copies = np.clip((copies - units[0][:n]) / units[1][:n], -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    drawn = list(_copies_of_speakers(dataset, clips))
+    rows = np.empty((sum(len(own) for own, _ in drawn), n), np.float32)
+    start = 0
+    for own, enrolled in drawn:
+        mean, variance = copies[enrolled].mean(axis=0), copies[enrolled].var(axis=0)
+        mean, deviation = shrunk(mean, variance, len(np.unique(clips[enrolled])), PRIOR_WINDOWS)
+        rows[start : start + len(own)] = (copies[own] - mean) / deviation
+        start += len(own)
+    return rows, np.concatenate([clips[own] for own, _ in drawn])
+
+
+def _copies_of_speakers(dataset: Mixture, clips: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+    """Of every speaker, once or twice: the rows with their copies, and those rows that their profile is made of."""
+    is_neutral = np.isin(np.array(dataset.label_names)[dataset.labels[clips]], NEUTRAL)
+    speakers = dataset.speakers[clips]
+    order = np.argsort(speakers, kind="stable")
+    starts = np.unique(speakers[order], return_index=True)[1]
+    for own in np.split(order, starts[1:]):
+        yield own, own
+        neutral = own[is_neutral[own]]
+        if len(np.unique(clips[neutral])) >= MIN_NEUTRAL_CLIPS:
+            yield own, neutral
+
+
 # The fit
 
 
 def learn(
-    network: Network, job: Job, features: WindowFeatures, references: Sequence[EnrolledHead] = ()
+    network: Network,
+    job: Job,
+    features: WindowFeatures,
+    augmented: AugmentedEmbeddings | None = None,
+    references: Sequence[EnrolledHead] = (),
 ) -> EnrolledHead:
-    """The enrolled head of a trained network in evaluation mode; `features` are those of the whole dataset.
+    """The enrolled head of a trained network in evaluation mode.
 
     Penalty and temperature are chosen on the validation speakers. Without any, they are the geometric means of those
     of `references`, heads of the same recipe under a protocol, and the gain is their mean gain.
+
+    Args:
+        network: What the job trained.
+        job: The training.
+        features: Those of the windows of the whole dataset.
+        augmented: Of a mixture, the embeddings that the network's own head learned from.
+        references: See above.
+
+    Raises:
+        ConfigError: There are neither validation speakers nor references.
     """
     seed = job.config.fit.seed
     analysed = np.unique(features.clip)
     train, validation = (np.intersect1d(side, analysed) for side in (job.sides.train, job.sides.validation))
     data = features.of(train)
-    mean, deviation = units = population(data)
+    units = population(data)
     plain = _plain_head(network, units)
-    mixture = job.dataset if isinstance(job.dataset, Mixture) else None
-    n_draws, penalties = (N_DRAWS_OF_A_MIXTURE, PENALTIES_OF_A_MIXTURE) if mixture else (N_DRAWS, PENALTIES)
-    share = SHARE_OF_A_MIXTURE if mixture else 1.0
-    rows, windows = relative(data, (data.features - mean) / deviation, range(n_draws), seed)
-    clip = data.clip[windows]
-    shares = Shares.of(mixture, train, job.config).rows(torch.from_numpy(train[clip])) if mixture else None
-    fitted = partial(fit_head, rows, data.labels[clip], plain, shares=shares)
+    penalties: tuple[float, ...]
+    if augmented and isinstance(job.dataset, Mixture):
+        fitted = _fit_of_copies(job, job.dataset, augmented, units)
+        share, penalties = SHARE_OF_A_MIXTURE, (PENALTY_OF_A_MIXTURE,)
+    else:
+        fitted = _fit_of_draws(data, units, plain, seed)
+        share, penalties = 1.0, PENALTIES
     if len(validation):
         judge = _Judge(features.of(validation), units, plain, share, seed)
         heads = [judge.judged(*fitted(penalty), penalty) for penalty in penalties]
@@ -171,6 +231,35 @@ def learn(
     penalty, temperature = (math.exp(np.log(values).mean()) for values in chosen[:2])
     gain = round(float(chosen[2].mean()), 4)
     return EnrolledHead(*units, *fitted(penalty), share, temperature, penalty, gain)
+
+
+def _fit_of_draws(data: WindowFeatures, units: Pair, plain: Pair, seed: int) -> Callable[[float], Pair]:
+    """Of one corpus: from a penalty to the head of its windows relative to simulated profiles."""
+    rows, windows = relative(data, (data.features - units[0]) / units[1], range(N_DRAWS), seed)
+    return partial(fit_head, rows, data.labels[data.clip[windows]], plain)
+
+
+def _fit_of_copies(
+    job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, units: Pair
+) -> Callable[[float], Pair]:
+    """Of a mixture: from a penalty to the head of its `relative_copies`, in which levels have weight 0."""
+    rows, clips = relative_copies(augmented, dataset, job.sides.train, units)
+    shares = shares_of_copies(dataset, clips, job.config)
+    n_labels, n_levels = len(dataset.label_names), len(units[0]) - rows.shape[1]
+    nothing = (np.zeros((n_labels, rows.shape[1]), np.float32), np.zeros(n_labels, np.float32))
+
+    def fitted(penalty: float) -> Pair:
+        weight, bias = fit_head(rows, dataset.labels[clips], nothing, penalty, shares=shares)
+        return np.pad(weight, ((0, 0), (0, n_levels))), bias
+
+    return fitted
+
+
+def shares_of_copies(dataset: Mixture, clips: IntArray, config: TrainConfig) -> Shares:
+    """How much each of `relative_copies` counts; clips: (n,), that of each."""
+    weights = dict.fromkeys(config.mixture, WEIGHT_OF_OTHERS)
+    shares = Shares.of(dataset, np.unique(clips), replace(config, mixture=weights))
+    return shares.rows(torch.from_numpy(clips))
 
 
 def fit_head(
