@@ -161,7 +161,7 @@ def _stepped(key: Key, task: Task, job: Job | None) -> tuple[Job | None, Analysi
     try:
         job = job or task.begin()
         job.step()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the thread must do the next task
         _log.exception("an analysis failed")
         failure = SpeechEmotionError(
             f"the analysis failed ({type(error).__name__}); the log of the server says why"

@@ -80,7 +80,7 @@ def _stacked(predictions: Sequence[Prediction], labels: Sequence[str]) -> alt.Ch
                 "low:Q",
                 title="probability",
                 scale=alt.Scale(domain=[0, 1]),
-                axis=alt.Axis(format="%", tickCount=2, **_LEFT),
+                axis=alt.Axis(labelExpr="100 * datum.value + ' %'", tickCount=2, **_LEFT),
             ),
             y2="high:Q",
             color=alt.Color(
