@@ -20,7 +20,8 @@ export default function ({ data, parentElement }) {
       advice.hidden = isThere;
       advice.textContent = isThere ? "" : NO_MICROPHONE;
     };
-    navigator.mediaDevices.ondevicechange = look;
+    if (!advice.dataset.follows) navigator.mediaDevices.addEventListener("devicechange", look);
+    advice.dataset.follows = "yes";
     look();
   }
 }

@@ -86,10 +86,10 @@ def overview(state: Session, info: ModelInfo) -> None:
             icon=":material/folder_zip:",
         )
     st.caption(
-        "With the table beside the sounds, `speech-emotion evaluate --corpus mine=corrections.csv` scores a model on "
-        "them, and `speech-emotion train --corpus mine=corrections.csv` makes one. Sounds that you are unsure of are "
-        "left out. "
-        "Name who speaks: a model must be tested on people it did not learn from."
+        "With the table beside the sounds, `speech-emotion train RECIPE --corpus mine=corrections.csv --protocol "
+        "speakers` makes a model of your own, and `speech-emotion evaluate RUN --corpus mine=corrections.csv "
+        "--protocol speakers` scores one. Sounds that you are unsure of are left out. Name who speaks: a model must be "
+        "tested on people it did not learn from."
     )
 
 

@@ -73,6 +73,7 @@ def _status(state: Session) -> None:
 def _progress(state: Session) -> None:
     """The bar. It runs by itself, and draws the whole page again when there is news."""
     worker = state.worker
+    worker.give(state.tasks())  # goes on after the connection was lost
     if not worker.is_busy or (worker.has_news and time.monotonic() - state.drawn_at > REDRAW_SECONDS):
         st.rerun()
     now = worker.progress
@@ -109,7 +110,7 @@ def _one(sound: Sound, analysis: Analysis, state: Session, info: ModelInfo) -> N
     if analysis.answer is None:
         return
     channels, utterances = calls.parts(sound, state)
-    with answers.slot(True):
+    with st.container():
         if channels:
             calls.channels(channels, analysis, info)
             left, right = st.columns([2, 3], gap="large")

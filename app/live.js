@@ -8,7 +8,7 @@ const MAX_UNSENT_BYTES = 2 ** 21; // 11 s at 48 kHz
 const FLOOR_DBFS = -60;
 const QUIET_DBFS = -40; // peak of the last two seconds
 const CLIPPING = 0.98; // of full scale
-const MAX_KEPT_SECONDS = 1800; // of sound that is handed over at the end
+const MAX_KEPT_SAMPLES = 95 * 2 ** 20; // of sound that is handed over at the end: half an hour at 48 kHz
 
 // Runs in the audio thread, where rendering cannot delay it; no sample is dropped between two chunks.
 const COLLECTOR = `
@@ -162,7 +162,7 @@ class Session {
   }
 
   keep(samples) {
-    if (this.seconds > MAX_KEPT_SECONDS) this.kept = null;
+    if (this.nSent > MAX_KEPT_SAMPLES) this.kept = null;
     this.kept?.push(Int16Array.from(samples, (sample) => 32767 * Math.max(-1, Math.min(1, sample))));
   }
 

@@ -9,9 +9,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-MAX_BYTES: Final = (
-    384_000 * 1800
-)  # of the longest session whose sound the browser sends: half an hour at 192 kHz
+MAX_BYTES: Final = 200 << 20  # of a sound; live.js sends none that is larger
 MAX_TICKETS: Final = 1000  # of pages that are open; the oldest are forgotten
 
 _sounds: dict[str, bytes | None] = {}

@@ -45,6 +45,7 @@ def tab(state: Session, info: ModelInfo) -> None:
     if ended and ended.predictions:
         if ended is not state.live:
             state.live, state.live_sound = ended, _kept(ended, state)
+            st.rerun()  # the tab Listen shows the sound, and the panel needs another ticket
         if ended.model_sha256 == info.sha256:
             _show(ended, state, info)
         else:

@@ -3,6 +3,7 @@
 Streamlit draws the rest of a page grey until its script ends, so the script starts the work and does not wait for it.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,10 @@ from typing import NamedTuple
 from analysis import Analysis, Job
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from speech_emotion import SpeechEmotionError
+
+_log = logging.getLogger(__name__)
 
 MIN_SHARE, MIN_SECONDS = 0.02, 1.0  # of the work, before the time left is worth saying
 
@@ -134,18 +139,32 @@ class Worker:
                     return
                 key, task = next(iter(self._tasks.items()))
                 job = self._jobs.get(key)
-            if job is None:
-                job = task.begin()
-            job.step()
+            job, result = _stepped(key, task, job)
             with self._lock:
                 if key not in self._tasks:  # cancelled meanwhile
                     continue
-                self._jobs[key] = job
-                if job.result:
-                    self._finished[key] = job.result
-                    del self._tasks[key], self._jobs[key]
+                if job:
+                    self._jobs[key] = job
+                if result:
+                    self._finished[key] = result
+                    del self._tasks[key]
+                    self._jobs.pop(key, None)
                     self._lock.notify_all()
 
     def _is_visited(self) -> bool:
         """Whether the page is still open; a visit that comes back starts the thread again."""
         return not runtime.exists() or runtime.get_instance().is_active_session(self._session_id)
+
+
+def _stepped(key: Key, task: Task, job: Job | None) -> tuple[Job | None, Analysis | None]:
+    """One slice of a job, begun if it was not; its result, if there is one."""
+    try:
+        job = job or task.begin()
+        job.step()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the thread must do the next task
+        _log.exception("an analysis failed")
+        failure = SpeechEmotionError(
+            f"the analysis failed ({type(error).__name__}); the log of the server says why"
+        )
+        return None, Analysis("", key.sound, error=failure)
+    return job, job.result

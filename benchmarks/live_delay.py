@@ -122,7 +122,7 @@ def in_chromium(url: str, folder: Path) -> dict[str, Any]:
         page = browser.new_page()
         page.goto(url)
         page.get_by_role("button", name="Start").click()
-        page.locator("[data-part=panel]").evaluate(
+        page.locator(".live[data-part=panel]").evaluate(
             """panel => {
               window.delays = [];
               new MutationObserver(() => window.delays.push(Number(panel.dataset.delayMs)))

@@ -42,7 +42,8 @@ window.uploaded = 0;
 window.shown = 0;
 new MutationObserver(() => {
   const heading = [...document.querySelectorAll("h2")].find((h) => h.textContent.startsWith(window.expected));
-  if (heading && document.querySelector("[data-testid=stHtml] .se-answer") && !window.shown) window.shown = performance.now();
+  const answer = document.querySelector("[data-testid=stHtml] .se-answer");
+  if (heading && answer && !window.shown) window.shown = performance.now();
 }).observe(document, { childList: true, subtree: true, characterData: true });
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries())

@@ -62,7 +62,9 @@ def test_memory_does_not_grow_with_the_length(classifier: Classifier) -> None:
         tracemalloc.stop()
         return maximum
 
-    assert peak(600) < peak(120) + 2**20  # 1 MiB for 480 more windows; the samples alone would be 31
+    assert (
+        peak(600) < peak(120) + 4 * 2**20
+    )  # for 480 more windows and 48 000 peaks; the samples would be 31 MiB
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,23 @@ def test_a_cancelled_job_has_no_result() -> None:
     assert set(worker.take()) == {key("b")}
 
 
+def test_a_job_that_fails_is_an_error_and_the_next_is_done() -> None:
+    worker = Worker()
+
+    def fail() -> Steps:
+        raise OSError("no space left")
+
+    worker.give({key("a"): Task(fail, 1), key("b"): task(Steps(1))})
+    found: dict[Key, Analysis] = {}
+    while len(found) < 2:
+        assert worker.wait(30)
+        found |= worker.take()
+    failed = found[key("a")].error
+    assert failed is not None
+    assert "OSError" in str(failed)
+    assert found[key("b")].error is None
+
+
 def test_progress_never_falls_and_knows_the_total() -> None:
     gate = threading.Event()
     worker, job = Worker(), Steps(4)

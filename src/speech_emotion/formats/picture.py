@@ -8,24 +8,21 @@ import altair as alt
 import numpy as np
 import pandas  # noqa: F401 - Altair fails if another thread has only half imported it
 
-from speech_emotion.formats.look import ABSTENTIONS, colours, name
+from speech_emotion.formats.look import ABSTENTIONS, colours
 from speech_emotion.formats.rows import Outcome
 from speech_emotion.prediction import Prediction
-from speech_emotion.text import clock, percent, printable
+from speech_emotion.text import printable
 from speech_emotion.version import PROGRAM
 
 MAX_BANDS: Final = 300  # of a timeline; in a longer one, neighbours are averaged
-AXIS_PIXELS: Final = 52  # left of every chart, so that the time axes line up
-INK: Final = "currentColor"  # the page's text colour in every theme; needs charts drawn as SVG
+AXIS_PIXELS: Final = 52  # left of every row, so that the time axes line up
 PICTURE_SCALE: Final = 2.0  # pixels per point
 MAX_NAME: Final = 60  # characters, in the title of a picture
 STRIP: Final = 0.06  # of a timeline's height, marks answers that are not sure
 
-SVG: Final = {"embedOptions": {"renderer": "svg"}}
-PADDING: Final = {"left": 0, "right": 12, "top": 2, "bottom": 2}
-_INKED: Final[dict[str, Any]] = {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal"}
-LEFT: Final[dict[str, Any]] = {
-    **_INKED,
+_PLAIN: Final[dict[str, Any]] = {"titleFontWeight": "normal"}
+_LEFT: Final[dict[str, Any]] = {
+    **_PLAIN,
     "minExtent": AXIS_PIXELS,
     "maxExtent": AXIS_PIXELS,
     "titleX": 8 - AXIS_PIXELS,
@@ -75,15 +72,15 @@ def _stacked(predictions: Sequence[Prediction], labels: Sequence[str]) -> alt.Ch
     colour = colours(labels)
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
-        .mark_rect(cursor="pointer", aria=False)
+        .mark_rect()
         .encode(
-            x=time_axis("start", found[-1]["end"]),
+            x=_time_axis(found[-1]["end"]),
             x2="end:Q",
             y=alt.Y(
                 "low:Q",
                 title="probability",
                 scale=alt.Scale(domain=[0, 1]),
-                axis=alt.Axis(format="%", tickCount=2, **LEFT),
+                axis=alt.Axis(labelExpr="100 * datum.value + ' %'", tickCount=2, **_LEFT),
             ),
             y2="high:Q",
             color=alt.Color(
@@ -91,7 +88,6 @@ def _stacked(predictions: Sequence[Prediction], labels: Sequence[str]) -> alt.Ch
                 scale=alt.Scale(domain=known, range=[colour[name] for name in known]),
                 legend=_legend(),
             ),
-            tooltip=["time:N", "answer:N", "emotion:N", alt.Tooltip("share:N", title="probability")],
         )
     )
     return chart
@@ -107,21 +103,11 @@ def _legend() -> alt.Legend:
     )
 
 
-def time_axis(field: str, seconds: float, *, hidden: bool = False) -> alt.X:
-    """The axis of time of every chart, from 0 to `seconds`; if hidden, only its scale."""
-    shown = not hidden
-    # labelBound: a label beyond the end would make this chart narrower than the ones above it.
-    axis = alt.Axis(
-        labels=shown,
-        ticks=shown,
-        domain=shown,
-        labelExpr=_CLOCK,
-        labelBound=True,
-        labelOverlap=True,
-        **_INKED,
-    )
-    title = None if hidden else "time, minutes : seconds"
-    return alt.X(f"{field}:Q", scale=alt.Scale(domain=[0, seconds], nice=False), title=title, axis=axis)
+def _time_axis(seconds: float) -> alt.X:
+    # labelBound: a label beyond the end would make this row narrower than the others.
+    axis = alt.Axis(labelExpr=_CLOCK, labelBound=True, labelOverlap=True, **_PLAIN)
+    scale = alt.Scale(domain=[0, seconds], nice=False)
+    return alt.X("start:Q", scale=scale, title="time", axis=axis)
 
 
 _CLOCK: Final = (  # as `text.clock` writes it
@@ -155,30 +141,25 @@ def _band(predictions: Sequence[Prediction], start: float, end: float) -> dict[s
         label: float(np.mean([p.probabilities[label] for p in scored]))
         for label in (scored[0].probabilities if scored else ())
     }
-    best = max(shares, key=shares.__getitem__) if shares else ""
     reasons = {p.abstained for p in predictions}
     abstained = reasons.pop() if len(reasons) == 1 else None
     if not shares:
         abstained = abstained or "no_speech"
-    return {"start": start, "end": end, "shares": shares, "best": best, "abstained": abstained}
+    return {"start": start, "end": end, "shares": shares, "abstained": abstained}
 
 
 def _stack(band: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
     """One row per emotion, from the bottom up, with a strip on top if not sure; one grey row without probabilities."""
-    text = name(band["abstained"] or band["best"])
     row = {"start": round(band["start"], 3), "end": round(band["end"], 3)}
-    row |= {"time": f"{clock(band['start'])} to {clock(band['end'])}", "answer": text}
     if not band["shares"]:
-        return [row | {"emotion": band["abstained"], "low": 0.0, "high": 1.0, "share": "–"}]
+        return [row | {"emotion": band["abstained"], "low": 0.0, "high": 1.0}]
     rows, low = [], 0.0
     for label in labels:
         high = min(low + band["shares"][label], 1.0)
-        rows.append(
-            row | {"emotion": label, "low": low, "high": high, "share": percent(band["shares"][label])}
-        )
+        rows.append(row | {"emotion": label, "low": low, "high": high})
         low = high
     if band["abstained"] == "not_sure":  # last, so drawn over the others
-        rows.append(row | {"emotion": "not_sure", "low": 1 - STRIP, "high": 1.0, "share": "–"})
+        rows.append(row | {"emotion": "not_sure", "low": 1 - STRIP, "high": 1.0})
     return rows
 
 
