@@ -184,14 +184,49 @@ def test_the_quickstart_shows_what_info_prints() -> None:
 
 def test_the_page_on_scale_states_what_was_measured() -> None:
     page = " ".join((ROOT / "docs/scale.md").read_text(encoding="utf-8").split())
-    ways = json.loads((ROOT / "results/benchmarks/batch.json").read_text())["ways"]
-    assert f"| `batch --workers 1`, compact | **{ways['pool-1']['cpu_ms_per_file']:.0f} ms** |" in page
-    assert f"in torch, one thread | {ways['loop']['cpu_ms_per_file']:.0f} ms |" in page
-    killed = json.loads((ROOT / "results/benchmarks/batch-resume-pool.json").read_text())
+    measured = json.loads((ROOT / "results/benchmarks/batch.json").read_text())
+    for row, found in {
+        "`batch --workers 1`": measured["ways"]["pool-1"],
+        "`batch --workers 2`": measured["ways"]["pool-2"],
+        "`batch --engine ray --workers 1`": measured["ways"]["ray-1"],
+        "`batch --engine ray --workers 2`": measured["ways"]["ray-2"],
+        "in torch, one thread": measured["ways"]["loop"],
+    }.items():
+        core = f"{found['cpu_ms_per_file']:.1f} ms" if "cpu_ms_per_file" in found else "–"
+        rates = f"{found['files_per_second']:.0f} | {found['audio_hours_per_hour']:.0f}"
+        assert f"{row} | {rates} | {core} | {found['start_seconds']:.1f} s |" in page
+    scaling = measured["two_workers_of_twice_one"]
+    assert (
+        f"did {100 * scaling['pool']:.0f} % of twice what one did, on Ray {100 * scaling['ray']:.0f} %"
+        in page
+    )
+    core_seconds = measured["ways"]["pool-2"]["cpu_ms_per_file"] / 1000
+    assert f"with compact these are {1e6 * core_seconds / 3600:.1f}, and the two cores" in page
+
+
+@pytest.mark.parametrize("engine", ["pool", "ray"])
+def test_the_page_on_scale_tells_of_the_batches_that_were_killed(engine: str) -> None:
+    page = " ".join((ROOT / "docs/scale.md").read_text(encoding="utf-8").split())
+    killed = json.loads((ROOT / f"results/benchmarks/batch-resume-{engine}.json").read_text())
     assert (killed["rows"], killed["missing"], killed["twice"], killed["broken"]) == (10_000, 0, 0, 100)
     assert sum(killed["errors"].values()) == killed["broken"]
     first, second = (run["parts"] for run in killed["runs"][:2])
-    assert f"after {first} and after {second} of {killed['runs'][0]['of']:.0f} parts" in page
+    assert f"after {first} and after {second}" in page
+    assert f"of {killed['runs'][0]['of']:.0f} parts" in page
+
+
+def test_the_page_on_long_recordings_states_what_was_measured() -> None:
+    page = (ROOT / "docs/long-recordings.md").read_text(encoding="utf-8")
+    files = list((ROOT / "results/benchmarks").glob("long-recording-*.json"))
+    tabled = [path for path in files if json.loads(path.read_text())["hours"] >= 10]
+    assert tabled
+    for path in tabled:
+        found = json.loads(path.read_text())
+        (row,) = (line for line in page.splitlines() if line.startswith("|") and path.name in line)
+        slope = found["slope_mib_per_hour"]
+        assert row.endswith(f"| {found['n_rows']:,} | {found['peak_mib']:.0f} MiB | {slope:+.2f} MiB |")
+        assert found["peak_mib"] <= 250
+        assert slope <= 1
 
 
 def test_the_page_on_serving_names_every_refusal_with_its_status() -> None:
