@@ -41,7 +41,11 @@ def set_up(folder: Path) -> None:
         path = folder / f"wav2vec2-{size}.onnx"
         if not path.exists():
             _run(python(folder, "wav2vec2"), str(PEERS / "wav2vec2.py"), "export", size, str(path))
-    from_log_mel(ROOT / "src/speech_emotion/assets/standard.onnx", folder / "standard-from-log-mel.onnx")
+    assets = ROOT / "src/speech_emotion/assets"
+    from_log_mel(assets / "standard.onnx", folder / "standard-from-log-mel.onnx")
+    for name in ("standard", "compact"):
+        tool, source = ROOT / "tools/integer_products.py", assets / f"{name}.onnx"
+        _run(sys.executable, str(tool), str(source), str(folder / f"{name}-integer.onnx"))
 
 
 def _install(folder: Path, name: str, requirements: tuple[str, ...]) -> None:

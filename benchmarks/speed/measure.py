@@ -16,14 +16,14 @@ from typing import Any, Final
 
 import numpy as np
 import soundfile
-from speed import limit
-from speed.environments import REQUIREMENTS, ROOT, footprint, python
-from speed.workers import ONE_THREAD, Contender, Worker, cold, in_turns, on_cores, ratio, summary
 
 from speech_emotion.audio.decoders import open_decoder
 from speech_emotion.audio.reader import Resampler
 from speech_emotion.audio.reader import load as load_audio
 from speech_emotion.shipped import find
+from speed import limit
+from speed.environments import REQUIREMENTS, ROOT, footprint, python
+from speed.workers import ONE_THREAD, Contender, Worker, cold, in_turns, on_cores, ratio, summary
 
 MODELS: Final = ("standard", "compact")
 RATE, SECONDS = 48_000, 3.5
@@ -34,6 +34,12 @@ CONTENDERS: Final = {
     "standard": Contender("ours", "ours.py", ("standard",), "**standard**", 40),
     "compact": Contender("ours", "ours.py", ("compact",), "**compact**", 40),
     "before": Contender("before", "ours.py", ("standard",), "standard, as it was", 40),
+    "standard-integer": Contender(
+        "ours", "ours.py", ("{envs}/standard-integer.onnx",), "standard, products of integers", 40
+    ),
+    "compact-integer": Contender(
+        "ours", "ours.py", ("{envs}/compact-integer.onnx",), "compact, products of integers", 40
+    ),
     "p1": Contender("librosa-torch", "librosa_cnn.py", (), "librosa log-mel, CNN in eager torch", 40),
     "p2": Contender("librosa-keras", "mfcc_keras.py", (), "librosa MFCC means, CNN in Keras", 20),
     "p3": Contender("opensmile", "egemaps.py", (), "openSMILE eGeMAPS, logistic regression", 40),
@@ -155,6 +161,7 @@ class Bench:
             window = load_audio(self.clip).samples[None]
             for name in MODELS:
                 found[name] = limit.of_model(_path_of(name), window, rate)
+                found[f"{name}-integer"] = limit.of_model(self.envs / f"{name}-integer.onnx", window, rate)
         finally:
             os.sched_setaffinity(0, self.cores)
         return found
@@ -222,7 +229,7 @@ class Bench:
             command,
             stdout=subprocess.DEVNULL,
             env=os.environ | ONE_THREAD,
-            preexec_fn=on_cores([self.core]),  # noqa: PLW1509
+            preexec_fn=on_cores([self.core]),
         )
         _, status, usage = os.wait4(process.pid, 0)
         took = time.perf_counter() - start
@@ -238,7 +245,7 @@ class Bench:
         """A live stream with two answers per second: the share of a core that it takes."""
         path = self.sound("live.wav", LIVE_SECONDS, RATE)
         request = {"path": path, "hop_seconds": HOP_SECONDS}
-        names = (*MODELS, "before")
+        names = (*MODELS, "standard-integer", "compact-integer", "before")
         with ExitStack() as stack:
             workers = {name: stack.enter_context(self.worker(name)) for name in names}
 
@@ -247,7 +254,7 @@ class Bench:
 
             found = in_turns({name: (ask(name), 5) for name in names})
         shares = {name: {"core_share": float(np.median(one)) / LIVE_SECONDS} for name, one in found.items()}
-        for name in MODELS:
+        for name in names[:-1]:
             shares[name]["to_before"] = ratio(found[name], found["before"])
         return shares
 

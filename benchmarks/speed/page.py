@@ -30,7 +30,7 @@ def page(report: Report) -> str:
         "## Goals\n",
         table_of_goals(report),
         "## A warm answer\n",
-        f"A 48 kHz file of 3.5 s in, an answer out, in a process that has answered before, on one core. Milliseconds "
+        "A 48 kHz file of 3.5 s in, an answer out, in a process that has answered before, on one core. Milliseconds "
         "with quartiles; the ratios are medians of the ratios of the rounds.\n",
         "![Milliseconds of a warm answer, on a logarithmic axis](figures/speed.svg)\n",
         _compared(report["warm"]),
@@ -111,14 +111,14 @@ def _stages(report: Report) -> str:
     worst, times = worst_stage(report["stages"])
     return (
         f"The core multiplies matrices at {rate['sgemm'] / 1e9:.0f} GFLOP/s in float32 and at "
-        f"{rate['int8_gemm'] / 1e9:.0f} G operations/s in int8, and copies {rate['memcpy'] / 1e9:.1f} GB/s, measured in "
+        f"{rate['int8_gemm'] / 1e9:.0f} G operations/s in int8, and copies {rate['memcpy'] / 1e9:.1f} GB/s, in "
         "the same run. The floor of a stage is its multiplications at these rates, or its bytes at that of copying if "
-        "that takes longer. Weights stored as int8 count at the rate of int8, although they are multiplied as float32: "
+        "that takes longer. Weights stored as int8 count at the rate of int8, even if they are multiplied as float32: "
         "the last column has the floor of float32. The graph is the one that ONNX Runtime runs after its own "
         "optimisation. Milliseconds:\n\n"
         + _table(("stage", *COLUMNS.values(), "time / float32 floor"), rows)
-        + f"\nOf the stages that take 2 % of an answer or more, the worst is the **{worst}**, {_number(times)} times its "
-        "floor.\n"
+        + f"\nOf the stages that take 2 % of an answer or more, the worst is the **{worst}**, {_number(times)} times "
+        "its floor.\n"
     )
 
 
@@ -143,14 +143,14 @@ def _amounts(report: Report) -> str:
         (
             f"Files per second over {throughput['n_clips']} clips of the RAVDESS (16 kHz FLAC; peers over a tenth):\n",
             _table(("", "one core", "two cores"), files),
-            f"A recording of {hour['recording_seconds'] / 3600:g} h takes {_number(hour['seconds'])} s on one core with "
-            f"compact, and its process {hour['peak_mib']} MiB at most.\n",
+            f"A recording of {hour['recording_seconds'] / 3600:g} h takes {_number(hour['seconds'])} s on one core "
+            f"with compact, and its process {hour['peak_mib']} MiB at most.\n",
             f"A live stream of {LIVE_SECONDS:.0f} s at 48 kHz with two answers per second:\n",
             _table(("", "share of a core", "times the CPU before"), live),
             f"`corpora prepare` of the RAVDESS takes {_number(training['prepare_seconds'])} s on one core, an epoch of "
             f"the CNN {_number(training['epoch_seconds'])} s.\n",
-            f"Time grows with the length of a recording to the power of {growth['length']['exponent']} (8 to 128 s), and "
-            f"with the number of files to the power of {growth['files']['exponent']} (8 to 64).\n",
+            f"Time grows with the length of a recording to the power of {growth['length']['exponent']} (8 to 128 s), "
+            f"and with the number of files to the power of {growth['files']['exponent']} (8 to 64).\n",
         )
     )
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
+
 from speed.environments import PEERS, python
 
 ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -59,7 +60,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
             env=os.environ | ONE_THREAD,
-            preexec_fn=on_cores([core]),  # noqa: PLW1509
+            preexec_fn=on_cores([core]),
         )
         if not self._read().get("ready"):
             raise RuntimeError(f"{' '.join(command)} did not start")
@@ -106,7 +107,7 @@ def cold(command: Sequence[str], core: int) -> float:
         check=True,
         capture_output=True,
         env=os.environ | ONE_THREAD,
-        preexec_fn=on_cores([core]),  # noqa: PLW1509
+        preexec_fn=on_cores([core]),
     )
     return time.perf_counter() - start
 
