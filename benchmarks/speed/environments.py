@@ -63,9 +63,9 @@ def _install(folder: Path, name: str, requirements: tuple[str, ...]) -> None:
 
 
 def from_log_mel(model: Path, path: Path) -> None:
-    """Write the part of `model` from its log-mel to its probabilities."""
+    """Write the part of `model` from its log-mel to its probabilities; of the waveform it reads the length alone."""
     whole = onnx.load(model)
-    part = Extractor(whole).extract_model(["log_mel"], ["probabilities"])
+    part = Extractor(whole).extract_model(["waveform", "log_mel"], ["probabilities"])
     onnx.save(part, path)
 
 

@@ -42,12 +42,12 @@ def rates() -> dict[str, float]:
     b = rng.standard_normal((SIZE, SIZE)).astype(np.float32)
     out = np.empty_like(a)
     n_flop = 2 * SIZE**3
-    product = _product(b)
+    float32 = product(b)
     q = rng.integers(0, 255, (SIZE, SIZE), np.uint8)
-    int8 = _product(rng.integers(-127, 127, (SIZE, SIZE), np.int8))
+    int8 = product(rng.integers(-127, 127, (SIZE, SIZE), np.int8))
     source = np.ones(2**24, np.float32)
     copy = np.empty_like(source)
-    sgemm = min(_fastest(lambda: np.matmul(a, b, out=out)), _fastest(lambda: product.run(None, {"a": a})))
+    sgemm = min(_fastest(lambda: np.matmul(a, b, out=out)), _fastest(lambda: float32.run(None, {"a": a})))
     return {
         "sgemm": n_flop / sgemm,
         "int8_gemm": n_flop / _fastest(lambda: int8.run(None, {"a": q})),
@@ -55,7 +55,7 @@ def rates() -> dict[str, float]:
     }
 
 
-def _product(b: np.ndarray) -> onnxruntime.InferenceSession:
+def product(b: np.ndarray) -> onnxruntime.InferenceSession:
     """a @ b in ONNX Runtime, for float32 or for uint8 by int8."""
     is_float = b.dtype == np.float32
     kind = TensorProto.FLOAT if is_float else TensorProto.UINT8

@@ -23,11 +23,11 @@ from speech_emotion.audio.reader import load as load_audio
 from speech_emotion.shipped import find
 from speed import limit
 from speed.environments import REQUIREMENTS, ROOT, footprint, python
-from speed.workers import ONE_THREAD, Contender, Worker, cold, in_turns, on_cores, ratio, summary
+from speed.workers import ALONE, OF_THIS_TREE, Contender, Worker, cold, in_turns, on_cores, ratio, summary
 
 MODELS: Final = ("standard", "compact")
 RATE, SECONDS = 48_000, 3.5
-LIVE_SECONDS: Final = 15.0
+LIVE_SECONDS: Final = 10.0
 HOP_SECONDS: Final = 0.5  # two answers per second
 LENGTHS: Final = (8, 16, 32, 64, 128)  # seconds
 CONTENDERS: Final = {
@@ -54,7 +54,7 @@ CONTENDERS: Final = {
         15,
     ),
     "p4-large-torch": Contender(
-        "wav2vec2", "wav2vec2.py", ("large", "torch"), "wav2vec2-large shape, eager torch", 5
+        "wav2vec2", "wav2vec2.py", ("large", "torch"), "wav2vec2-large shape, eager torch", 4
     ),
     "p4-large-onnx": Contender(
         "wav2vec2",
@@ -72,7 +72,7 @@ CONTENDERS: Final = {
         40,
     ),
 }
-COLD: Final = {"standard": 5, "compact": 5, "p1": 5, "p2": 3, "p3": 5, "p4-base-torch": 3, "p5": 3, "p6": 5}
+COLD: Final = {"standard": 5, "compact": 5, "p1": 4, "p2": 2, "p3": 4, "p4-base-torch": 2, "p5": 2, "p6": 4}
 IMPORTS: Final = {
     "ours": "import speech_emotion; speech_emotion.load()",
     "librosa-torch": "import librosa, torch; librosa.load, librosa.feature.melspectrogram",
@@ -228,7 +228,7 @@ class Bench:
         process = subprocess.Popen(  # noqa: S603
             command,
             stdout=subprocess.DEVNULL,
-            env=os.environ | ONE_THREAD,
+            env=ALONE,
             preexec_fn=on_cores([self.core]),
         )
         _, status, usage = os.wait4(process.pid, 0)
@@ -252,7 +252,7 @@ class Bench:
             def ask(name: str) -> Callable[[], float]:
                 return lambda: float(workers[name].ask("live", request)["cpu_seconds"])
 
-            found = in_turns({name: (ask(name), 5) for name in names})
+            found = in_turns({name: (ask(name), 4) for name in names})
         shares = {name: {"core_share": float(np.median(one)) / LIVE_SECONDS} for name, one in found.items()}
         for name in names[:-1]:
             shares[name]["to_before"] = ratio(found[name], found["before"])
@@ -265,7 +265,7 @@ class Bench:
         prepared, runs = self.folder / "prepared", self.folder / "runs"
         ours = [sys.executable, "-m", "speech_emotion"]
         corpus = ["ravdess", str(self.ravdess), str(prepared / "ravdess"), "--workers", "1"]
-        seconds = cold([*ours, "corpora", "prepare", *corpus], self.core)
+        seconds = cold([*ours, "corpora", "prepare", *corpus], self.core, OF_THIS_TREE)
         train = [
             *ours,
             "train",
@@ -275,7 +275,7 @@ class Bench:
             "--prepared",
             str(prepared),
         ]
-        cold([*train, "--protocol", "luna5", "--fold", "0", "--out", str(runs)], self.core)
+        cold([*train, "--protocol", "luna5", "--fold", "0", "--out", str(runs)], self.core, OF_THIS_TREE)
         log = next(runs.rglob("log.jsonl")).read_text().splitlines()
         epoch = json.loads(log[-1])["seconds"]
         return {"prepare_seconds": round(seconds, 1), "epoch_seconds": epoch}
@@ -286,7 +286,7 @@ class Bench:
         def imported(name: str) -> Callable[[], float]:
             return lambda: cold([python(self.envs, name), "-c", IMPORTS[name]], self.core)
 
-        seconds = in_turns({name: (imported(name), 3) for name in IMPORTS})
+        seconds = in_turns({name: (imported(name), 2) for name in IMPORTS})
         return {
             name: footprint(self.envs, name) | {"import_ms": summary(seconds[name])["median_ms"]}
             for name in REQUIREMENTS

@@ -18,7 +18,8 @@ import numpy as np
 from speed.environments import PEERS, python
 
 ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-Seconds = Mapping[str, Sequence[float]]  # of each contender, a value per round
+OF_THIS_TREE: Final = os.environ | ONE_THREAD
+ALONE: Final = {name: value for name, value in OF_THIS_TREE.items() if name != "PYTHONPATH"}
 
 
 class Contender(NamedTuple):
@@ -59,7 +60,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=os.environ | ONE_THREAD,
+            env=ALONE,
             preexec_fn=on_cores([core]),
         )
         if not self._read().get("ready"):
@@ -99,14 +100,14 @@ class Worker:
         self._process.wait()
 
 
-def cold(command: Sequence[str], core: int) -> float:
-    """Seconds of a whole process."""
+def cold(command: Sequence[str], core: int, env: Mapping[str, str] = ALONE) -> float:
+    """Seconds of a whole process. `env` is `OF_THIS_TREE` for what runs this tree and not an environment."""
     start = time.perf_counter()
     subprocess.run(  # noqa: S603
         command,
         check=True,
         capture_output=True,
-        env=os.environ | ONE_THREAD,
+        env=env,
         preexec_fn=on_cores([core]),
     )
     return time.perf_counter() - start

@@ -24,7 +24,8 @@ def start(path_of_network: str) -> dict[str, Task]:
         fbank = kaldi_native_fbank.OnlineFbank(frames)
         fbank.accept_waveform(16_000, samples)
         log_mel = np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)])
-        return int(session.run(None, {"log_mel": np.ascontiguousarray(log_mel.T[None])})[0].argmax())
+        feeds = {"waveform": samples[None], "log_mel": np.ascontiguousarray(log_mel.T[None])}
+        return int(session.run(None, feeds)[0].argmax())
 
     return {"answer": answer}
 
