@@ -1,7 +1,7 @@
 """Speed, side by side: this package and what a user would pick instead, in one run on one machine.
 
     python benchmarks/speed.py setup ENVS
-    python benchmarks/speed.py run ENVS RAVDESS [--every 6] [--out results/benchmarks/speed.json]
+    python benchmarks/speed.py run ENVS RAVDESS [--every 12] [--out results/benchmarks/speed.json]
     python benchmarks/speed.py page
 
 `setup` makes an environment for each contender in the folder ENVS, which takes some 6 GB. `run` measures all of them in
@@ -35,7 +35,7 @@ def main() -> None:
     for verb in (setup, run):
         verb.add_argument("envs", type=lambda text: Path(text).resolve())
     run.add_argument("ravdess", type=Path)
-    run.add_argument("--every", type=int, default=6, help="of the clips, each N-th is read for throughput")
+    run.add_argument("--every", type=int, default=12, help="of the clips, each N-th is read for throughput")
     run.add_argument("--hour", type=float, default=3600.0, help="the seconds of the long recording")
     run.add_argument("--out", type=Path, default=RESULT)
     verbs.add_parser("page", help="write docs/performance.md and its picture")

@@ -72,7 +72,7 @@ CONTENDERS: Final = {
         40,
     ),
 }
-COLD: Final = {"standard": 5, "compact": 5, "p1": 4, "p2": 2, "p3": 4, "p4-base-torch": 2, "p5": 2, "p6": 4}
+COLD: Final = {"standard": 5, "compact": 5, "p1": 3, "p2": 1, "p3": 3, "p4-base-torch": 1, "p5": 1, "p6": 3}
 IMPORTS: Final = {
     "ours": "import speech_emotion; speech_emotion.load()",
     "librosa-torch": "import librosa, torch; librosa.load, librosa.feature.melspectrogram",
@@ -252,7 +252,7 @@ class Bench:
             def ask(name: str) -> Callable[[], float]:
                 return lambda: float(workers[name].ask("live", request)["cpu_seconds"])
 
-            found = in_turns({name: (ask(name), 4) for name in names})
+            found = in_turns({name: (ask(name), 3) for name in names})
         shares = {name: {"core_share": float(np.median(one)) / LIVE_SECONDS} for name, one in found.items()}
         for name in names[:-1]:
             shares[name]["to_before"] = ratio(found[name], found["before"])
@@ -286,7 +286,7 @@ class Bench:
         def imported(name: str) -> Callable[[], float]:
             return lambda: cold([python(self.envs, name), "-c", IMPORTS[name]], self.core)
 
-        seconds = in_turns({name: (imported(name), 2) for name in IMPORTS})
+        seconds = in_turns({name: (imported(name), 1) for name in IMPORTS})
         return {
             name: footprint(self.envs, name) | {"import_ms": summary(seconds[name])["median_ms"]}
             for name in REQUIREMENTS

@@ -141,7 +141,8 @@ def _amounts(report: Report) -> str:
     ]
     return "\n".join(
         (
-            f"Files per second over {throughput['n_clips']} clips of the RAVDESS (16 kHz FLAC; peers over a tenth):\n",
+            f"Files per second over {throughput['n_clips']} clips of the RAVDESS (16 kHz FLAC; "
+            "peers over a tenth of them):\n",
             _table(("", "one core", "two cores"), files),
             f"A recording of {hour['recording_seconds'] / 3600:g} h takes {_number(hour['seconds'])} s on one core "
             f"with compact, and its process {hour['peak_mib']} MiB at most.\n",
