@@ -95,7 +95,7 @@ def _times(ratio: Report) -> str:
 
 def _two_at_once(report: Report) -> str:
     texts = [
-        f"{name} takes {_number(row['median_ms'])} ms (99 %: {_number(row['p99_ms'])})"
+        f"{CONTENDERS[name].title.strip('*')} takes {_number(row['median_ms'])} ms (99 %: {_number(row['p99_ms'])})"
         for name, row in report["two_at_once"].items()
     ]
     return f"With two processes at once, one on each core: {'; '.join(texts)}.\n"
