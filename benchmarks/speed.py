@@ -1,11 +1,12 @@
 """Speed, side by side: this package and what a user would pick instead, in one run on one machine.
 
     python benchmarks/speed.py setup ENVS
-    python benchmarks/speed.py run ENVS RAVDESS [--every 12] [--out results/benchmarks/speed.json]
+    python benchmarks/speed.py run ENVS RAVDESS [--only STEP …] [--every 12] [--out FILE]
     python benchmarks/speed.py page
 
 `setup` makes an environment for each contender in the folder ENVS, which takes some 6 GB. `run` measures all of them in
-turns, in about five minutes on two cores; RAVDESS is the folder with Actor_01 to Actor_24. `page` writes
+turns, in some six minutes on two cores, into results/benchmarks/speed.json; RAVDESS is the folder with Actor_01 to
+Actor_24. What is compared is measured within one step, and steps may be measured one by one. `page` writes
 docs/performance.md and its picture from the result.
 """
 
@@ -14,8 +15,8 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from provenance import provenance
 from speed import environments, measure, page
 from speed.goals import goals
@@ -24,6 +25,7 @@ from speech_emotion.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "results" / "benchmarks" / "speed.json"
+LOAD = round(os.getloadavg()[0], 2)  # before anything is measured
 LIBRARIES = ("numpy", "onnxruntime", "soundfile", "soxr")
 
 
@@ -36,26 +38,39 @@ def main() -> None:
         verb.add_argument("envs", type=lambda text: Path(text).resolve())
     run.add_argument("ravdess", type=Path)
     run.add_argument("--every", type=int, default=12, help="of the clips, each N-th is read for throughput")
-    run.add_argument("--hour", type=float, default=3600.0, help="the seconds of the long recording")
+    run.add_argument("--only", action="append", choices=measure.STEPS, help="this step; repeat it for more")
     run.add_argument("--out", type=Path, default=RESULT)
     verbs.add_parser("page", help="write docs/performance.md and its picture")
     arguments = parser.parse_args()
     if arguments.verb == "setup":
         environments.set_up(arguments.envs)
     elif arguments.verb == "run":
-        load = os.getloadavg()[0]
-        found = measure.run(arguments.envs, arguments.ravdess, arguments.every, arguments.hour)
-        report = {"goals": goals(found), **found, "processor": processor()}
-        report["versions"] = {name: version(name) for name in LIBRARIES}
-        report |= provenance("one used unless stated") | {"load_average": round(load, 2)}
-        report["command"] = "python benchmarks/speed.py run ENVS RAVDESS"
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(report, indent=1, default=np.ndarray.tolist) + "\n")
-        print(page.table_of_goals(report))
+        steps = arguments.only or measure.STEPS
+        for found in measure.run(arguments.envs, arguments.ravdess, steps, arguments.every):
+            keep(arguments.out, found)
     else:
         report = json.loads(RESULT.read_text())
         write_atomically(ROOT / page.PICTURE, page.picture(report))
         write_atomically(ROOT / page.PAGE, page.page(report).encode())
+
+
+def keep(path: Path, found: dict[str, Any]) -> None:
+    """Add what one step found to the file at `path`, if that is of the same code and processor; otherwise start it anew."""
+    origin = {
+        **{
+            key: value for key, value in provenance("one used unless stated").items() if key != "load_average"
+        },
+        "command": "python benchmarks/speed.py run ENVS RAVDESS",
+        "processor": processor(),
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+    before = json.loads(path.read_text()) if path.exists() else {}
+    is_same = all(before.get(key) == value for key, value in origin.items())
+    report = origin | (before if is_same else {}) | found
+    report["load_averages"] = report.get("load_averages", {}) | dict.fromkeys(found, LOAD)
+    if set(measure.STEPS) <= report.keys():
+        report["goals"] = goals(report)
+    write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
 def processor() -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -153,11 +153,12 @@ class Bench:
             found[name] = summary(seconds[2 * len(workers) :])
         return found
 
-    def stages(self, rate: Mapping[str, float]) -> dict[str, Any]:
-        """Decoding, resampling and each stage of both graphs, beside the least that the core could take."""
+    def stages(self) -> dict[str, Any]:
+        """Decoding, resampling and each stage of the graphs, beside the least that the core could take."""
         os.sched_setaffinity(0, [self.core])
         try:
-            found = {"audio": self._audio_stages(rate)}
+            rate = limit.rates()
+            found: dict[str, Any] = {"rates": rate, "audio": self._audio_stages(rate)}
             window = load_audio(self.clip).samples[None]
             for name in MODELS:
                 found[name] = limit.of_model(_path_of(name), window, rate)
@@ -220,9 +221,9 @@ class Bench:
                 found.setdefault(name, {})[f"files_per_second_{n_cores}"] = round(len(clips) / seconds, 1)
         return found
 
-    def hour(self, seconds: float) -> dict[str, Any]:
-        """`predict` on a long recording with compact: seconds and the largest memory of the process."""
-        path = self.sound("hour.wav", seconds, 16_000)
+    def hour(self) -> dict[str, Any]:
+        """`predict` on one hour with compact: seconds and the largest memory of the process."""
+        path = self.sound("hour.wav", 3600, 16_000)
         command = [python(self.envs, "ours"), "-m", "speech_emotion", "predict", path, "--model", "compact"]
         start = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603
@@ -236,7 +237,6 @@ class Bench:
         if status:
             raise RuntimeError(f"{command} ended with {status}")
         return {
-            "recording_seconds": seconds,
             "seconds": round(took, 2),
             "peak_mib": round(usage.ru_maxrss / 1024),
         }
@@ -258,10 +258,10 @@ class Bench:
             shares[name]["to_before"] = ratio(found[name], found["before"])
         return shares
 
-    def training(self, recipe: Path) -> dict[str, Any]:
+    def training(self) -> dict[str, Any]:
         """`corpora prepare` of the RAVDESS and one epoch of the CNN, both on one core."""
         once = self.folder / "one-epoch.toml"
-        once.write_text(recipe.read_text().replace("epochs = 50", "epochs = 1"))
+        once.write_text((ROOT / "recipes/ravdess-cnn.toml").read_text().replace("epochs = 50", "epochs = 1"))
         prepared, runs = self.folder / "prepared", self.folder / "runs"
         ours = [sys.executable, "-m", "speech_emotion"]
         corpus = ["ravdess", str(self.ravdess), str(prepared / "ravdess"), "--workers", "1"]
@@ -318,29 +318,28 @@ FIR_TAPS: Final = (
 )
 
 
-def run(envs: Path, ravdess: Path, every: int, hour_seconds: float) -> dict[str, Any]:
-    """Measure everything."""
+STEPS: Final = (
+    "cold",
+    "warm",
+    "two_at_once",
+    "stages",
+    "throughput",
+    "hour",
+    "live",
+    "footprints",
+    "growth",
+    "training",
+)
+
+
+def run(envs: Path, ravdess: Path, steps: Sequence[str], every: int) -> Iterator[dict[str, Any]]:
+    """Measure `steps`, and yield what each found. Of the clips, each `every`-th is read for throughput."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(envs, ravdess, Path(folder), every)
-        rate = limit.rates()
-        steps: dict[str, Callable[[], Any]] = {
-            "cold": bench.cold,
-            "warm": bench.warm,
-            "two_at_once": bench.two_at_once,
-            "stages": lambda: bench.stages(rate),
-            "throughput": bench.throughput,
-            "hour": lambda: bench.hour(hour_seconds),
-            "live": bench.live,
-            "training": lambda: bench.training(ROOT / "recipes/ravdess-cnn.toml"),
-            "footprints": bench.footprints,
-            "growth": bench.growth,
-        }
-        found: dict[str, Any] = {"rates": rate}
-        for name, step in steps.items():
+        for name in steps:
             start = time.perf_counter()
-            found[name] = step()
+            yield {name: getattr(bench, name)()}
             print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
-    return found
 
 
 def exponent(x: Sequence[float], seconds: Sequence[float]) -> float:

@@ -64,12 +64,14 @@ def table_of_goals(report: Report) -> str:
 
 
 def _opening(report: Report) -> str:
+    loads = report["load_averages"].values()
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return (
         "# Performance\n\n"
-        "How fast this package answers, beside what you would build or install instead. Every number of the tables is "
-        f"from one run: `{report['command']}` at {report['commit']}, Python {report['python']}, {versions}. "
-        f"Machine: {report['processor']}, {report['machine']}, load {report['load_average']} at the start. "
+        "How fast this package answers, beside what you would build or install instead. All of the tables is "
+        f"measured by `{report['command']}` at {report['commit']}, Python {report['python']}, {versions}. "
+        f"Machine: {report['processor']}, {report['machine']}, load "
+        f"{min(loads)} to {max(loads)} before each step. What is compared with each other is measured in turns. "
         "`python benchmarks/speed.py setup ENVS` makes an environment for each contender; their networks have random "
         "weights, because the size of a network decides its speed. The numbers: "
         "[speed.json](../results/benchmarks/speed.json).\n"
@@ -102,10 +104,11 @@ def _two_at_once(report: Report) -> str:
 
 
 def _stages(report: Report) -> str:
-    rate = report["rates"]
+    rate = report["stages"]["rates"]
     rows = [
         (f"{group}: {name}", *(_number(row[key]) for key in COLUMNS), _number(row.get("times_float_floor")))
         for group, stages in report["stages"].items()
+        if group != "rates"
         for name, row in stages.items()
     ]
     worst, times = worst_stage(report["stages"])
@@ -144,7 +147,7 @@ def _amounts(report: Report) -> str:
             f"Files per second over {throughput['n_clips']} clips of the RAVDESS (16 kHz FLAC; "
             "peers over a tenth of them):\n",
             _table(("", "one core", "two cores"), files),
-            f"A recording of {hour['recording_seconds'] / 3600:g} h takes {_number(hour['seconds'])} s on one core "
+            f"A recording of one hour takes {_number(hour['seconds'])} s on one core "
             f"with compact, and its process {hour['peak_mib']} MiB at most.\n",
             f"A live stream of {LIVE_SECONDS:.0f} s at 48 kHz with two answers per second:\n",
             _table(("", "share of a core", "times the CPU before"), live),
