@@ -146,7 +146,7 @@ def test_help_is_quick_and_names_the_verbs() -> None:
         seconds.append(after.children_user - before.children_user)
         verbs = [line.split()[0] for line in done.stdout.decode().splitlines() if line.startswith("  ")]
         assert verbs[verbs.index("predict") :] == VERBS
-    assert min(seconds) < 1.0  # of the processor; benchmarks/latency.py measures it
+    assert min(seconds) < 1.0  # of the processor; benchmarks/speed.py measures it
 
 
 def test_a_verb_that_does_not_exist_is_corrected() -> None:

@@ -115,14 +115,20 @@ def moments(frames: Tensor) -> tuple[Tensor, Tensor]:
 
     The trend is the covariance with time, which has mean 0 and deviation 1 over the frames: what rises, what falls.
     """
-    mean = frames.mean(dim=1)
-    centred = frames - mean.unsqueeze(1)
-    deviation = (centred.square().mean(dim=1) + 1e-5).sqrt()
-    skewness = (centred.square() * centred).mean(dim=1) / (deviation.square() * deviation)
     n_frames = frames.shape[1]
+    ones = torch.ones(1, n_frames, device=frames.device, dtype=frames.dtype)
+
+    def over_time(values: Tensor) -> Tensor:
+        """The mean, as a product: ONNX Runtime takes ten times as long to add along the middle axis."""
+        return torch.matmul(ones, values).squeeze(1) / n_frames
+
+    mean = over_time(frames)
+    centred = frames - mean.unsqueeze(1)
+    deviation = (over_time(centred.square()) + 1e-5).sqrt()
+    skewness = over_time(centred.square() * centred) / (deviation.square() * deviation)
     time = torch.arange(n_frames, device=frames.device, dtype=frames.dtype) - (n_frames - 1) / 2
     time = time / (time.square().mean() + 1e-5).sqrt()
-    trend = (centred * time[:, None]).mean(dim=1)
+    trend = over_time(centred * time[:, None])
     return torch.cat([mean, deviation], dim=1), torch.cat([skewness, trend], dim=1)
 
 
