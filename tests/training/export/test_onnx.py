@@ -16,12 +16,16 @@ import speech_emotion
 from speech_emotion.errors import ModelError, ModelIntegrityError, ParityError
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.model import METADATA_KEY, EmotionModel
+from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.export import onnx as export_module
 from speech_emotion.training.export.onnx import Provenance, check_parity, export
 from speech_emotion.training.fit.calibration import Calibration, softmax
 from speech_emotion.training.fit.cross_fit import TemperatureHead
 from speech_emotion.training.fit.enrolment import EnrolledHead
+from speech_emotion.training.networks.build import assemble
 from speech_emotion.training.networks.quantize import LARGE, round_weights
+
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 @pytest.fixture
@@ -168,6 +172,17 @@ def test_parity_first_then_one_whole_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert [p.name for p in path.parent.iterdir()] == ["model.onnx"]
     assert path.read_bytes() == miniature.exported()
     assert model.info.name == "tiny"
+
+
+@pytest.mark.slow
+def test_vgg16_and_the_cnn_are_one_graph_for_every_length(tmp_path: Path) -> None:
+    config = TrainConfig.load(RECIPES / "ravdess-vgg16-pair.toml")
+    path = tmp_path / "pair.onnx"
+    export(assemble(config), config, miniature.CALIBRATION, miniature.PROVENANCE, path)  # or ParityError
+    model = EmotionModel.load(path)
+    scores = [model.score(voice(seconds)[None]).logits for seconds in (0.5, 0.77, 2.13, 4.0, 7.31)]
+    assert all(np.isfinite(one).all() for one in scores)
+    assert np.ptp(np.concatenate(scores), axis=0).max() > 0
 
 
 def test_an_exporter_that_gives_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,3 +125,13 @@ def test_a_block_whose_body_says_nothing_passes_its_input_on() -> None:
     x = torch.rand(1, 8, 6, 7)
     torch.testing.assert_close(block(x), x)
     assert ResidualBlock(8, 16, stride=(2, 2)).eval()(x).shape == (1, 16, 3, 4)
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (5, 8), (6, 7), (5, 7), (1, 1)])
+@pytest.mark.parametrize("stride", [(2, 2), (2, 1)])
+def test_an_odd_last_row_or_frame_is_averaged_by_itself(
+    shape: tuple[int, int], stride: tuple[int, int]
+) -> None:
+    x = torch.rand(2, 8, *shape, generator=torch.Generator().manual_seed(0))
+    pooled = ResidualBlock(8, 16, stride).shortcut[0](x)
+    torch.testing.assert_close(pooled, torch.nn.AvgPool2d(stride, ceil_mode=True)(x))

@@ -39,8 +39,12 @@ class ResidualBlock(nn.Module):
         )
         self.shortcut = nn.Sequential()
         if (n_in, stride) != (n_out, (1, 1)):
+            # An odd last row or column is averaged by itself, as with ceil_mode, whose shapes mislead torch.export in a
+            # graph with another pool on the same frames.
             self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride, ceil_mode=True),
+                nn.Sequential(
+                    nn.ReplicationPad2d((0, stride[1] - 1, 0, stride[0] - 1)), nn.AvgPool2d(stride)
+                ),
                 nn.Conv2d(n_in, n_out, 1, bias=False),
                 nn.BatchNorm2d(n_out),
             )
