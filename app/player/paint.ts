@@ -225,7 +225,8 @@ export class Painter {
     this.clipped(band, () => {
       this.brush.fillStyle = `rgb(${this.map[0]!.join()})`;
       this.brush.fillRect(left, top, width, height);
-      for (const one of closeups) {
+      const enough = closeups.lastIndexOf(this.finest(closeups)!); // what is coarser lies below it
+      for (const one of closeups.slice(Math.max(0, enough))) {
         const x = this.x(one.start);
         this.brush.drawImage(this.image(one), x, top, this.x(one.end) - x, height);
       }
