@@ -356,7 +356,7 @@ class Player {
   /** A link of the page to #t=62.5 plays from there. */
   private follow(event: MouseEvent): void {
     const link = event.composedPath().find((one) => one instanceof HTMLAnchorElement);
-    const seconds = /^#t=(\d+(?:\.\d+)?)$/.exec(link?.getAttribute("href") ?? "")?.[1];
+    const seconds = /#t=(\d+(?:\.\d+)?)$/.exec(link?.getAttribute("href") ?? "")?.[1];
     if (!seconds || !this.stage.clientWidth) return;
     event.preventDefault();
     event.stopImmediatePropagation(); // of several players the first
@@ -376,7 +376,11 @@ class Player {
     this.on(stage, "pointermove", (event) => this.move(event));
     for (const name of ["pointerup", "pointercancel"] as const)
       this.on(stage, name, (event) => this.pointers.delete(event.pointerId));
-    this.on(stage, "pointerleave", () => this.point(null));
+    this.on(stage, "pointerleave", ({ pointerType }) => pointerType === "touch" || this.point(null)); // a tap goes on telling
+    const elsewhere = (event: Event): void => {
+      if (!event.composedPath().includes(stage)) this.point(null);
+    };
+    document.addEventListener("pointerdown", elsewhere, { signal: this.ended.signal, capture: true });
     this.on(stage, "dblclick", (event) => this.playFrom(this.timeOf(event)));
     const scroll = this.part.scroll!;
     let grip = 0; // where in the thumb it is held, as a share of the sound
