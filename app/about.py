@@ -74,7 +74,7 @@ def right(confidence: float, info: ModelInfo, where: str) -> float | None:
 
 def header(state: Session) -> None:
     """Title and the choice of the model; before the first sound also what the page is for."""
-    title, choice = st.columns([3, 2], vertical_alignment="center")
+    title, choice = st.columns([2, 3], vertical_alignment="center")
     with title:
         tagline = (
             ""

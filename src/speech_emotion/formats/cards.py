@@ -27,8 +27,9 @@ STYLE: Final = (
 .se-share { margin-left: .4rem; font-size: 1.15rem; font-weight: 600; white-space: nowrap; }
 .se-line { opacity: .88; }
 .se-caveat { margin-top: .35rem; font-size: .9rem; opacity: .88; }
-.se-bars { display: grid; gap: .3rem; margin: 0; padding: 0; list-style: none; }
-.se-bars li { display: grid; grid-template-columns: 7.6rem 1fr 3.6rem; gap: .6rem; align-items: center; margin: 0; }
+.se-bars { display: grid; gap: .3rem; margin: 0 !important; padding: 0 !important; list-style: none; }
+.se-bars li { display: grid; grid-template-columns: 7.6rem 1fr 3.6rem; gap: .6rem; align-items: center;
+  margin: 0 !important; padding: 0 !important; }
 .se-bars li > span:first-child { display: flex; gap: .45rem; align-items: center; }
 .se-bar { height: .75rem; border-radius: .3rem; background: color-mix(in srgb, currentColor 9%, transparent); }
 .se-bar i { display: block; height: 100%; min-width: 1px; border-radius: .3rem; }
