@@ -149,11 +149,11 @@ def _amounts(report: Report) -> str:
             _table(("", "one core", "two cores"), files),
             f"A recording of one hour takes {_number(hour['seconds'])} s on one core "
             f"with compact, and its process {hour['peak_mib']} MiB at most.\n",
-            f"A live stream of {LIVE_SECONDS:.0f} s at 48 kHz with two answers per second:\n",
+            f"A live stream of {LIVE_SECONDS:.0f} s at 48 kHz with two answers per second from its fourth second on:\n",
             _table(("", "share of a core", "times the CPU before"), live),
             f"`corpora prepare` of the RAVDESS takes {_number(training['prepare_seconds'])} s on one core, an epoch of "
             f"the CNN {_number(training['epoch_seconds'])} s.\n",
-            f"Time grows with the length of a recording to the power of {growth['length']['exponent']} (8 to 128 s), "
+            f"CPU time grows with the length of a recording to the power of {growth['length']['exponent']} (8 to 128 s), "
             f"and with the number of files to the power of {growth['files']['exponent']} (8 to 64).\n",
         )
     )
@@ -161,10 +161,10 @@ def _amounts(report: Report) -> str:
 
 def _footprints(found: Report) -> str:
     rows = [
-        (TITLES[name], _number(row["mb"]), str(row["packages"]), _number(row["import_ms"]))
+        (TITLES[name], _number(row["mb"]), str(row["packages"]), _number(row["import_cpu_ms"]))
         for name, row in found.items()
     ]
-    return _table(("environment", "MB", "packages", "import, ms"), rows)
+    return _table(("environment", "MB", "packages", "import, ms of CPU"), rows)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
