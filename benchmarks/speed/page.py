@@ -153,15 +153,21 @@ def _amounts(report: Report) -> str:
             _table(("", "share of a core", "times the CPU before"), live),
             f"`corpora prepare` of the RAVDESS takes {_number(training['prepare_seconds'])} s on one core, an epoch of "
             f"the CNN {_number(training['epoch_seconds'])} s.\n",
-            f"CPU time grows with the length of a recording to the power of {growth['length']['exponent']} (8 to 128 s), "
-            f"and with the number of files to the power of {growth['files']['exponent']} (8 to 64).\n",
+            _growth(growth) if growth else "",
         )
+    )
+
+
+def _growth(found: Report) -> str:
+    return (
+        f"CPU time grows with the length of a recording to the power of {found['length']['exponent']} (8 to 128 s), "
+        f"and with the number of files to the power of {found['files']['exponent']} (8 to 64).\n"
     )
 
 
 def _footprints(found: Report) -> str:
     rows = [
-        (TITLES[name], _number(row["mb"]), str(row["packages"]), _number(row["import_cpu_ms"]))
+        (TITLES[name], _number(row["mb"]), str(row["packages"]), _number(row.get("import_cpu_ms")))
         for name, row in found.items()
     ]
     return _table(("environment", "MB", "packages", "import, ms of CPU"), rows)
