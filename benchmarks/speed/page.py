@@ -126,9 +126,8 @@ def _stages(report: Report) -> str:
 
 
 def _amounts(report: Report) -> str:
-    throughput, hour, training, growth = (
-        report[name] for name in ("throughput", "hour", "training", "growth")
-    )
+    throughput, hour, training = (report[name] for name in ("throughput", "hour", "training"))
+    growth = report.get("growth")
     files = [
         (CONTENDERS[name].title, *(_number(row.get(f"files_per_second_{n}")) for n in (1, 2)))
         for name, row in throughput.items()
