@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def keep(path: Path, found: dict[str, Any]) -> None:
-    """Add what one step found to the file at `path`, if that is of the same code and processor; otherwise start it anew."""
+    """Add what a step found to the file at `path`, if that has the same origin; otherwise start it anew."""
     origin = {
         **{
             key: value for key, value in provenance("one used unless stated").items() if key != "load_average"

@@ -5,6 +5,7 @@ A 48 kHz recording of 3.5 s is "the clip". Contenders are measured in turns on o
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from speech_emotion.audio.reader import Resampler
 from speech_emotion.audio.reader import load as load_audio
 from speech_emotion.shipped import find
 from speed import limit
-from speed.environments import REQUIREMENTS, ROOT, footprint, python
+from speed.environments import ROOT, footprint, python
 from speed.workers import ALONE, OF_THIS_TREE, Contender, Worker, cold, in_turns, on_cores, ratio, summary
 
 MODELS: Final = ("standard", "compact")
@@ -281,35 +282,40 @@ class Bench:
         return {"prepare_seconds": round(seconds, 1), "epoch_seconds": epoch}
 
     def footprints(self) -> dict[str, Any]:
-        """Each environment: its size, its packages, and how long its import takes in a fresh process."""
+        """Each environment: its size, its packages, and the CPU time of a fresh process that imports it."""
 
-        def imported(name: str) -> Callable[[], float]:
-            return lambda: cold([python(self.envs, name), "-c", IMPORTS[name]], self.core)
+        def imported(name: str) -> float:
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cold([python(self.envs, name), "-c", IMPORTS[name]], self.core)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-        seconds = in_turns({name: (imported(name), 1) for name in IMPORTS})
         return {
-            name: footprint(self.envs, name) | {"import_ms": summary(seconds[name])["median_ms"]}
-            for name in REQUIREMENTS
-            if name in IMPORTS
+            name: footprint(self.envs, name) | {"import_cpu_ms": round(1e3 * imported(name), 1)}
+            for name in IMPORTS
         }
 
     def growth(self) -> dict[str, Any]:
-        """Seconds against the length of a recording, and against the number of files, with the fitted exponents."""
+        """CPU seconds against the length of a recording, and against the number of files, with the fitted exponents."""
         paths = {length: self.sound(f"{length}.wav", length, 16_000) for length in LENGTHS}
         numbers = [n for n in (8, 16, 32, 64) if n <= len(self.clips)]
         with self.worker("compact") as worker:
             worker.ask("answer", paths[LENGTHS[0]])
             of_length = [
-                min(worker.ask("answer", path)["seconds"] for _ in range(2)) for path in paths.values()
+                min(worker.ask("answer", path)["cpu_seconds"] for _ in range(2)) for path in paths.values()
             ]
-            of_number = [worker.ask("all", self.clips[:n])["seconds"] for n in numbers]
+            of_number = [worker.ask("all", self.clips[:n])["cpu_seconds"] for n in numbers]
         return {
             "length": {
                 "x": list(LENGTHS),
-                "seconds": _rounded(of_length),
+                "cpu_seconds": _rounded(of_length),
                 "exponent": exponent(LENGTHS, of_length),
             },
-            "files": {"x": numbers, "seconds": _rounded(of_number), "exponent": exponent(numbers, of_number)},
+            "files": {
+                "x": numbers,
+                "cpu_seconds": _rounded(of_number),
+                "exponent": exponent(numbers, of_number),
+            },
         }
 
 

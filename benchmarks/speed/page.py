@@ -126,9 +126,8 @@ def _stages(report: Report) -> str:
 
 
 def _amounts(report: Report) -> str:
-    throughput, hour, training, growth = (
-        report[name] for name in ("throughput", "hour", "training", "growth")
-    )
+    throughput, hour, training = (report[name] for name in ("throughput", "hour", "training"))
+    growth = report.get("growth")
     files = [
         (CONTENDERS[name].title, *(_number(row.get(f"files_per_second_{n}")) for n in (1, 2)))
         for name, row in throughput.items()
@@ -149,22 +148,28 @@ def _amounts(report: Report) -> str:
             _table(("", "one core", "two cores"), files),
             f"A recording of one hour takes {_number(hour['seconds'])} s on one core "
             f"with compact, and its process {hour['peak_mib']} MiB at most.\n",
-            f"A live stream of {LIVE_SECONDS:.0f} s at 48 kHz with two answers per second:\n",
+            f"A live stream of {LIVE_SECONDS:.0f} s at 48 kHz with two answers per second from its fourth second on:\n",
             _table(("", "share of a core", "times the CPU before"), live),
             f"`corpora prepare` of the RAVDESS takes {_number(training['prepare_seconds'])} s on one core, an epoch of "
             f"the CNN {_number(training['epoch_seconds'])} s.\n",
-            f"Time grows with the length of a recording to the power of {growth['length']['exponent']} (8 to 128 s), "
-            f"and with the number of files to the power of {growth['files']['exponent']} (8 to 64).\n",
+            _growth(growth) if growth else "",
         )
+    )
+
+
+def _growth(found: Report) -> str:
+    return (
+        f"CPU time grows with the length of a recording to the power of {found['length']['exponent']} (8 to 128 s), "
+        f"and with the number of files to the power of {found['files']['exponent']} (8 to 64).\n"
     )
 
 
 def _footprints(found: Report) -> str:
     rows = [
-        (TITLES[name], _number(row["mb"]), str(row["packages"]), _number(row["import_ms"]))
+        (TITLES[name], _number(row["mb"]), str(row["packages"]), _number(row.get("import_cpu_ms")))
         for name, row in found.items()
     ]
-    return _table(("environment", "MB", "packages", "import, ms"), rows)
+    return _table(("environment", "MB", "packages", "import, ms of CPU"), rows)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
