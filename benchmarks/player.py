@@ -26,6 +26,7 @@ SUPPORT = ROOT / "tests" / "support"
 sys.path.append(str(SUPPORT))
 from streamlit_server import chromium, running  # noqa: E402
 
+SOUNDS = ("hour", "hours")
 N_CLICKS, N_ZOOMS = 20, 12
 CLICK_GOAL_MS, OFFSET_GOAL_MS = 100, 50
 # When a click or a key came, when the cursor and the picture were drawn after it, and when the sound was at its place.
@@ -57,8 +58,9 @@ def main() -> None:
     ):
         browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         sounds = {}
-        for name in ("hour", "hours"):
+        for name in SOUNDS:
             page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(240_000)
             sounds[name] = measured(page, f"{app.url}/?sound={name}")
             page.close()
     used = f"{len(os.sched_getaffinity(0))} used by server and Chromium"
@@ -69,10 +71,8 @@ def main() -> None:
 
 
 def measured(page: Page, url: str) -> dict[str, Any]:
-    page.set_default_timeout(240_000)
-    page.goto(url)
     with page.expect_response(re.compile("/closeup"), timeout=240_000):
-        page.get_by_role("slider").wait_for()
+        page.goto(url)
     page.wait_for_function("audio => audio.readyState", arg=page.locator("audio").element_handle())
     page.locator("[data-part=panel]").evaluate(WATCH)
     clicks = [click(page, 0.03 + 0.93 * (7 * n % N_CLICKS) / N_CLICKS) for n in range(N_CLICKS)]
@@ -94,8 +94,6 @@ def measured(page: Page, url: str) -> dict[str, Any]:
 def click(page: Page, share: float) -> dict[str, float]:
     """Click at a share of the timeline: ms until the cursor is drawn there, and until the sound is there."""
     slider = page.get_by_role("slider")
-    box = slider.bounding_box()
-    assert box
     left, right = plot(page)
     slider.click(position={"x": left + share * (right - left), "y": 50})
     page.wait_for_function("window.seen.cursor && window.seen.heard")
@@ -115,9 +113,8 @@ def beside(page: Page, share: float) -> float:
     panel = page.locator("[data-part=panel]")
     start, end = map(float, panel.evaluate("panel => panel.dataset.painted").split())
     left, right = plot(page)
-    box = page.get_by_role("slider").bounding_box()
-    assert box
-    x = round(box["x"] + left + share * (right - left)) - box["x"]
+    edge = page.get_by_role("slider").evaluate("slider => slider.getBoundingClientRect().left")
+    x = round(edge + left + share * (right - left)) - edge  # a whole pixel of the screen
     click(page, (x - left) / (right - left))
     at = page.locator("audio").evaluate("audio => audio.currentTime")
     return 1000 * abs(at - (start + (x - left) / (right - left) * (end - start)))

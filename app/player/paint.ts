@@ -138,11 +138,11 @@ export class Painter {
     return [this.layout.left, this.layout.width - RIGHT - this.layout.left];
   }
 
-  private text(text: string, x: number, y: number, align: CanvasTextAlign, colour: string, style = "12px"): void {
+  private text(text: string, x: number, y: number, align: CanvasTextAlign, colour: string, style = "12px", widest?: number): void {
     this.brush.font = `${style} ${this.theme.font}`;
     this.brush.textAlign = align;
     this.brush.fillStyle = colour;
-    this.brush.fillText(text, x, y);
+    this.brush.fillText(text, x, y, widest);
   }
 
   private axis({ top, height }: Band): void {
@@ -191,7 +191,7 @@ export class Painter {
     const middle = top + height / 2;
     this.brush.fillStyle = this.colour(label);
     this.box(0, middle - 5, 10, 10, 2);
-    this.text(text, 15, middle + 1, "left", this.theme.ink);
+    this.text(text, 15, middle + 1, "left", this.theme.ink, "12px", left - 20);
     this.line(left, Math.round(middle) + 0.5, left + width, Math.round(middle) + 0.5, this.theme.line);
     this.brush.save();
     this.brush.beginPath();
@@ -225,7 +225,8 @@ export class Painter {
     this.clipped(band, () => {
       this.brush.fillStyle = `rgb(${this.map[0]!.join()})`;
       this.brush.fillRect(left, top, width, height);
-      for (const one of closeups) {
+      const enough = closeups.lastIndexOf(this.finest(closeups)!); // what is coarser lies below it
+      for (const one of closeups.slice(Math.max(0, enough))) {
         const x = this.x(one.start);
         this.brush.drawImage(this.image(one), x, top, this.x(one.end) - x, height);
       }

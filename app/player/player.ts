@@ -10,6 +10,7 @@ import { clamp, View } from "./view.js";
 const PANELS: Panel[] = ["spectrogram", "pitch", "loudness"];
 const CLOSER = 0.6; // of the span, per step of zoom
 const TENTHS_BELOW = 60; // seconds of sound: there, times have tenths
+const PLAYS = "speech-emotion-plays"; // one player at a time
 const GONE = "The sound can no longer be read from the server. Load the page again and add the sound once more.";
 
 const players = new WeakMap<HTMLElement | ShadowRoot, Player>();
@@ -46,7 +47,7 @@ class Player {
   private layout!: Layout;
   private panels = new Set<Panel>(PANELS);
   private frame = 0;
-  private isStale = true; // the picture
+  private willPaint = false;
   private nowText = "";
 
   constructor(root: HTMLElement | ShadowRoot) {
@@ -91,7 +92,6 @@ class Player {
     this.source = new Source(this.data, () => this.repaint(), (why) => this.fail(why));
     this.part.problem!.hidden = true;
     this.audio.src = `${url}/sound.wav`;
-    this.audio.playbackRate = Number((this.part.speed as HTMLSelectElement).value);
     const choice = this.part.channel as HTMLSelectElement;
     const isPaired = this.data.lanes.length === channels.length;
     const names = channels.map((name, index) => new Option((isPaired && this.data.lanes[index]?.name) || name, String(index)));
@@ -134,6 +134,11 @@ class Player {
     for (const name of ["play", "pause", "ended", "seeked", "loadedmetadata"] as const)
       this.on(this.audio, name, () => this.showState());
     this.on(this.audio, "error", () => this.fail(GONE));
+    this.on(this.audio, "play", () => document.dispatchEvent(new CustomEvent(PLAYS, { detail: this })));
+    const quiet = (event: Event): void => {
+      if ((event as CustomEvent).detail !== this) this.audio.pause();
+    };
+    document.addEventListener(PLAYS, quiet, { signal: this.ended.signal });
   }
 
   /** Listen until the player is removed. */
@@ -249,10 +254,10 @@ class Player {
     if (!this.layout) return;
     this.showView();
     this.showPosition();
-    if (!this.isStale) return;
-    this.isStale = false;
+    if (this.willPaint) return;
+    this.willPaint = true;
     requestAnimationFrame(() => {
-      this.isStale = true;
+      this.willPaint = false;
       const theme = this.theme();
       this.painter.paint(this.canvas, this.layout, this.view, theme, this.source.peaks, this.source.best(this.view));
       this.painter.paintMap(this.part.map as HTMLCanvasElement, theme);
@@ -298,7 +303,7 @@ class Player {
     for (const [name, action] of Object.entries(actions)) part[name]!.onclick = action;
     for (const panel of PANELS) part[`show-${panel}`]!.onclick = () => this.show(panel);
     const speed = part.speed as HTMLSelectElement;
-    speed.onchange = () => (this.audio.playbackRate = Number(speed.value));
+    speed.onchange = () => (this.audio.playbackRate = this.audio.defaultPlaybackRate = Number(speed.value));
     const channel = part.channel as HTMLSelectElement;
     channel.onchange = () => {
       this.hearing.choose(channel.value, this.data.channels.length);
@@ -315,6 +320,7 @@ class Player {
   private press(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
     if (event.ctrlKey || event.metaKey || event.altKey || target.tagName === "SELECT") return;
+    if (this.part.details!.contains(target)) return; // a table scrolls with the same keys
     if (event.key === " " && target !== this.stage) return; // presses the button that has the focus
     const [small, large] = this.data.seconds > TENTHS_BELOW ? [5, 10] : [0.5, 1];
     const by = (seconds: number) => () => this.seek(this.position + seconds);
@@ -350,10 +356,10 @@ class Player {
   /** A link of the page to #t=62.5 plays from there. */
   private follow(event: MouseEvent): void {
     const link = event.composedPath().find((one) => one instanceof HTMLAnchorElement);
-    const seconds = /^#t=(\d+(?:\.\d+)?)$/.exec(link?.getAttribute("href") ?? "")?.[1];
+    const seconds = /#t=(\d+(?:\.\d+)?)$/.exec(link?.getAttribute("href") ?? "")?.[1];
     if (!seconds || !this.stage.clientWidth) return;
     event.preventDefault();
-    event.stopPropagation();
+    event.stopImmediatePropagation(); // of several players the first
     this.playFrom(Number(seconds));
   }
 
@@ -370,7 +376,11 @@ class Player {
     this.on(stage, "pointermove", (event) => this.move(event));
     for (const name of ["pointerup", "pointercancel"] as const)
       this.on(stage, name, (event) => this.pointers.delete(event.pointerId));
-    this.on(stage, "pointerleave", () => this.point(null));
+    this.on(stage, "pointerleave", ({ pointerType }) => pointerType === "touch" || this.point(null)); // a tap goes on telling
+    const elsewhere = (event: Event): void => {
+      if (!event.composedPath().includes(stage)) this.point(null);
+    };
+    document.addEventListener("pointerdown", elsewhere, { signal: this.ended.signal, capture: true });
     this.on(stage, "dblclick", (event) => this.playFrom(this.timeOf(event)));
     const scroll = this.part.scroll!;
     let grip = 0; // where in the thumb it is held, as a share of the sound

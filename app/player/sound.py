@@ -9,7 +9,7 @@ import secrets
 import struct
 import tempfile
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Any, Final
 from weakref import WeakValueDictionary, finalize
 
 import numpy as np
@@ -51,8 +51,8 @@ class PlayableSound:
         self.peak_seconds = each * PEAK_SAMPLES / RATE
         _sounds[self.token] = self
 
-    @classmethod
-    def of(cls, data: bytes, *, separate: bool = False) -> Self:
+    @staticmethod
+    def of(data: bytes, *, separate: bool = False) -> "PlayableSound":
         """Decode the encoded sound `data`, as one channel or, if `separate`, with all of its channels.
 
         Raises:
@@ -62,9 +62,7 @@ class PlayableSound:
             writer = SoundWriter(channel_names(audio.n_channels) if separate else ("",))
             for block in audio:
                 writer.push(block)
-        sound = writer.finish()
-        assert isinstance(sound, cls)  # noqa: S101 - for the type only
-        return sound
+        return writer.finish()
 
 
 _sounds: WeakValueDictionary[str, PlayableSound] = WeakValueDictionary()
@@ -117,7 +115,8 @@ class SoundWriter:
 
 
 def _header(n_bytes: int, n_channels: int) -> bytes:
-    """The beginning of a WAV with `n_bytes` of 16-bit samples."""
+    """The beginning of a WAV with `n_bytes` of 16-bit samples. More than it can state, browsers read to the end."""
+    n_bytes = min(n_bytes, 2**32 - 1 - HEADER)
     kind = struct.pack("<HHIIHH", 1, n_channels, RATE, RATE * 2 * n_channels, 2 * n_channels, 16)
     parts = b"WAVE", b"fmt ", struct.pack("<I", len(kind)), kind, b"data", struct.pack("<I", n_bytes)
     return b"RIFF" + struct.pack("<I", HEADER - 8 + n_bytes) + b"".join(parts)
