@@ -25,7 +25,9 @@ from speech_emotion.errors import ConfigError
 from speech_emotion.parallel import in_threads
 
 MAX_INPUTS_PER_PART: Final = 128  # about what a core answers in ten seconds, and a kill costs at most
-MIN_PARTS: Final = min(512, 32 * (os.cpu_count() or 1))  # of a small batch, so that no process waits long for the last
+MIN_PARTS: Final = min(
+    512, 32 * (os.cpu_count() or 1)
+)  # of a small batch, so that no process waits long for the last
 _INPUTS: Final = "_batch/inputs.parquet"
 _BATCH: Final = "_batch/batch.json"
 
