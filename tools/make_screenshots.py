@@ -165,7 +165,9 @@ def live(browser: Browser, url: str) -> None:
     page = started(browser, url)
     page.get_by_role("tab", name="Live").click()
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.locator(".live[data-part=panel]")).to_have_attribute("data-answers", re.compile("^(3[6-9]|4.)$"))
+    expect(page.locator(".live[data-part=panel]")).to_have_attribute(
+        "data-answers", re.compile("^(3[6-9]|4.)$")
+    )
     keep(page, "live")
 
 
