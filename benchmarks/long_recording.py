@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -76,20 +77,20 @@ def measure(
         watched = []
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
             for row in csv.DictReader(process.stdout or []):
-                watched.append((float(row["end_seconds"]) / 3600, resident(process.pid)))
+                watched.append((float(row["end_seconds"]) / 3600, *resident(process.pid)))
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - started
     if process.returncode:
         raise SystemExit(f"{command} ended with {process.returncode}")
-    at, mib = np.array(watched).T
+    at, mib, peak = np.array(watched).T
     settled = (at >= WARM_UP * hours) & (mib > 0)
     return {
         "hours": hours,
         "n_channels": n_channels,
         "segments": with_segments,
         "n_rows": len(watched),
-        "peak_mib": used.ru_maxrss / 1024,
+        "peak_mib": float(peak.max()),
         "slope_mib_per_hour": float(np.polyfit(at[settled], mib[settled], 1)[0]),
         "times_real_time": hours * 3600 / seconds,
         "times_real_time_of_core": hours * 3600 / (used.ru_utime + used.ru_stime),
@@ -116,13 +117,17 @@ def write_segments(path: Path, hours: float) -> None:
     path.write_text("\n".join(["start,end,speaker", *lines]) + "\n")
 
 
-def resident(pid: int) -> float:
-    """Resident memory of a process in MiB; 0 once it has ended."""
+def resident(pid: int) -> tuple[float, float]:
+    """Resident memory of a process and its peak so far, in MiB; 0 once it has ended.
+
+    Not `ru_maxrss`, which counts the memory of the process that started it.
+    """
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0, 0.0
+    now, peak = (re.search(rf"{name}:\s*(\d+) kB", status) for name in ("VmRSS", "VmHWM"))
+    return (int(now[1]) / 1024, int(peak[1]) / 1024) if now and peak else (0.0, 0.0)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def test_every_trial_changes_one_setting_of_the_recipe() -> None:
         kept = {key: value for key, value in vars(config).items() if value == getattr(recipe, key)}
         assert len(vars(recipe)) - len(kept) == (name != "the recipe"), name
     assert set(recipe.mixture) - set(trials["without plain speech"].mixture) == {"plain-speech"}
-    assert trials["plain speech counts half"].mixture["plain-speech"] == recipe.mixture["plain-speech"] / 2
+    assert trials["plain speech counts twice"].mixture["plain-speech"] == 2 * recipe.mixture["plain-speech"]
 
 
 def test_nobody_is_scored_by_a_head_that_learned_from_them(

@@ -11,8 +11,11 @@ from speech_emotion.server import logs
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("", "speech_emotion", "python_multipart")]
+    names = ("", "speech_emotion", "python_multipart", "uvicorn", "uvicorn.access")
+    loggers = [logging.getLogger(name) for name in names]
     before = [(logger.handlers, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.handlers = []  # those of servers in earlier tests write to what is closed
     yield
     for logger, (handlers, level) in zip(loggers, before, strict=True):
         logger.handlers = handlers
