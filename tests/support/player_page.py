@@ -1,7 +1,6 @@
 """A page with players of synthetic sounds; the query says which: `?sound=short`, `call`, `hour` or `hours`."""
 
 import itertools
-from functools import cache
 
 import numpy as np
 import player
@@ -28,7 +27,7 @@ def lane(name: str, seconds: float, seed: int) -> player.Lane:
     raise AssertionError
 
 
-@cache
+@st.cache_resource  # another run of the page shows the same sound
 def sound(which: str) -> player.PlayableSound:
     """A voice and, of a call, another one in turn with it."""
     seconds, is_call = SECONDS[which], which in ("call", "hours")
