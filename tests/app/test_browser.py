@@ -301,7 +301,7 @@ def test_every_chart_and_sound_has_a_text_alternative(app_url: str, browser: Bro
     upload(page, ("voice.wav", LONG), ("other.wav", sounds.wav(sounds.voice(2.0))))
     answered(page)
     for name in ("Probability of each emotion", "Player"):
-        expect(page.locator(f"[aria-label='{name}']").first).to_be_attached()
+        expect(page.locator(f"[aria-label^='{name}']").first).to_be_attached()
     expect(page.locator(".se-stack[role=img]")).to_have_attribute("aria-label", re.compile("100 %|50 %"))
 
 
