@@ -42,7 +42,7 @@ _POLL_SECONDS: Final = 0.5
 
 def processes_for(n_items: int, minimum: int) -> int:
     """How many processes `n_items` deserve, if `minimum` of them take longer than the start of a process."""
-    return max(1, min(os.cpu_count() or 1, n_items // minimum))
+    return max(1, min(n_cores(), n_items // minimum))
 
 
 def in_threads(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
