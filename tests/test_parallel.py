@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from speech_emotion import parallel
 from speech_emotion.errors import WorkerDiedError
 from speech_emotion.parallel import in_parallel, processes_for
 
@@ -30,7 +31,7 @@ def test_the_processes_are_others_and_run_one_thread() -> None:
 def test_few_items_deserve_few_processes(
     n_items: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(parallel, "n_cores", lambda: 4)
     assert processes_for(n_items, 100) == expected
 
 
