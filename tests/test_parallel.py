@@ -61,7 +61,7 @@ def test_an_exception_reaches_the_caller_with_its_traceback() -> None:
 
 
 def test_what_a_library_prints_does_not_come_between_the_answers(capfd: pytest.CaptureFixture[str]) -> None:
-    assert list(in_parallel(eval, ["print('hello', flush=True)"] * 3, 2)) == [None] * 3
+    assert list(in_parallel(eval, [r"print('hello\n', end='', flush=True)"] * 3, 2)) == [None] * 3
     assert capfd.readouterr().err == "hello\n" * 3
 
 
