@@ -97,7 +97,7 @@ def test_the_resolved_recipe_survives_json() -> None:
         ({"mixture": ["nemo"]}, "mixture: must be a section of settings, got ['nemo']"),
         ({"mixture": {"nemo": "much"}}, "mixture: nemo: must be float, got 'much'"),
         ({"mixture": {"nemo": 0}}, "mixture: nemo: must be in (0, inf), got 0.0"),
-        ({"mixture": {"nemo": 1}}, "mixture: needs probe.copies and no second"),
+        ({"mixture": {"nemo": 1}}, "mixture: needs probe.copies"),
         ({"unlabelled": {"nemo": ["calm"]}}, "unlabelled: names corpora of mixture"),
         (
             {

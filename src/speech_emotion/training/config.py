@@ -122,7 +122,8 @@ class TrainConfig:
     encoders in the package), an encoder file, or "imagenet" or "torchvision" for VGG16. `recipes_tried` counts the
     recipes this one was chosen from.
     `second` is the recipe of a second network, trained on the same clips; its logits have the share `second_weight`
-    in the weighted mean of both. Of a frozen encoder and another network, the encoder is the first.
+    in the weighted mean of both. Of a frozen encoder and another network, the encoder is the first. Of a mixture both
+    are frozen, and learn from the same copies.
     `mixture` names other corpora to learn from, and how much each counts; `corpus` counts 1. `unlabelled` says of those
     without labels what their recordings may be: one of several labels. `exclusive` labels are denied by every clip of
     another label, also where its corpus does not have them.
@@ -146,7 +147,7 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a recipe, whose `second` may name another recipe file in the same folder.
+        """Read a recipe, whose `second` names another recipe file in the same folder, or says what differs in it.
 
         Raises:
             ConfigError: It cannot be read, or a setting does not exist or is out of bounds.
@@ -154,6 +155,9 @@ class TrainConfig:
         settings = _read_recipe(Path(path))
         if isinstance(other := settings.get("second"), str):
             settings["second"] = _read_recipe(Path(path).parent / other)
+        elif isinstance(other, dict):
+            own = {key: value for key, value in settings.items() if key not in ("second", "second_weight")}
+            settings["second"] = _changed(own, other)
         return cls.from_dict(settings, where=str(path))
 
     @classmethod
@@ -188,10 +192,25 @@ class TrainConfig:
         return (corpus != self.corpus and self.probe.mixture_copies) or self.probe.copies
 
     @property
+    def is_frozen(self) -> bool:
+        """Whether all its networks stay as they are below their heads."""
+        return all(part.probe.copies > 0 for part in self.parts)
+
+    @property
     def parts(self) -> tuple["TrainConfig", ...]:
         """The recipes of its one or two networks, each as a recipe of its own."""
         alone = dataclasses.replace(self, second=None, second_weight=TrainConfig.second_weight)
         return (alone, self.second) if self.second else (alone,)
+
+
+def _changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, and settings in their sections, that `changes` names replaced."""
+    sections = {
+        key: settings[key] | value
+        for key, value in changes.items()
+        if isinstance(value, dict) and isinstance(settings.get(key), dict)
+    }
+    return {**settings, **changes, **sections}
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
@@ -260,6 +279,14 @@ def _is_within(value: float, interval: str) -> bool:
     )
 
 
+def _learned_from(config: TrainConfig) -> tuple[Any, ...]:
+    """What both networks of a pair have in common: their corpora and, of a mixture, its copies."""
+    if not config.mixture:
+        return (config.corpus,)
+    probe = dataclasses.replace(config.probe, penalty=ProbeConfig.penalty)
+    return config.corpus, config.mixture.keys(), config.unlabelled, config.augment, probe, config.fit.seed
+
+
 def _check(config: TrainConfig, where: str) -> None:
     window, frontend, augment, probe = config.window, config.frontend, config.augment, config.probe
     snr, channels = augment.noise_snr_db, config.network.channels
@@ -287,7 +314,7 @@ def _check(config: TrainConfig, where: str) -> None:
     if config.mixture:
         rules |= {
             "mixture: names other corpora than corpus": config.corpus not in config.mixture,
-            "mixture: needs probe.copies and no second": probe.copies > 0 and not config.second,
+            "mixture: needs probe.copies": config.is_frozen,
             "mixture: fit.label_smoothing must be 0": config.fit.label_smoothing == 0,
         }
     if config.unlabelled:
@@ -300,7 +327,7 @@ def _check(config: TrainConfig, where: str) -> None:
         rules |= {
             "second: must not have a second of its own": second.second is None,
             "second: must have the same [window]": second.window == window,
-            "second: must learn from the same corpus": second.corpus == config.corpus,
+            "second: must learn from the same corpora": _learned_from(second) == _learned_from(config),
         }
     for rule, is_kept in rules.items():
         if not is_kept:

@@ -37,6 +37,7 @@ from speech_emotion.labels import UNLABELLED
 from speech_emotion.parallel import Progress
 from speech_emotion.provenance import commit
 from speech_emotion.training.config import TrainConfig
+from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.mixture import Dataset, Mixture, parts_of
 from speech_emotion.training.data.window_features import WindowFeatures, window_features
 from speech_emotion.training.export.ship import RUN, export_run, finished_runs
@@ -240,7 +241,7 @@ def _fit(
     if isinstance(job.dataset, Mixture):
         network, config = checkpoint.load_network(job.folder)
         known = known or window_features(network, config, job.dataset)
-        head, temperature, evidence = cross_fit.calibrate(job, job.dataset, learned_from[0], known)
+        head, temperature, evidence = cross_fit.calibrate(job, job.dataset, learned_from, known)
         head.write(job.folder)
         fitted = replace(fitted, temperature=temperature, validation=evidence)
     recipe = json.dumps(job.config.to_dict(), indent=1, sort_keys=True, ensure_ascii=False)
@@ -294,6 +295,6 @@ def _enrol(
     network, config = checkpoint.load_network(job.folder)
     features = known or window_features(network, config, job.dataset)
     heads = [head for head in map(enrolment.read, references) if head]
-    augmented = learned_from[0] if isinstance(job.dataset, Mixture) else None
+    augmented = AugmentedEmbeddings.side_by_side(learned_from) if isinstance(job.dataset, Mixture) else None
     enrolment.learn(network, job, features, augmented, heads).write(job.folder)
-    return features if config.probe.copies and not config.second else None
+    return features if config.is_frozen else None

@@ -101,12 +101,12 @@ def witnessed(made: Mixture, monkeypatch: pytest.MonkeyPatch, held_out: Any = ()
     """What `_scored` finds with witnesses, and what each of them learned and scored."""
     rows: list[tuple[set[int], set[int]]] = []
     monkeypatch.setattr(
-        cross_fit, "_head_of", lambda _, of, learned, __: Witness(len(of.label_names), learned, rows)
+        cross_fit, "_heads_of", lambda _, of, learned, __: Witness(len(of.label_names), learned, rows)
     )
     numbers = torch.arange(len(made)).float().unsqueeze(1).repeat(1, N_EMBEDDING)
     nothing: Any = None
     job = job_of(made, held_out=held_out)
-    return cross_fit._scored(job, made, nothing, features_of(made, numbers, 2)), rows
+    return cross_fit._scored(job, made, [nothing], features_of(made, numbers, 2)), rows
 
 
 def names_of(made: Mixture, some: set[int]) -> set[str]:
@@ -266,7 +266,7 @@ def test_it_comes_back_from_its_run_folder(tmp_path: Path) -> None:
 def calibrated(made: Mixture, embeddings: Tensor, folder: Path) -> tuple[TemperatureHead, float, Any]:
     job, augmented = job_of(made, folder), AugmentedEmbeddings((embeddings[None].half(),))
     fit(job, [augmented])
-    return cross_fit.calibrate(job, made, augmented, features_of(made, embeddings))
+    return cross_fit.calibrate(job, made, [augmented], features_of(made, embeddings))
 
 
 def spoken(made: Mixture, misleading: str = "") -> Tensor:

@@ -29,6 +29,7 @@ from speech_emotion.training.fit.linear_probe import fit_head
 from speech_emotion.training.fit.logistic import fit_logistic
 from speech_emotion.training.fit.train import fit
 from speech_emotion.training.networks.build import build
+from speech_emotion.training.networks.pair import EmotionPair
 
 CLIPS = clips([1, 2, 3, 4], ["calm", "happy", "angry", "surprised"])
 LABELS = torch.tensor([EMOTIONS.index(clip.label) for clip in CLIPS])
@@ -375,14 +376,20 @@ def test_a_mixture_that_was_killed_before_its_calibration_is_calibrated(
 
 
 @pytest.mark.slow
-def test_a_mixture_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig) -> None:
+@pytest.mark.parametrize("is_pair", [False, True])
+def test_a_mixture_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig, is_pair: bool) -> None:
     training, made = many(tmp_path, narrow)
+    if is_pair:
+        first = dataclasses.replace(training.config, probe=dataclasses.replace(narrow.probe, penalty=1.0))
+        wide = dataclasses.replace(first, name="wide", network=dataclasses.replace(narrow.network, width=128))
+        training = dataclasses.replace(training, config=dataclasses.replace(first, second=wide))
     (path,) = runs.train([training], made)
     classifier, head = speech_emotion.load(path), cross_fit.read(training.folder)
     assert head is not None
     assert classifier.info.corpora == ("ravdess", "nemo", "plain")
     assert classifier.info.thresholds.keys() == {"not_sure", "set"}
     network, _ = checkpoint.load_network(training.folder)
+    assert isinstance(network, EmotionPair) == is_pair
     for clip in NEMO[:2]:
         waveform = sound(clip)
         with torch.inference_mode():

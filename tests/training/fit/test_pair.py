@@ -89,6 +89,17 @@ def test_the_second_recipe_is_a_file_beside_the_first(tmp_path: Path) -> None:
         TrainConfig.load(tmp_path / "torn.toml")
 
 
+def test_the_second_recipe_is_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "both.toml").write_text(
+        "[fit]\nepochs = 3\n[network]\nlayers = 4\nwidth = 512\n"
+        '[second]\nname = "small"\n[second.network]\nlayers = 2\n'
+    )
+    config = TrainConfig.load(tmp_path / "both.toml")
+    first, second = config.parts
+    assert (first.name, first.network.layers, second.name, second.network.layers) == ("both", 4, "small", 2)
+    assert (second.fit.epochs, second.network.width, second.second) == (3, 512, None)
+
+
 def test_a_pair_survives_json_and_toml() -> None:
     assert TrainConfig.from_dict(json.loads(json.dumps(pair().to_dict()))) == pair()
 
@@ -102,7 +113,7 @@ def test_a_seed_is_both_networks() -> None:
     [
         ({"second": {"name": "third"}}, 0.5, "second: must not have a second of its own"),
         ({"window": {"seconds": 2.0}}, 0.5, r"second: must have the same \[window\]"),
-        ({"corpus": "savee"}, 0.5, "second: must learn from the same corpus"),
+        ({"corpus": "savee"}, 0.5, "second: must learn from the same corpora"),
         ({"fit": {"epochs": 0}}, 0.5, r"second: fit: epochs: must be in \[1, inf\)"),
         ({"fit": {"epoch": 1}}, 0.5, r"second: fit: there is no setting 'epoch'. Did you mean epochs\?"),
         ("other.toml", 0.5, "second: must be a section of settings"),

@@ -56,6 +56,13 @@ class AugmentedEmbeddings:
         """Those of several corpora, one corpus after the other."""
         return cls(tuple(tensor for part in parts for tensor in part.parts))
 
+    @classmethod
+    def side_by_side(cls, networks: Sequence["AugmentedEmbeddings"]) -> "AugmentedEmbeddings":
+        """Those of several networks, from the same copies."""
+        return cls(
+            tuple(torch.cat(tensors, dim=2) for tensors in zip(*(n.parts for n in networks), strict=True))
+        )
+
     def rows(self, clips: npt.NDArray[np.int64], n_copies: int | None = None) -> tuple[Tensor, Tensor]:
         """All copies of some clips, or the first few: (n_rows, n_embedding) float32, and the clip of each row."""
         rows, found, start = [], [], 0

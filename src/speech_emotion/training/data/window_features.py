@@ -23,7 +23,7 @@ from speech_emotion.training.data.embeddings import weights_digest
 from speech_emotion.training.data.frames import windows_of
 from speech_emotion.training.data.mixture import Dataset, parts_of
 from speech_emotion.training.networks.base import half_precision, one_thread
-from speech_emotion.training.networks.pair import Network
+from speech_emotion.training.networks.pair import EmotionPair, Network
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 
 SCHEMA: Final = 1  # raise it whenever the code computes other features from the same settings
@@ -89,8 +89,10 @@ def _kept(
     network: Network, config: TrainConfig, part: PreparedDataset, clips: IntArray
 ) -> tuple[FloatArray, IntArray]:
     """The features of `_rows`; those of a frozen network are read from beside the dataset if they are there."""
-    if config.second or not config.probe.copies:
+    if not config.is_frozen:
         return _rows(network, config.window, part, clips)
+    if isinstance(network, EmotionPair):
+        return _kept_of_pair(network, config, part, clips)
     settings = config.to_dict()
     facts = [SCHEMA, *(settings[key] for key in ("window", "frontend", "network")), part.key]
     facts += [len(clips)] if len(clips) < len(part) else []
@@ -104,6 +106,17 @@ def _kept(
             tensors = {"features": torch.from_numpy(features), "clip": torch.from_numpy(clip)}
             write_sealed_tensors(path, tensors, {})
         return tensors["features"].numpy(), tensors["clip"].numpy()
+
+
+def _kept_of_pair(
+    pair: EmotionPair, config: TrainConfig, part: PreparedDataset, clips: IntArray
+) -> tuple[FloatArray, IntArray]:
+    (first, clip), (second, _) = (
+        _kept(network, own, part, clips)
+        for network, own in zip((pair.first, pair.second), config.parts, strict=True)
+    )
+    embedding, levels = np.split(first, [pair.first.n_embedding], axis=1)
+    return np.hstack([embedding, second[:, : pair.second.n_embedding], levels]), clip
 
 
 def _rows(

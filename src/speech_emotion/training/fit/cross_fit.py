@@ -10,7 +10,7 @@ temperature: Joy et al. 2022, arXiv 2207.06211): low where it sounds like what w
 The main corpus is the first with labels: the one that a protocol divides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,8 +30,8 @@ from speech_emotion.training.data.window_features import WindowFeatures
 from speech_emotion.training.fit import calibration, checkpoint
 from speech_emotion.training.fit.job import Job
 from speech_emotion.training.fit.linear_probe import fit_head
-from speech_emotion.training.networks.base import EmotionNetwork
-from speech_emotion.training.networks.build import build
+from speech_emotion.training.networks.build import build, joined
+from speech_emotion.training.networks.pair import Network
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
 
 FILE: Final = "temperature.safetensors"
@@ -85,14 +85,14 @@ class _Scored:
 
 
 def calibrate(
-    job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, data: WindowFeatures
+    job: Job, dataset: Mixture, learned_from: Sequence[AugmentedEmbeddings], data: WindowFeatures
 ) -> tuple[TemperatureHead, float, dict[str, Any]]:
     """The temperature head; the one temperature that fits the main corpus best; the evidence for thresholds.
 
     Where no clip can be scored by a head that did not hear it, all temperatures are 1, and there is no evidence.
     """
-    network: Any = checkpoint.load_network(job.folder)[0]
-    scored = _scored(job, dataset, augmented, data)
+    network = checkpoint.load_network(job.folder)[0]
+    scored = _scored(job, dataset, learned_from, data)
     head = _fit_temperature(network, scored, data)
     embeddings = torch.from_numpy(data.features[scored.windows, : network.n_embedding])
     cooled = scored.logits / head(embeddings).double().numpy()
@@ -133,7 +133,9 @@ def _main(dataset: Mixture) -> int:
     return int(dataset.is_labelled.argmax())
 
 
-def _scored(job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, data: WindowFeatures) -> _Scored:
+def _scored(
+    job: Job, dataset: Mixture, learned_from: Sequence[AugmentedEmbeddings], data: WindowFeatures
+) -> _Scored:
     """Every window of a clip that was learned from, by a head that did not learn from it.
 
     Only clips with windows are learned from here: few clips of every corpus, so that the many heads take minutes.
@@ -148,7 +150,7 @@ def _scored(job: Job, dataset: Mixture, augmented: AugmentedEmbeddings, data: Wi
         own = np.flatnonzero(np.isin(data.clip, asked))
         if not len(own):  # nobody else has these labels
             continue
-        head = _head_of(job, dataset, rest, augmented)
+        head = _heads_of(job, dataset, rest, learned_from)
         with torch.inference_mode():
             scores = head.logits(torch.from_numpy(data.features[own, : head.n_embedding])).double().numpy()
         windows.append(own)
@@ -171,13 +173,18 @@ def _groups(dataset: Mixture, train: IntArray) -> Iterator[IntArray]:
             yield train[name_of == name]
 
 
-def _head_of(job: Job, dataset: Mixture, clips: IntArray, augmented: AugmentedEmbeddings) -> EmotionNetwork:
-    """A network whose head learned from the first copy of some clips. Only its head is of use."""
-    network = build(job.config, dataset.label_names)
-    rows, of_clip = augmented.rows(clips, n_copies=1)
-    labels = torch.from_numpy(dataset.labels)[of_clip]
-    fit_head(network, rows, labels, job.config, Shares.of(dataset, clips, job.config).rows(of_clip))
-    return network.eval()
+def _heads_of(
+    job: Job, dataset: Mixture, clips: IntArray, learned_from: Sequence[AugmentedEmbeddings]
+) -> Network:
+    """A network whose heads learned from the first copy of some clips. Only its heads are of use."""
+    networks = []
+    for config, augmented in zip(job.config.parts, learned_from, strict=True):
+        network = build(config, dataset.label_names)
+        rows, of_clip = augmented.rows(clips, n_copies=1)
+        labels = torch.from_numpy(dataset.labels)[of_clip]
+        fit_head(network, rows, labels, config, Shares.of(dataset, clips, config).rows(of_clip))
+        networks.append(network.eval())
+    return joined(job.config, networks)
 
 
 def _weights(dataset: Mixture, clips: IntArray) -> FloatArray:
@@ -190,10 +197,10 @@ def _weights(dataset: Mixture, clips: IntArray) -> FloatArray:
     return np.asarray(weight / weight.sum())
 
 
-def _fit_temperature(network: EmotionNetwork, scored: _Scored, data: WindowFeatures) -> TemperatureHead:
+def _fit_temperature(network: Network, scored: _Scored, data: WindowFeatures) -> TemperatureHead:
     """The likeliest temperature head; its penalty draws it towards one temperature."""
-    norm: Any = network.head[0]
-    mean, scale = norm.running_mean, 1 / (norm.running_var + norm.eps).sqrt()
+    mean, deviation = network.standard
+    scale = 1 / deviation
     embeddings = torch.from_numpy(data.features[scored.windows, : network.n_embedding])
     standard = (embeddings - mean) * scale
     logits, weights = (torch.from_numpy(x).float() for x in (scored.logits, scored.weight))

@@ -4,6 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ class EmotionNetwork(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.labels = labels  # in the order of the logits
+        self.frontend_config = frontend
         self.frontend = LogMel(**dataclasses.asdict(frontend))
 
     def add_head(self, n_embedding: int, dropout: float) -> None:
@@ -67,6 +69,12 @@ class EmotionNetwork(nn.Module, ABC):
     @abstractmethod
     def embed(self, log_mel: Tensor) -> Tensor:
         """(batch, n_mels, n_frames) → embedding (batch, n_embedding)."""
+
+    @property
+    def standard(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, (n_embedding,) each, by which the head standardises an embedding."""
+        norm: Any = self.head[0]
+        return norm.running_mean, (norm.running_var + norm.eps).sqrt()
 
     def features(self, waveform: Tensor) -> Tensor:
         """(batch, n_samples) → log-mel (batch, n_mels, n_frames)."""

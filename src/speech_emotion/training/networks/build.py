@@ -1,5 +1,6 @@
 """From a recipe to its network. A new architecture is one file in this folder and one line in NETWORKS."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -34,5 +35,10 @@ def build(config: TrainConfig, labels: tuple[str, ...] = EMOTIONS) -> EmotionNet
 
 def assemble(config: TrainConfig, labels: tuple[str, ...] = EMOTIONS) -> Network:
     """The network that a run of this recipe ends with: one, or a pair. Its weights are not trained yet."""
-    first, *others = (build(part, labels) for part in config.parts)
+    return joined(config, [build(part, labels) for part in config.parts])
+
+
+def joined(config: TrainConfig, networks: Sequence[EmotionNetwork]) -> Network:
+    """The one or two networks of a recipe as one."""
+    first, *others = networks
     return EmotionPair(first, *others, weight=config.second_weight) if others else first

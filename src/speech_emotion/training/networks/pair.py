@@ -18,11 +18,19 @@ class EmotionPair(nn.Module):
         self.first, self.second, self.weight = first, second, weight
         self.labels = first.labels
         self.n_embedding = first.n_embedding + second.n_embedding
+        self.has_one_frontend = first.frontend_config == second.frontend_config
+
+    @property
+    def standard(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, (n_embedding,) each, by which the heads standardise their embeddings."""
+        (mean, deviation), (second_mean, second_deviation) = self.first.standard, self.second.standard
+        return torch.cat([mean, second_mean]), torch.cat([deviation, second_deviation])
 
     def analyse(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, n_samples) → both embeddings side by side (batch, n_embedding), the first network's log-mel."""
         embedding, log_mel = self.first.analyse(waveform)
-        return torch.cat([embedding, self.second.analyse(waveform)[0]], dim=1), log_mel
+        heard = log_mel if self.has_one_frontend else self.second.features(waveform)
+        return torch.cat([embedding, self.second.embed(heard)], dim=1), log_mel
 
     def logits(self, embedding: Tensor) -> Tensor:
         """(batch, n_embedding) → logits (batch, n_labels)."""
