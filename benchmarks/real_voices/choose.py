@@ -2,17 +2,17 @@
 
     python benchmarks/real_voices/choose.py DATA [--prepared FOLDER] [--out FILE]
 
-Every trial is the recipe with one setting changed. Its heads learn from the recipe's own augmented embeddings, of which
-1024 principal components are kept, so that a head takes seconds. They are scored on windows of what they did not learn
-from: the corpora of dev-far, half of the people of plain speech, and fold by fold the validation actors of luna5,
-without the fold's test actors. The test actors of luna5 are never scored.
+Every trial is the recipe with one setting changed, in both networks of its pair. Their heads learn from the recipe's
+own augmented embeddings, of which 1024 principal components are kept, so that a head takes seconds. They are scored on
+windows of what they did not learn from: the corpora of dev-far, half of the people of plain speech, and fold by fold
+the validation actors of luna5, without the fold's test actors. The test actors of luna5 are never scored.
 """
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +47,7 @@ RECIPE: Final = ROOT / "recipes" / "standard.toml"
 COMMAND: Final = "python benchmarks/real_voices/choose.py DATA"
 N_COMPONENTS: Final = 1024
 N_FOR_COMPONENTS: Final = 16_000  # rows
+SHARES: Final = (0.001, 0.2, 0.3, 0.4, 0.5, 0.6, 0.999)
 MAX_DEVIATIONS: Final = 8.0  # of an embedding; what is farther out is cut
 N: Final = len(EMOTIONS)
 QUIET: Final = [EMOTIONS.index("neutral"), EMOTIONS.index("calm")]
@@ -61,27 +62,40 @@ Head = tuple[Tensor, Tensor]  # weight (N, n_components) and bias (N,)
 def trials(recipe: TrainConfig) -> dict[str, TrainConfig]:
     """The recipe, and what it could be instead."""
 
+    def both(change: Callable[[TrainConfig], TrainConfig]) -> TrainConfig:
+        return replace(change(recipe), second=recipe.second and change(recipe.second))
+
     def weighted(**weights: float) -> TrainConfig:
         named = {name.replace("_", "-"): weight for name, weight in weights.items()}
-        return replace(recipe, mixture={**recipe.mixture, **named})
+        return both(lambda one: replace(one, mixture={**one.mixture, **named}))
 
     def others(share: float) -> TrainConfig:
-        return replace(recipe, mixture={name: share * weight for name, weight in recipe.mixture.items()})
+        return both(lambda one: replace(one, mixture={name: share * x for name, x in one.mixture.items()}))
 
     def without(*names: str) -> TrainConfig:
-        return replace(recipe, mixture={name: x for name, x in recipe.mixture.items() if name not in names})
+        return both(
+            lambda one: replace(
+                one, mixture={name: x for name, x in one.mixture.items() if name not in names}
+            )
+        )
 
     def probed(**settings: Any) -> TrainConfig:
-        return replace(recipe, probe=replace(recipe.probe, **settings))
+        return both(lambda one: replace(one, probe=replace(one.probe, **settings)))
 
+    def of_second(**settings: Any) -> TrainConfig:
+        return replace(recipe, second=recipe.second and replace(recipe.second, **settings))
+
+    alone = {name: x / 1000 for name, x in recipe.mixture.items()}
     return {
         "the recipe": recipe,
+        **{f"the second network has a share of {x}": replace(recipe, second_weight=x) for x in SHARES},
+        "the second network learns from the RAVDESS alone": of_second(mixture=alone),
         **{f"penalty {x}": probed(penalty=x) for x in (0.03, 0.3)},
         "4 of 16 copies of the RAVDESS": probed(copies=4),
         **{f"the others count {x} times as much": others(x) for x in (0.5, 2.0, 4.0)},
         "plain speech counts twice": weighted(plain_speech=2 * recipe.mixture[PLAIN]),
-        "no label is exclusive": replace(recipe, exclusive=()),
-        "every label is exclusive": replace(recipe, exclusive=EMOTIONS),
+        "no label is exclusive": both(lambda one: replace(one, exclusive=())),
+        "every label is exclusive": both(lambda one: replace(one, exclusive=EMOTIONS)),
         "without plain speech": without(PLAIN),
         "without TESS and TurEV-DB": without("tess", "turev-db"),
     }
@@ -107,7 +121,7 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """rows: (n_rows, n_components) of augmented copies, with the clip (n_rows,) and the number of the copy of each."""
+    """Of one network. rows: (n_rows, n_components) of augmented copies, with clip and number of copy (n_rows,)."""
 
     mixture: Mixture
     rows: Tensor
@@ -149,10 +163,16 @@ def prepared(data: Path, name: str, folder: Path) -> PreparedDataset:
     return prepare_corpus(CorpusFolder(name, folder_of(data, name)), folder / name)
 
 
-def material_of(data: Path, folder: Path, recipe: TrainConfig) -> tuple[Material, float]:
-    """All of it, and the part of the square of the embeddings that the components keep."""
+def materials_of(data: Path, folder: Path, recipe: TrainConfig) -> tuple[list[Material], list[float]]:
+    """That of each network, and the part of the square of its embeddings that the components keep."""
     parts = tuple(prepared(data, name, folder) for name in (recipe.corpus, *recipe.mixture))
     mixture = Mixture(parts, recipe.unlabelled)
+    found = [material_of(data, folder, part, mixture) for part in recipe.parts]
+    return [material for material, _ in found], [kept for _, kept in found]
+
+
+def material_of(data: Path, folder: Path, recipe: TrainConfig, mixture: Mixture) -> tuple[Material, float]:
+    """That of a network, and what its components keep."""
     network = build(recipe, mixture.label_names)
     initialise(network, recipe.init)
     network.eval()
@@ -213,20 +233,52 @@ class Components:
 # Scores, in percent
 
 
-def scored(windows: Windows, head: Head, chosen: BoolArray | None = None) -> tuple[Windows, FloatArray]:
-    """The windows, or those of some clips, and their logits (n_windows, N)."""
-    if chosen is not None:
-        is_chosen = chosen[windows.clip]
-        windows = Windows(windows.rows[is_chosen], windows.clip[is_chosen], windows.labels)
-    return windows, functional.linear(windows.rows, *head).double().numpy()
+class Pair:
+    """The networks of a recipe, whose logits are averaged. A head is fitted once for all trials that have it."""
+
+    def __init__(self, materials: Sequence[Material]) -> None:
+        self.materials, self.of_first = materials, materials[0]
+        self._heads: dict[str, Head] = {}
+
+    def _head(self, index: int, config: TrainConfig, left_out: BoolArray) -> Head:
+        settings = config.to_dict()
+        key = repr(
+            [index, [settings[name] for name in ("mixture", "exclusive", "probe")], left_out.tobytes()]
+        )
+        if key not in self._heads:
+            self._heads[key] = self.materials[index].head(config, left_out)
+        return self._heads[key]
+
+    def logits(
+        self, config: TrainConfig, left_out: BoolArray, name: str | None, chosen: BoolArray | None = None
+    ) -> tuple[Windows, FloatArray]:
+        """The windows of a corpus of dev-far, or of what is learned from, or of some clips; logits (n_windows, N).
+
+        They are those of heads that did not learn from the clips `left_out`.
+        """
+        weights = (1 - config.second_weight, config.second_weight) if config.second else (1.0,)
+        total: Any = 0.0
+        for index, (part, weight) in enumerate(zip(config.parts, weights, strict=True)):
+            material = self.materials[index]
+            windows = material.far[name] if name else material.windows
+            if chosen is not None:
+                is_chosen = chosen[windows.clip]
+                windows = Windows(windows.rows[is_chosen], windows.clip[is_chosen], windows.labels)
+            head = self._head(index, part, left_out)
+            total = total + weight * functional.linear(windows.rows, *head).double().numpy()
+        return windows, total
 
 
-def tried(material: Material, config: TrainConfig) -> dict[str, Any]:
+def tried(pair: Pair, config: TrainConfig) -> dict[str, Any]:
     """The scores of a recipe, calibrated by the one temperature of the validation actors."""
-    validation, logits, chosen = [], [], []
+    validation, logits, chosen, material = [], [], [], pair.of_first
     for fold in splits.protocol("luna5").folds:
-        head = material.head(config, material.by(fold.test | fold.validation))
-        own, given = scored(material.windows, head, material.of("ravdess") & material.by(fold.validation))
+        own, given = pair.logits(
+            config,
+            material.by(fold.test | fold.validation),
+            None,
+            material.of("ravdess") & material.by(fold.validation),
+        )
         probabilities, labels = own.probabilities(given)
         validation.append(100 * uar(labels, probabilities.argmax(axis=1)))
         logits.append(given)
@@ -234,26 +286,27 @@ def tried(material: Material, config: TrainConfig) -> dict[str, Any]:
     clips, recording = np.unique(np.concatenate(chosen), return_inverse=True)
     temperature = fit_temperature(np.concatenate(logits), recording, material.mixture.labels[clips])
     settings = {"penalty": config.probe.penalty, "copies": [config.probe.copies, config.probe.mixture_copies]}
+    second = config.second and {"weight": config.second_weight, "mixture": config.second.mixture}
     return {
-        "settings": settings | {"mixture": config.mixture, "exclusive": config.exclusive},
+        "settings": settings | {"mixture": config.mixture, "exclusive": config.exclusive, "second": second},
         "validation": {"folds": validation, "mean": float(np.mean(validation))},
         "mean validation": float(np.mean(validation)),
         "temperature": temperature,
-        **elsewhere(material, material.head(config, material.asked), temperature),
+        **elsewhere(pair, config, temperature),
     }
 
 
-def elsewhere(material: Material, head: Head, temperature: float) -> dict[str, Any]:
+def elsewhere(pair: Pair, config: TrainConfig, temperature: float) -> dict[str, Any]:
     """On dev-far and on plain speech. `mean`: over the corpora of dev-far."""
-    by_corpus = {}
-    for name, windows in material.far.items():
-        own, logits = scored(windows, head)
+    by_corpus, asked = {}, pair.of_first.asked
+    for name in FAR:
+        own, logits = pair.logits(config, asked, name)
         by_corpus[name] = of_corpus(*own.probabilities(logits, temperature))
     found: dict[str, Any] = {}
     for key in ("four", "all eight", "neutral", "ece"):
         values = [own[key] for own in by_corpus.values() if own[key] is not None]
         found[f"mean {key}"] = float(np.mean(values))
-    own, logits = scored(material.windows, head, material.asked)
+    own, logits = pair.logits(config, asked, None, asked)
     plain = own.probabilities(logits, temperature)[0]
     found["plain: neutral or calm"] = 100 * float(np.isin(plain.argmax(axis=1), QUIET).mean())
     found["plain: angry > 0.8"] = 100 * float((plain[:, ANGRY] > 0.8).mean())
@@ -274,10 +327,10 @@ def of_corpus(probabilities: FloatArray, labels: IntArray) -> dict[str, float | 
     }
 
 
-def results(material: Material, recipe: TrainConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+def results(pair: Pair, recipe: TrainConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and scores of every trial."""
     for name, config in trials(recipe).items():
-        yield name, tried(material, config)
+        yield name, tried(pair, config)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -289,10 +342,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "real-voices.json")
     given = parser.parse_args(arguments)
     recipe = TrainConfig.load(RECIPE)
-    material, kept = material_of(given.data, given.prepared, recipe)
+    materials, kept = materials_of(given.data, given.prepared, recipe)
     document: dict[str, Any] = {"command": COMMAND, "commit": commit(), "kept": kept, "trials": {}}
     started = time.perf_counter()
-    for name, found in results(material, recipe):
+    for name, found in results(Pair(materials), recipe):
         document["trials"][name] = found
         given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         short = {key: round(value, 1) for key, value in found.items() if isinstance(value, float)}

@@ -30,7 +30,9 @@ from speech_emotion.training.fit import enrolment
 from speech_emotion.training.fit.linear_probe import fit_head
 from speech_emotion.training.fit.logistic import fit_logistic
 from speech_emotion.training.fit.train import materials
-from speech_emotion.training.networks.build import build
+from speech_emotion.training.networks.base import EmotionNetwork
+from speech_emotion.training.networks.build import assemble
+from speech_emotion.training.networks.pair import EmotionPair, Network
 from speech_emotion.training.weights import initialise
 
 COMMAND: Final = "python benchmarks/real_voices/profiles.py DATA"
@@ -94,14 +96,15 @@ def trials(
     recipe: TrainConfig, mixture: Mixture, network: Any, far: dict[str, WindowFeatures]
 ) -> Iterator[dict[str, Any]]:
     """The scores of every penalty, share and kind of profile: means over the corpora, and each corpus."""
-    found = materials(recipe, mixture)[0]
-    if not isinstance(found, AugmentedEmbeddings):
-        raise TypeError(f"{recipe.name} has no frozen encoder")
+    learned_from: Any = materials(recipe, mixture)
     every = np.flatnonzero(mixture.known[mixture.corpus_of, mixture.labels])
-    rows, clips = found.rows(every)
-    shares = Shares.of(mixture, every, recipe).rows(clips)
-    fit_head(network.train(), rows, torch.from_numpy(mixture.labels)[clips], recipe, shares)
-    del rows
+    for part, config, embeddings in zip(parts_of(network), recipe.parts, learned_from, strict=True):
+        rows, clips = embeddings.rows(every)
+        shares = Shares.of(mixture, every, config).rows(clips)
+        fit_head(part.train(), rows, torch.from_numpy(mixture.labels)[clips], config, shares)
+        del rows
+    found = AugmentedEmbeddings.side_by_side(learned_from)
+    del learned_from
     features = window_features(network.eval(), recipe, mixture)
     units = enrolment.population(features.of(np.intersect1d(every, features.clip)))
     n = network.n_embedding
@@ -123,6 +126,11 @@ def trials(
                 yield {"penalty": penalty, "share": share, "profile": kind} | summary(own)
 
 
+def parts_of(network: Network) -> list[EmotionNetwork]:
+    """The one or two networks of a recipe."""
+    return [network.first, network.second] if isinstance(network, EmotionPair) else [network]
+
+
 def summary(by_corpus: dict[str, dict[str, float | None]]) -> dict[str, Any]:
     """Means over the corpora that have a score, and the four emotions of each corpus."""
     means = {}
@@ -140,8 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = TrainConfig.load(RECIPE)
     names = (recipe.corpus, *recipe.mixture)
     mixture = Mixture(tuple(prepared(given.data, name, given.prepared) for name in names), recipe.unlabelled)
-    network: Any = build(recipe, mixture.label_names)
-    initialise(network, recipe.init)
+    network = assemble(recipe, mixture.label_names)
+    for part, config in zip(parts_of(network), recipe.parts, strict=True):
+        initialise(part, config.init)
     far = {
         name: elsewhere(network.eval(), recipe, prepared(given.data, name, given.prepared)) for name in FAR
     }
