@@ -101,7 +101,9 @@ def witnessed(made: Mixture, monkeypatch: pytest.MonkeyPatch, held_out: Any = ()
     """What `_scored` finds with witnesses, and what each of them learned and scored."""
     rows: list[tuple[set[int], set[int]]] = []
     monkeypatch.setattr(
-        cross_fit, "_heads_of", lambda _, of, learned, __: Witness(len(of.label_names), learned, rows)
+        cross_fit,
+        "_heads_of",
+        lambda _, of, learned, __: [Witness(len(of.label_names), clips, rows) for clips in learned],
     )
     numbers = torch.arange(len(made)).float().unsqueeze(1).repeat(1, N_EMBEDDING)
     nothing: Any = None

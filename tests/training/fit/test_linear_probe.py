@@ -25,7 +25,7 @@ from speech_emotion.training.export.ship import export_run
 from speech_emotion.training.fit import checkpoint, cross_fit, enrolment, linear_probe
 from speech_emotion.training.fit.checkpoint import final_weights
 from speech_emotion.training.fit.job import Epoch, Fitted, Job, Sides
-from speech_emotion.training.fit.linear_probe import fit_head
+from speech_emotion.training.fit.linear_probe import fit_head, fit_heads
 from speech_emotion.training.fit.logistic import fit_logistic
 from speech_emotion.training.fit.train import fit
 from speech_emotion.training.networks.build import build
@@ -294,6 +294,21 @@ def test_a_row_says_nothing_about_labels_of_other_corpora() -> None:
     torch.testing.assert_close(weight, torch.cat([first, second]), rtol=0, atol=1e-3)
     torch.testing.assert_close(bias, torch.cat([first_bias, second_bias]), rtol=0, atol=1e-3)
     assert loss == pytest.approx((first_loss + second_loss) / 2, abs=1e-5)
+
+
+def test_heads_that_are_found_together_are_those_found_one_by_one() -> None:
+    rows, labels = embeddings(200)
+    spoken, allowed = torch.eye(8, dtype=torch.bool)[labels], torch.ones(200, 8, dtype=torch.bool)
+    weights = [torch.ones(200) / 200, (torch.arange(200) % 2) / 100, (torch.arange(200) < 80) / 80]
+    shares = [Shares(weight, spoken, allowed) for weight in weights]
+    alone, together = ([build(recipe()).eval() for _ in shares] for _ in range(2))
+    for network, own in zip(alone, shares, strict=True):
+        fit_head(network, rows, labels, probe_of(0.01), own)
+    fit_heads(together, rows, shares, probe_of(0.01))
+    with torch.inference_mode():
+        for one, other in zip(alone, together, strict=True):
+            torch.testing.assert_close(other.head(rows), one.head(rows), rtol=0, atol=2e-2)
+        assert (alone[0].head(rows) - alone[1].head(rows)).abs().max() > 0.5
 
 
 def many(folder: Path, narrow: TrainConfig) -> tuple[runs.Training, Mixture]:

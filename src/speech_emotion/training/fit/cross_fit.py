@@ -29,7 +29,8 @@ from speech_emotion.training.data.mixture import IMPOSSIBLE, Mixture, Shares
 from speech_emotion.training.data.window_features import WindowFeatures
 from speech_emotion.training.fit import calibration, checkpoint
 from speech_emotion.training.fit.job import Job
-from speech_emotion.training.fit.linear_probe import fit_head
+from speech_emotion.training.fit.linear_probe import fit_heads
+from speech_emotion.training.networks.base import EmotionNetwork
 from speech_emotion.training.networks.build import build, joined
 from speech_emotion.training.networks.pair import Network
 from speech_emotion.training.sealed_tensors import read_sealed_tensors, write_sealed_tensors
@@ -143,14 +144,15 @@ def _scored(
     train = np.intersect1d(job.sides.train, data.clip)
     labels, has_label = dataset.labels, dataset.is_labelled[dataset.corpus_of]
     windows, logits = [np.zeros(0, np.int64)], [np.zeros((0, len(dataset.label_names)))]
+    asked: list[tuple[IntArray, IntArray]] = []  # the windows to score, the clips to learn from
     for held_out in _groups(dataset, train):
         rest = np.setdiff1d(train, held_out)
         known = labels[rest[has_label[rest]]]
-        asked = held_out[np.isin(labels[held_out], known)]
-        own = np.flatnonzero(np.isin(data.clip, asked))
-        if not len(own):  # nobody else has these labels
-            continue
-        head = _heads_of(job, dataset, rest, learned_from)
+        own = np.flatnonzero(np.isin(data.clip, held_out[np.isin(labels[held_out], known)]))
+        if len(own):  # others have these labels
+            asked.append((own, rest))
+    heads = _heads_of(job, dataset, [rest for _, rest in asked], learned_from)
+    for (own, rest), head in zip(asked, heads, strict=True):
         with torch.inference_mode():
             scores = head.logits(torch.from_numpy(data.features[own, : head.n_embedding])).double().numpy()
         windows.append(own)
@@ -174,17 +176,18 @@ def _groups(dataset: Mixture, train: IntArray) -> Iterator[IntArray]:
 
 
 def _heads_of(
-    job: Job, dataset: Mixture, clips: IntArray, learned_from: Sequence[AugmentedEmbeddings]
-) -> Network:
-    """A network whose heads learned from the first copy of some clips. Only its heads are of use."""
-    networks = []
+    job: Job, dataset: Mixture, learned: Sequence[IntArray], learned_from: Sequence[AugmentedEmbeddings]
+) -> list[Network]:
+    """For each set of clips a network whose heads learned from their first copies. Only its heads are of use."""
+    if not learned:
+        return []
+    networks: list[list[EmotionNetwork]] = []
     for config, augmented in zip(job.config.parts, learned_from, strict=True):
-        network = build(config, dataset.label_names)
-        rows, of_clip = augmented.rows(clips, n_copies=1)
-        labels = torch.from_numpy(dataset.labels)[of_clip]
-        fit_head(network, rows, labels, config, Shares.of(dataset, clips, config).rows(of_clip))
-        networks.append(network.eval())
-    return joined(job.config, networks)
+        rows, of_clip = augmented.rows(np.unique(np.concatenate(learned)), n_copies=1)
+        shares = [Shares.of(dataset, clips, config).rows(of_clip) for clips in learned]
+        networks.append([build(config, dataset.label_names).eval() for _ in learned])
+        fit_heads(networks[-1], rows, shares, config)
+    return [joined(job.config, own) for own in zip(*networks, strict=True)]
 
 
 def _weights(dataset: Mixture, clips: IntArray) -> FloatArray:
