@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,25 @@ def test_of_new_sounds_the_first_with_an_answer_is_shown(standin_model: Classifi
     assert "<h2 class='se-name'>voice.wav" in html(page)
     page = upload(page, wav("notes.wav", b"hello"))
     assert "<h2 class='se-name'>notes.wav" in html(page)  # a single unreadable sound is shown too
+
+
+def test_what_is_finished_while_the_page_is_drawn_is_shown(
+    standin_model: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No bar is there to ask for another run, because nothing is left to do."""
+    problems = inputs.problems
+
+    def after_the_work(state: session.Session) -> None:
+        deadline = time.monotonic() + 60
+        while state.worker.is_busy:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        problems(state)
+
+    monkeypatch.setattr(listen, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(inputs, "problems", after_the_work)
+    page = upload(visit(), wav("voice.wav", VOICE), wav("other.wav", OTHER))
+    assert [row["sound"] for row in table(page)] == ["voice.wav", "other.wav"]
 
 
 def test_a_new_sound_is_shown_whatever_was_ticked(standin_model: Classifier) -> None:
