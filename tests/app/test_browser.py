@@ -326,7 +326,7 @@ def start_at_the_top(page: Page) -> None:
     """Let the next Tab go to the first stop of the page, once nothing is added to it and nothing is drawn again."""
     expect(page.get_by_text("The same answer in Python")).to_be_visible()  # the last element
     expect(page.get_by_text("Analysing …")).to_have_count(0)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)  # the place of an element whose code is on its way
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)  # places of elements whose code is on its way
     expect(page.locator("[data-test-script-state=notRunning]")).to_have_count(1)
     page.evaluate("document.body.tabIndex = -1; document.body.focus()")
 
