@@ -70,9 +70,8 @@ def offer(results: Results, chosen: Analysis | None, *, stem: str) -> None:
         ("Answers, CSV", ".csv", "text/csv", partial(csv_table, results)),
         ("Answers, JSON", ".json", "application/json", partial(json_document, results)),
     ]
-    what = f"Download all {len(results.analyses)}:" if len(results.analyses) > 1 else "Download:"
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.caption(what, width="content")
+    st.caption(f"Download all {len(results.analyses)}" if len(results.analyses) > 1 else "Download")
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         for label, ending, kind, make in made:
             name = f"{stem}{ending}"
             st.download_button(label, make, name, kind, on_click="ignore", key=name)

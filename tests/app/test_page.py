@@ -13,6 +13,7 @@ from typing import Any
 
 import about
 import answers
+import choice
 import corrections
 import downloads
 import inputs
@@ -657,6 +658,7 @@ def test_an_answer_says_how_often_such_answers_were_right() -> None:
     assert share is not None
     assert f"{100 * share:.0f} % of answers as sure as this" in about.caveat(sure, info, "mine.wav")
     assert "learned from these actors" in about.caveat(sure, info, "Actor_12/03-01-05-01-01-01-12.wav")
+    assert about.caveat(sure, info, "demo-low.flac") == "A synthetic voice: it has no right answer."
     unsure = Prediction({"angry": 0.55, "sad": 0.45}, 0, 4, abstained="not_sure")
     assert about.caveat(unsure, info, "mine.wav") == ""
 
@@ -668,7 +670,7 @@ def test_the_scores_are_those_of_the_results() -> None:
     assert spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    assert tool.scores() == about.SCORES
+    assert tool.scores() == choice.SCORES
 
 
 def test_a_clip_little_longer_than_a_window_has_no_timeline(standin_model: Classifier) -> None:
