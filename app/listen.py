@@ -86,7 +86,7 @@ def _progress(state: Session) -> None:
         parts.append(f"{done} of about {total} of sound")
     if now.seconds_left is not None:
         parts.append(f"about {clock(now.seconds_left, tenths=False)} left")
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="progress"):
         st.progress(now.share, " · ".join(parts))
         st.button("Cancel", on_click=state.cancel)
 

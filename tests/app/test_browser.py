@@ -356,6 +356,30 @@ def test_a_narrow_screen_in_light_and_dark(app_url: str, browser: Browser, schem
     wait_until(lambda: is_dark() == (scheme == "dark"), page)
 
 
+def test_the_model_and_the_downloads_fit_in_one_line_each(app_url: str, browser: Browser) -> None:
+    page = opened(browser, app_url, viewport={"width": 1040, "height": 780})
+    model = page.get_by_role("combobox", name="Model")
+
+    def is_whole() -> bool:
+        return bool(model.evaluate("input => input.value && input.scrollWidth <= input.clientWidth"))
+
+    wait_until(is_whole, page)
+    upload(page, ("voice.wav", LONG))
+    answered(page)
+    names = ("Report, HTML", "Answers, CSV", "Answers, JSON", "More formats")
+    buttons = [page.get_by_role("button", name=name) for name in names]
+
+    def tops() -> set[float]:
+        boxes = [button.bounding_box() for button in buttons]
+        return {box["y"] if box else -1.0 for box in boxes}
+
+    for button in buttons:
+        expect(button).to_be_visible()
+    wait_until(lambda: len(tops()) == 1, page)
+    page.set_viewport_size({"width": 360, "height": 780})
+    wait_until(is_whole, page)
+
+
 def test_over_plain_http_it_explains_why_there_is_no_microphone(
     app_url: str, launch: Callable[..., Browser]
 ) -> None:
