@@ -541,6 +541,14 @@ Good morning
 00:00:04,200 --> 00:00:07,800
 It is broken
 """
+VTT = b"""WEBVTT
+
+00:00.000 --> 00:03.500
+<v Ann>Good morning
+
+00:04.200 --> 00:07.800
+<v Bob>It is broken
+"""
 
 
 def test_the_channels_of_a_call_are_answered_side_by_side(standin_model: Classifier) -> None:
@@ -571,6 +579,10 @@ def test_a_transcript_beside_a_sound_gives_an_answer_per_utterance(standin_model
     expected = [answer.label for _, answer in standin_model.segments(data, segments)]
     assert list(said["answer"]) == expected
     assert [sound.name for sound in page.session_state["session"].sounds] == ["call.wav"]
+    assert "who" not in said.columns  # the transcript names nobody
+    page = upload(visit(), wav("call.wav", data), ("call.vtt", VTT, "text/vtt"))
+    (said,) = [frame.value for frame in page.dataframe if "words" in frame.value.columns]
+    assert list(said["who"]) == ["Ann", "Bob"]
     assert not page.exception
 
 
