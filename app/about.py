@@ -1,14 +1,14 @@
 """What the page says about the model, its limits and privacy. In: a ModelInfo. Out: text on the page."""
 
 import html
-import json
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import browser
+import choice
 import streamlit as st
-from session import Session
+from session import SAMPLES, Session
 
 import speech_emotion
 from speech_emotion import Prediction, shipped
@@ -32,7 +32,6 @@ ELSEWHERE = {
     "compact": " On recordings from Poland, Korea and India it was right 7 to 21 times in 100, and far too confident; "
     "with a profile of the voice 14 to 29 times.",
 }
-SCORES: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("scores.json").read_text())
 RAVDESS_CLIP: Final = re.compile(r"(?:\d\d-){6}\d\d\.\w+")
 NOT_FOR = (
     "It does not read what a person feels. Do not use it to make decisions about people: in hiring, at work, in "
@@ -57,6 +56,8 @@ def caveat(answer: Prediction, info: ModelInfo, sound_name: str) -> str:
     """How far an answer can be trusted, in one line; empty for an answer without a label, or without scores."""
     if answer.confidence is None:
         return ""
+    if sound_name in SAMPLES:
+        return "A synthetic voice: it has no right answer."
     if "ravdess" in info.corpora and RAVDESS_CLIP.fullmatch(PurePosixPath(sound_name).name):
         return "The model learned from these actors (the clip is named as one of the RAVDESS): expect less elsewhere."
     share = right(answer.confidence, info, "elsewhere")
@@ -67,14 +68,14 @@ def caveat(answer: Prediction, info: ModelInfo, sound_name: str) -> str:
 
 def right(confidence: float, info: ModelInfo, where: str) -> float | None:
     """The share of right answers among those as probable as `confidence`, on `elsewhere` or `ravdess`."""
-    bins = SCORES.get(info.name, {}).get("right", {}).get(where, [])
+    bins = choice.SCORES.get(info.name, {}).get("right", {}).get(where, [])
     reached = [one for one in bins if one["from"] <= confidence]
     return reached[-1]["right"] if reached else None
 
 
 def header(state: Session) -> None:
     """Title and the choice of the model; before the first sound also what the page is for."""
-    title, choice = st.columns([2, 3], vertical_alignment="center")
+    title, model = st.columns([2, 3], vertical_alignment="center")
     with title:
         tagline = (
             ""
@@ -85,45 +86,9 @@ def header(state: Session) -> None:
             )
         )
         st.html(f"<h1 class='se-title'>speech-emotion</h1>{tagline}")
-    with choice:
+    with model:
         if len(shipped.MODELS) > 1:
-            _choice(state)
-
-
-def _choice(state: Session) -> None:
-    """A select of the model that answers."""
-    described = {model.name: _described(model) for model in shipped.MODELS}
-
-    def choose() -> None:  # a callback runs before the page, whose first lines need the value
-        if st.session_state.model in described:  # a browser may send anything
-            state.use_model(st.session_state.model)
-            st.query_params["model"] = state.model
-
-    st.selectbox(
-        "Model",
-        list(described),
-        index=list(described).index(state.model),
-        format_func=described.__getitem__,
-        key="model",
-        on_change=choose,
-        label_visibility="collapsed",
-        help="The tab Model and limits has all scores.",
-    )
-
-
-def _described(model: shipped.ShippedModel) -> str:
-    """Name, score on other people, size and purpose of a model."""
-    bytes_ = model.path.stat().st_size
-    rows = SCORES.get(model.name, {}).get("confusion", {}).get("elsewhere", {})
-    share = recall(rows)
-    score = f" · right {percent(share)} on new voices" if share is not None else ""
-    return f"{model.name}{score} · {bytes_ / 1e6:.0f} MB · {model.purpose}"
-
-
-def recall(rows: dict[str, dict[str, int]]) -> float | None:
-    """The recall of each spoken emotion, averaged over the emotions."""
-    recalls = [answers.get(spoken, 0) / sum(answers.values()) for spoken, answers in rows.items()]
-    return sum(recalls) / len(recalls) if recalls else None
+            choice.select(state)
 
 
 def notice(info: ModelInfo) -> bool:
@@ -162,6 +127,10 @@ def page(info: ModelInfo) -> None:
     )
     _recalls(info)
     _confusions(info)
+    if len(shipped.MODELS) > 1:
+        st.subheader("Which model", anchor=False)
+        st.html(choice.table())
+        st.caption(choice.table_caption())
     st.header("Its limits", anchor=False)
     st.markdown(
         "- It was trained mostly on emotions that **actors** expressed. On your own voice, spontaneous speech, other "
@@ -184,7 +153,7 @@ def page(info: ModelInfo) -> None:
 
 def _confusions(info: ModelInfo) -> None:
     """What was spoken against what was answered, on other people and on the actors of the RAVDESS."""
-    tables = SCORES.get(info.name, {}).get("confusion", {})
+    tables = choice.SCORES.get(info.name, {}).get("confusion", {})
     titles = {
         "elsewhere": "People it never heard, in four languages (ASED, AESDD, UEM, URDU)",
         "ravdess": "Actors of the RAVDESS, each left out of training",

@@ -1,7 +1,7 @@
 """The analysis of one sound. In: a Sound. Out: its Analysis, computed in slices so that the page can show progress.
 
-An Analyser answers on the mix of all channels, on each channel, or on given segments. Memory does not grow with the
-length of the sound: the samples of a long one go to the file that the player reads.
+An Analyser answers on the mix of all channels, on each channel, or on given segments. Of each second, memory keeps some
+2 KiB of answers and peaks and none of the samples: those of a large sound go to the file that the player reads.
 """
 
 import hashlib

@@ -112,11 +112,12 @@ def utterances(found: Analysis) -> None:
     st.subheader(f"The {len(found.segments)} utterances of the transcript", anchor=False)
     for speaker, mostly in _speakers(found).items():
         st.markdown(f"**{answers.escape(speaker)}:** {answers.escape(mostly)}")
-    rows = [
+    has_speakers = any(segment.speaker for segment, _ in found.segments)
+    rows: list[dict[str, str | float | None]] = [
         {
             "from": clock(segment.start_seconds),
             "to": clock(segment.end_seconds),
-            "who": segment.speaker or "",
+            **({"who": segment.speaker or ""} if has_speakers else {}),
             "answer": name(key_of(answer)),
             "probability": answers.hundredths(answer.confidence),
             "words": segment.text or "",
@@ -130,7 +131,7 @@ def utterances(found: Analysis) -> None:
             "probability": answers.share_column(),
             "words": st.column_config.TextColumn(width="large"),
         },
-        alt=f"{len(rows)} utterances with their times, speakers, answers and words.",
+        alt=f"{len(rows)} utterances with their times{', speakers' * has_speakers}, answers and words.",
     )
 
 

@@ -70,22 +70,27 @@ def offer(results: Results, chosen: Analysis | None, *, stem: str) -> None:
         ("Answers, CSV", ".csv", "text/csv", partial(csv_table, results)),
         ("Answers, JSON", ".json", "application/json", partial(json_document, results)),
     ]
-    what = f"Download all {len(results.analyses)}:" if len(results.analyses) > 1 else "Download:"
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.caption(what, width="content")
-        for label, ending, kind, make in made:
-            name = f"{stem}{ending}"
-            st.download_button(label, make, name, kind, on_click="ignore", key=name)
-        if chosen and chosen.windows:
-            with st.popover("More formats"):
-                st.caption(f"{answers.escape(chosen.name)}: stretches of one emotion, without the pauses")
-                name = f"{stem}-timeline.png"
-                draw = partial(picture, results, chosen)
-                st.download_button("Timeline, PNG", draw, name, "image/png", on_click="ignore", key=name)
-                for format_name, (title, ending) in ANNOTATIONS.items():
-                    make = partial(annotations, results, chosen, format_name)
-                    name = f"{stem}-emotions{ending}"
-                    st.download_button(title, make, name, "text/plain", on_click="ignore", key=name)
+    with st.container(gap="xxsmall"):
+        st.caption(f"Download all {len(results.analyses)}" if len(results.analyses) > 1 else "Download")
+        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+            for label, ending, kind, make in made:
+                name = f"{stem}{ending}"
+                st.download_button(label, make, name, kind, on_click="ignore", key=name)
+            if chosen and chosen.windows:
+                with st.popover("More formats"):
+                    _more(results, chosen, stem)
+
+
+def _more(results: Results, chosen: Analysis, stem: str) -> None:
+    """Buttons for the picture of the chosen sound, and for its stretches or utterances in each format."""
+    st.caption(f"{answers.escape(chosen.name)}: stretches of one emotion, without the pauses")
+    name = f"{stem}-timeline.png"
+    draw = partial(picture, results, chosen)
+    st.download_button("Timeline, PNG", draw, name, "image/png", on_click="ignore", key=name)
+    for format_name, (title, ending) in ANNOTATIONS.items():
+        make = partial(annotations, results, chosen, format_name)
+        name = f"{stem}-emotions{ending}"
+        st.download_button(title, make, name, "text/plain", on_click="ignore", key=name)
 
 
 def html_report(results: Results) -> str:

@@ -39,7 +39,7 @@ def bar(state: Session) -> None:
             inside = st.file_uploader(
                 "Or a whole folder, with its subfolders", accept_multiple_files="directory", key="folder"
             )
-            st.caption("Up to 200 MB each. For larger files: `speech-emotion predict --timeline FILE`")
+            st.caption("For files of more than 200 MB: `speech-emotion predict --timeline FILE`")
             state.set_uploads([*files, *(file for file in inside if not _is_clutter(file.name))])
         with record:
             state.record(recorder.recorder("Record your voice", key=f"recording-{state.recorders}"))

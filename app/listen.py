@@ -54,9 +54,10 @@ def _work(state: Session) -> None:
 
 def _status(state: Session) -> None:
     """How far the analysis is, or what was cancelled."""
-    is_busy = state.worker.is_busy
-    with answers.slot(is_busy):
-        if is_busy:
+    # What was finished since `_work` is on the page only after another run, which the bar asks for.
+    is_unfinished = state.worker.is_busy or state.worker.has_news
+    with answers.slot(is_unfinished):
+        if is_unfinished:
             _progress(state)
     missing = [
         sound.name for sound in state.sounds if sound.sha256 in state.cancelled and not state.found(sound)
@@ -85,7 +86,7 @@ def _progress(state: Session) -> None:
         parts.append(f"{done} of about {total} of sound")
     if now.seconds_left is not None:
         parts.append(f"about {clock(now.seconds_left, tenths=False)} left")
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="progress"):
         st.progress(now.share, " · ".join(parts))
         st.button("Cancel", on_click=state.cancel)
 

@@ -69,7 +69,7 @@ def _filtered(found: Sequence[Pair], counts: Counter[str]) -> list[Pair]:
     chips, search = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
     with chips:
         keys = list(counts)
-        wanted = st.pills("Show only", keys, selection_mode="multi", format_func=_word, key="only")
+        wanted = st.pills("Show only", keys, selection_mode="multi", format_func=_word, key="only", wrap=True)
     with search:
         text = st.text_input("Search in names", key="search", placeholder="part of a name")
     words = text.casefold().split()

@@ -1,10 +1,10 @@
-"""Write app/scores.json: how often an answer was right, as the page says beside it, from the tables of answers.
+"""Write app/scores.json: how often an answer was right and how long it took, as the page says, from results/.
 
     python tools/make_page_scores.py
 
 In: results/CORPUS-dev-far-MODEL.csv (people, languages and corpora that no model learned from) and
-results/ravdess-luna5-MODEL.csv, written by `speech-emotion evaluate`. Out: for each model, shares of right answers by
-their probability, and counts of answers by what was spoken.
+results/ravdess-luna5-MODEL.csv, written by `speech-emotion evaluate`; results/benchmarks/speed.json. Out: for each
+model, shares of right answers by their probability, counts of answers by what was spoken, and the time of an answer.
 """
 
 import csv
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "app" / "scores.json"
 MODELS = ("standard", "compact")
 FAR = ("aesdd", "ased", "uem-es", "urdu")
+CLIP_SECONDS = 3.5  # of the file that benchmarks/speed.py measures
 BORDERS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)  # of the probability of an answer
 
 
@@ -31,12 +32,18 @@ def main() -> None:
 def scores() -> dict[str, Any]:
     """What app/scores.json holds."""
     document = {}
+    speed = json.loads((ROOT / "results" / "benchmarks" / "speed.json").read_text())
+    processor = str(speed["processor"]).partition(" (")[0]
     for model in MODELS:
         far = [row for corpus in FAR for row in answers(f"{corpus}-dev-far-{model}")]
         ravdess = answers(f"ravdess-luna5-{model}")
         document[model] = {
             "right": {"elsewhere": right(far), "ravdess": right(ravdess)},
             "confusion": {"elsewhere": confusion(far), "ravdess": confusion(ravdess)},
+            "speed": {
+                "milliseconds": round(speed["warm"][model]["median_ms"]),
+                "of": f"a file of {CLIP_SECONDS} s on one core, {processor}",
+            },
         }
     return document
 

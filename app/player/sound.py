@@ -43,11 +43,11 @@ class PlayableSound:
         self.content: npt.NDArray[np.uint8] = np.memmap(file, np.uint8, "r")
         self.samples = self.content[HEADER:].view(np.int16).reshape(-1, len(self.names))
         self.seconds = len(self.samples) / RATE
-        self.loudest = max(float(np.abs(peaks.astype(np.int32)).max(initial=0)), 1.0) / 32768
+        self.loudest = max(int(peaks.max(initial=0)), -int(peaks.min(initial=0)), 1) / 32768
         each = 1
         while peaks.shape[1] > MAX_PEAKS:
             peaks, each = _halved(peaks), each * 2
-        self.peaks = np.round(peaks * (127 / 32768 / self.loudest)).astype(np.int8)
+        self.peaks = np.round(peaks * np.float32(127 / 32768 / self.loudest)).astype(np.int8)
         self.peak_seconds = each * PEAK_SAMPLES / RATE
         _sounds[self.token] = self
 

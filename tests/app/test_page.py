@@ -6,12 +6,14 @@ import hashlib
 import importlib.util
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import about
 import answers
+import choice
 import corrections
 import downloads
 import inputs
@@ -282,6 +284,25 @@ def test_of_new_sounds_the_first_with_an_answer_is_shown(standin_model: Classifi
     assert "<h2 class='se-name'>notes.wav" in html(page)  # a single unreadable sound is shown too
 
 
+def test_what_is_finished_while_the_page_is_drawn_is_shown(
+    standin_model: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No bar is there to ask for another run, because nothing is left to do."""
+    problems = inputs.problems
+
+    def after_the_work(state: session.Session) -> None:
+        deadline = time.monotonic() + 60
+        while state.worker.is_busy:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        problems(state)
+
+    monkeypatch.setattr(listen, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(inputs, "problems", after_the_work)
+    page = upload(visit(), wav("voice.wav", VOICE), wav("other.wav", OTHER))
+    assert [row["sound"] for row in table(page)] == ["voice.wav", "other.wav"]
+
+
 def test_a_new_sound_is_shown_whatever_was_ticked(standin_model: Classifier) -> None:
     page = upload(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
     assert "<h2 class='se-name'>a.wav" in html(page)
@@ -520,6 +541,14 @@ Good morning
 00:00:04,200 --> 00:00:07,800
 It is broken
 """
+VTT = b"""WEBVTT
+
+00:00.000 --> 00:03.500
+<v Ann>Good morning
+
+00:04.200 --> 00:07.800
+<v Bob>It is broken
+"""
 
 
 def test_the_channels_of_a_call_are_answered_side_by_side(standin_model: Classifier) -> None:
@@ -550,6 +579,10 @@ def test_a_transcript_beside_a_sound_gives_an_answer_per_utterance(standin_model
     expected = [answer.label for _, answer in standin_model.segments(data, segments)]
     assert list(said["answer"]) == expected
     assert [sound.name for sound in page.session_state["session"].sounds] == ["call.wav"]
+    assert "who" not in said.columns  # the transcript names nobody
+    page = upload(visit(), wav("call.wav", data), ("call.vtt", VTT, "text/vtt"))
+    (said,) = [frame.value for frame in page.dataframe if "words" in frame.value.columns]
+    assert list(said["who"]) == ["Ann", "Bob"]
     assert not page.exception
 
 
@@ -637,6 +670,7 @@ def test_an_answer_says_how_often_such_answers_were_right() -> None:
     assert share is not None
     assert f"{100 * share:.0f} % of answers as sure as this" in about.caveat(sure, info, "mine.wav")
     assert "learned from these actors" in about.caveat(sure, info, "Actor_12/03-01-05-01-01-01-12.wav")
+    assert about.caveat(sure, info, "demo-low.flac") == "A synthetic voice: it has no right answer."
     unsure = Prediction({"angry": 0.55, "sad": 0.45}, 0, 4, abstained="not_sure")
     assert about.caveat(unsure, info, "mine.wav") == ""
 
@@ -648,7 +682,7 @@ def test_the_scores_are_those_of_the_results() -> None:
     assert spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    assert tool.scores() == about.SCORES
+    assert tool.scores() == choice.SCORES
 
 
 def test_a_clip_little_longer_than_a_window_has_no_timeline(standin_model: Classifier) -> None:

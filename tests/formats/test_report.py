@@ -83,6 +83,14 @@ def test_only_the_most_lasting_turns_are_named() -> None:
     assert in_words(many, 90).count(" at ") == 4
 
 
+def test_turns_to_the_same_emotion_are_named_together() -> None:
+    outbursts = [stretch(*one) for one in (("calm", 0, 9), ("sad", 9, 29), ("calm", 29, 30), ("sad", 30, 50))]
+    outbursts += [stretch("calm", 50, 51), stretch("sad", 51, 71), stretch("happy", 71, 90)]
+    assert in_words(outbursts, 90).endswith(
+        "It turns to sad at 0:09.0, 0:30.0, 0:51.0, to happy at 1:11.0 (6 changes in all)."
+    )
+
+
 def test_a_strip_has_a_block_per_stretch_where_it_is() -> None:
     drawn = strip({"left": STRETCHES, "right": STRETCHES[:1]}, 200)
     assert re.findall(r"left:([\d.]+)%;width:([\d.]+)%", drawn) == [

@@ -5,7 +5,7 @@ The stretches are those of `merge`: speech only, without overlap.
 
 import html
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 from speech_emotion.formats.look import colours, name
@@ -62,7 +62,10 @@ def in_words(stretches: Sequence[Prediction], seconds: float) -> str:
     turns = turning_points(stretches)
     lasting = sorted(sorted(turns, key=lambda turn: -turn.lasting)[:MAX_TURNS])
     if lasting:
-        named = ", ".join(f"to {name(turn.after)} at {clock(turn.seconds)}" for turn in lasting)
+        named = ", ".join(
+            f"to {name(key)} at {', '.join(clock(turn.seconds) for turn in same)}"
+            for key, same in groupby(lasting, lambda turn: turn.after)
+        )
         more = f" ({len(turns)} changes in all)" if len(turns) > len(lasting) else ""
         sentences.append(f"It turns {named}{more}.")
     return " ".join(sentences)
