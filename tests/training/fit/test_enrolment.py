@@ -249,25 +249,6 @@ def test_with_a_profile_it_is_the_enrolled_head(path: Path, network: Cnn, head: 
     assert np.abs(model.score(windows).probabilities - expected).max() > 0.1
 
 
-def test_a_head_with_a_share_is_a_mean_with_the_plain_one(
-    network: Cnn, head: EnrolledHead, tmp_path: Path
-) -> None:
-    export(
-        network,
-        miniature.recipe(),
-        Calibration(miniature.TEMPERATURE, {"not_sure": 0.2, "set": 0.9}),
-        miniature.PROVENANCE,
-        tmp_path / "shared.onnx",
-        head=dataclasses.replace(head, share=0.25),
-    )
-    model, windows = EmotionModel.load(tmp_path / "shared.onnx"), miniature.sound(CLIPS[0])[None]
-    plain = model.score(windows)
-    profile = np.stack([np.full(N_FEATURES, 0.5), np.full(N_FEATURES, 1.25)]).astype(np.float32)
-    enrolled = (plain.voice - profile[0]) / profile[1] @ head.weight.T + head.bias
-    powers = np.exp((0.25 * enrolled + 0.75 * plain.logits) / head.temperature)
-    np.testing.assert_allclose(model.score(windows, profile).probabilities, powers / powers.sum(), atol=1e-4)
-
-
 def test_a_person_is_enrolled_and_answered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is plausible for a voice was measured on networks that learned from voices.
     monkeypatch.setattr(speaker_profile, "_is_plausible", lambda mean, deviation: True)
