@@ -43,6 +43,7 @@ UNCOUNTED = (
     "benchmarks/",
     "cli/test_loco.py",
     "cli/test_own_corpus.py",
+    "contract/test_parity.py",
     "tools/",
     "training/",
 )
