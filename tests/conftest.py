@@ -41,8 +41,6 @@ UNCOUNTED = (
     "app/",
     "batch/",
     "benchmarks/",
-    "cli/test_loco.py",
-    "cli/test_own_corpus.py",
     "contract/test_parity.py",
     "tools/",
     "training/",
