@@ -2,8 +2,10 @@
 
 import hashlib
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import coverage
 import fakes
 import pytest
 import standin
@@ -20,6 +22,55 @@ settings.load_profile("loaded")
 
 # Started in the background, we ignore Ctrl-C, and the processes that tests send it to would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Files that take long begin first, or one core waits for the other at the end.
+LONG_FILES = (
+    "app/test_live.py",
+    "app/test_browser.py",
+    "batch/test_ray.py",
+    "app/test_player_browser.py",
+    "training/fit/test_pair.py",
+    "training/export/test_onnx.py",
+    "test_learning.py",
+    "batch/test_run.py",
+    "server/test_websocket.py",
+    "server/test_service.py",
+)
+# Coverage doubles the time of what is written in Python; tools/coverage_gate.py needs none from these.
+UNCOUNTED = (
+    "app/",
+    "batch/",
+    "benchmarks/",
+    "contract/test_parity.py",
+    "tools/",
+    "training/",
+)
+COUNTED = ("training/fit/test_checkpoint.py",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; all others in their order."""
+    places = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(_file_of(item), len(places)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Stop coverage during the tests that need none."""
+    file = _file_of(item)
+    is_counted = file in COUNTED or not file.startswith(UNCOUNTED)
+    counting = None if is_counted else coverage.Coverage.current()
+    if counting:
+        counting.stop()
+    try:
+        return (yield)
+    finally:
+        if counting:
+            counting.start()
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).as_posix()
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_the_first_call_installs_with_the_pins_and_later_calls_do_not(clone: Clo
     assert clone.asked("-m venv .venv") == 1
     assert clone.asked("-m pip install") == 1
     assert clone.asked("-c constraints.txt -e .") == 1
-    assert clone.asked("-m compileall -q src") == 1
+    assert clone.asked("-m compileall -qq -j 0 src .venv/lib") == 1
 
 
 def test_arguments_arrive_as_given_and_stdout_holds_only_the_answer(clone: Clone) -> None:

@@ -29,10 +29,10 @@ install() (
         [ "$(cat "$old" 2>/dev/null)" = "$wanted" ] || rm -f "$old"
     done
     say "Installing into .venv, once: about half a minute for ./run, some minutes for ./test …"
-    .venv/bin/python -m pip install -qq -c constraints.txt "$@" >&2 || stop \
+    .venv/bin/python -m pip install -qq --no-compile -c constraints.txt "$@" >&2 || stop \
         "The installation failed; the lines above say why. Try again when that is mended." \
         "The pinned packages are tested with Python 3.11. PYTHON=python3.11 $0 would choose it."
-    .venv/bin/python -m compileall -q src
+    .venv/bin/python -m compileall -qq -j 0 src .venv/lib || : # on all cores; pip would use one
     echo "$wanted" >.venv/run.stamp # every install brings the runtime
     case " $* " in *" requirements.txt "*) for one in app serve; do echo "$wanted" >".venv/$one.stamp"; done ;; esac
     echo "$wanted" >"$stamp"

@@ -22,6 +22,13 @@ def main_module() -> Iterator[None]:
     sys.modules["__main__"] = main
 
 
+@pytest.fixture(autouse=True)
+def closed_pages() -> Iterator[None]:
+    """No page outlives its test."""
+    yield
+    pages.close_pages()
+
+
 @pytest.fixture(scope="session")
 def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the app, which is served while the tests run."""

@@ -21,10 +21,11 @@ def calls(tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "calls"
     (folder / "more").mkdir(parents=True)
+    voice = sounds.voice(0.8)
     for n in range(16):
         level = np.float32(1 - n / 20)
         name = f"more/{n:02d}.wav" if n % 2 else f"{n:02d}.wav"
-        (folder / name).write_bytes(sounds.wav(level * sounds.voice(0.8)))
+        (folder / name).write_bytes(sounds.wav(level * voice))
     (folder / "cut.wav").write_bytes(clip[:30])
     (folder / "text.wav").write_text("no sound")
     return folder

@@ -181,8 +181,9 @@ COMMAND = [sys.executable, "-m", "speech_emotion", "batch", "calls", "--out", "k
 
 @pytest.fixture
 def start(calls: Path, model_path: Path) -> Callable[[], subprocess.Popen[str]]:
+    long = sounds.wav(sounds.voice(8))
     for n in range(N_CLIPS):  # work for some time
-        (calls / f"long-{n}.wav").write_bytes(sounds.wav(sounds.voice(8)))
+        (calls / f"long-{n}.wav").write_bytes(long)
     command = [*COMMAND, "--model", str(model_path)]
     return lambda: subprocess.Popen(command, stdout=-1, stderr=-1, text=True, start_new_session=True)
 

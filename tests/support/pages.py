@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 FIRST_PAGE_SECONDS = 180.0  # deadline of the first page, which has nothing to compare with
 MIN_SECONDS = 30.0
 FACTOR = 15  # deadline in first pages
 
 _deadline_seconds = MIN_SECONDS
+_contexts: list[BrowserContext] = []
 
 
 def measure(browser: Browser, url: str) -> None:
@@ -34,7 +35,16 @@ def new_page(browser: Browser, **options: Any) -> Page:
     """An empty page in a context of its own; `options` go to the context."""
     context = browser.new_context(**options)
     context.set_default_timeout(deadline_ms())
+    _contexts.append(context)
     return context.new_page()
+
+
+def close_pages() -> None:
+    """Close what `new_page` has opened: a page that stays goes on listening, and drawing, beside later tests."""
+    while _contexts:
+        context = _contexts.pop()
+        if context.browser and context.browser.is_connected():
+            context.close()
 
 
 def deadline_ms(n_steps: int = 1) -> float:

@@ -1,6 +1,6 @@
 """A tiny model with the file contract of the real one, so that tests of the road need no training.
 
-16 log-mel-like bands from one convolution, their mean over time, one linear layer: 8 probabilities that sum
+16 log-mel-like bands from one convolution, their mean over time, one linear layer: a probability per label, which sum
 to 1 and depend on the sound. With `ENROLMENT` in its metadata it takes a speaker profile as well: its features
 are those means. With a threshold "speech" it detects speech: to it, everything loud is speech.
 """
@@ -46,7 +46,9 @@ ENROLMENT: dict[str, Any] = {"n_features": N_BANDS, "min_seconds": 10.0, "prior_
 def model_bytes(**metadata: Any) -> bytes:
     """A sealed stand-in, its metadata changed as named."""
     judges = "speech" in metadata.get("thresholds", {})
-    return sealed(graph(enrols=bool(metadata.get("enrolment")), judges=judges), METADATA | metadata)
+    n_labels = len(metadata.get("labels", EMOTIONS))
+    enrols = bool(metadata.get("enrolment"))
+    return sealed(graph(enrols=enrols, judges=judges, n_labels=n_labels), METADATA | metadata)
 
 
 def sealed(graph: onnx.GraphProto, metadata: Any, opset: int = 17) -> bytes:
@@ -62,8 +64,8 @@ def graph(
     *,
     enrols: bool = False,
     judges: bool = False,
+    n_labels: int = len(EMOTIONS),
 ) -> onnx.GraphProto:
-    n_labels = len(EMOTIONS)
     constants = {
         "basis": _bands(),  # (bands, 1, taps)
         "floor": np.float32(1e-6),

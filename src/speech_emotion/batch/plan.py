@@ -9,7 +9,6 @@ Whatever is killed at any moment, the next run does the parts that are not done,
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -21,13 +20,12 @@ from speech_emotion.batch import outputs, stores
 from speech_emotion.batch.manifest import list_inputs
 from speech_emotion.batch.part import Part, Settings
 from speech_emotion.batch.summary import Note, note_of
+from speech_emotion.cores import n_cores
 from speech_emotion.errors import ConfigError
 from speech_emotion.parallel import in_threads
 
 MAX_INPUTS_PER_PART: Final = 128  # about what a core answers in ten seconds, and a kill costs at most
-MIN_PARTS: Final = min(
-    512, 32 * (os.cpu_count() or 1)
-)  # of a small batch, so that no process waits long for the last
+MIN_PARTS: Final = min(512, 32 * n_cores())  # of a small batch, so that no process waits long for the last
 _INPUTS: Final = "_batch/inputs.parquet"
 _BATCH: Final = "_batch/batch.json"
 

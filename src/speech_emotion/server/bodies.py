@@ -117,8 +117,21 @@ async def _read_form(
 ) -> Upload:
     from starlette.formparsers import MultiPartException, MultiPartParser
 
+    class Parser(MultiPartParser):
+        is_whole = False
+
+        def on_end(self) -> None:
+            self.is_whole = True
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        """The form, or an error inside of the parser, which then closes the file that has no end."""
+        async for chunk in chunks:
+            yield chunk
+        if not parser.is_whole:
+            raise MultiPartException("Its last boundary is missing.")
+
     n_profiles = int(form.has_profile)
-    parser = MultiPartParser(headers, chunks, max_files=form.max_files + n_profiles, max_fields=n_profiles)
+    parser = Parser(headers, whole(), max_files=form.max_files + n_profiles, max_fields=n_profiles)
     parser.spool_max_size = max_bytes  # in memory: there is never a temporary file
     try:
         parts = await parser.parse()

@@ -200,7 +200,7 @@ def test_a_model_that_cannot_be_written_is_our_error(tmp_path: Path, exported: E
         ship(a_run(tmp_path / "run", 1.0), tmp_path / "file" / "m.onnx", calibration=None, result=None)
 
 
-def test_the_encoder_is_cited_whole_and_each_licence_once(tmp_path: Path) -> None:
+def test_the_encoder_is_cited_whole_and_each_licence_once(tmp_path: Path, exported: Exported) -> None:
     weights = {
         "licence": "MIT; CC BY-NC-SA 4.0",
         "citation": "Radford et al. (2022). Robust speech recognition.",

@@ -115,17 +115,9 @@ def enrolled() -> EnrolledHead:
 
 
 @pytest.fixture(scope="module")
-def plain(head: SpeechHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("plain"), head, None)
-
-
-@pytest.fixture(scope="module")
-def enrolling(head: SpeechHead, enrolled: EnrolledHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("enrolling"), head, enrolled)
-
-
-def written(folder: Path, head: SpeechHead, enrolled: EnrolledHead | None) -> Path:
-    path = folder / "tiny.onnx"
+def file(head: SpeechHead, enrolled: EnrolledHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that detects speech and takes profiles."""
+    path = tmp_path_factory.mktemp("speech") / "tiny.onnx"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(export_module, "speech_head", lambda _: head)
         calibration = Calibration(miniature.TEMPERATURE, {"not_sure": 0.1})
@@ -135,9 +127,8 @@ def written(folder: Path, head: SpeechHead, enrolled: EnrolledHead | None) -> Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["plain", "enrolling"])
-def test_the_file_judges_speech(request: pytest.FixtureRequest, head: SpeechHead, file: str) -> None:
-    model = EmotionModel.load(request.getfixturevalue(file))
+def test_the_file_judges_speech_with_and_without_a_profile(head: SpeechHead, file: Path) -> None:
+    model = EmotionModel.load(file)
     assert model.info.thresholds == {"not_sure": 0.1, "speech": 0.5}
     network = miniature.lively_network()
     round_weights(network)
@@ -146,27 +137,26 @@ def test_the_file_judges_speech(request: pytest.FixtureRequest, head: SpeechHead
     scores = model.score(SOUNDS)
     np.testing.assert_allclose(scores.speech, 1 / (1 + np.exp(-head.score(embeddings))), atol=1e-4)
     assert 0 < (scores.speech >= 0.5).mean() < 1
-    if file == "enrolling":
-        assert scores.voice.shape == (len(SOUNDS), N_FEATURES)
-        profile = np.stack([np.ones(N_FEATURES), np.full(N_FEATURES, 2)]).astype(np.float32)
-        np.testing.assert_array_equal(model.score(SOUNDS, profile).speech, scores.speech)
+    assert scores.voice.shape == (len(SOUNDS), N_FEATURES)
+    profile = np.stack([np.ones(N_FEATURES), np.full(N_FEATURES, 2)]).astype(np.float32)
+    np.testing.assert_array_equal(model.score(SOUNDS, profile).speech, scores.speech)
 
 
 @pytest.mark.slow
-def test_a_user_gets_what_it_judges(plain: Path) -> None:
-    speech = EmotionModel.load(plain).score(SOUNDS).speech
-    classifier = speech_emotion.load(plain)
+def test_a_user_gets_what_it_judges(file: Path) -> None:
+    speech = EmotionModel.load(file).score(SOUNDS).speech
+    classifier = speech_emotion.load(file)
     answers = [classifier.predict(sound, sample_rate=16_000) for sound in SOUNDS]
     assert [answer.abstained == "no_speech" for answer in answers] == (speech < 0.5).tolist()
 
 
 @pytest.mark.slow
-def test_a_small_difference_in_it_is_found(plain: Path, head: SpeechHead) -> None:
-    model = EmotionModel.load(plain)
+def test_a_small_difference_in_it_is_found(file: Path, head: SpeechHead, enrolled: EnrolledHead) -> None:
+    model = EmotionModel.load(file)
     network = miniature.lively_network()
     round_weights(network)
     same, other = (
-        export_module._Shipped(network, miniature.CALIBRATION, speech=judge).eval()
+        export_module._Shipped(network, miniature.CALIBRATION, head=enrolled, speech=judge).eval()
         for judge in (head, head._replace(bias=head.bias + 0.01))
     )
     check_parity(same, model, miniature.recipe())
