@@ -228,7 +228,8 @@ async def peak(server: Server, load: Load, seconds: float) -> float:
         nonlocal n_done
         line = Line(server)
         while time.monotonic() < until:
-            n_done += (await line.send(load.rng.choice(load.requests))).status == 200
+            answer = await line.send(load.rng.choice(load.requests))
+            n_done += answer.status == 200  # not across the await: what others count meanwhile would be lost
 
     await asyncio.gather(*(client() for _ in range(8)))
     return n_done / seconds

@@ -6,7 +6,7 @@ In: espeak-ng (apt-get install espeak-ng) on the path. Out: FOLDER/demo-*.flac, 
 time with the same version of espeak-ng. The voices are synthetic and dedicated to the public domain (CC0 1.0).
 
 They show that the line works, not how good the model is: the model was not trained on a synthetic voice, and calls most
-of them angry or neutral. These settings are the ones of some 400 that gave three different answers.
+of them angry or neutral. These settings are the ones of some 400 that gave an earlier model three different answers.
 """
 
 import io
