@@ -68,8 +68,9 @@ def _opening(report: Report) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return (
         "# Performance\n\n"
-        "How fast this package answers, beside what you would build or install instead. Everything here is "
-        f"measured by `{report['command']}` at {report['commit']}, Python {report['python']}, {versions}. "
+        "How fast this package answers, beside what you would build or install instead. All tables but those under "
+        f"[what was tried](#what-was-tried) are measured by `{report['command']}` at {report['commit']}, "
+        f"Python {report['python']}, {versions}. "
         f"Machine: {report['processor']}, {report['machine']}, load "
         f"{min(loads)} to {max(loads)} before each step. What is compared with each other is measured in turns. "
         "`python benchmarks/speed.py setup ENVS` makes an environment for each contender; their networks have random "
