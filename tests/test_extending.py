@@ -85,7 +85,7 @@ def test_a_format_is_one_function_and_one_line(package: Path) -> None:
     assert re.findall(r"\| 0.00 \| (.*) \| (\w+) [\d.]+ \|", written) == [
         ("2.29", "angry"),
         ("2.30", "fearful"),
-        ("3.38", "neutral"),
+        ("3.38", "angry"),
     ]
 
 
