@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import pickle
 import re
 import resource
 import shutil
@@ -71,6 +72,20 @@ def test_16_bit_sources_come_back_bit_for_bit(corpus: Path, tmp_path: Path) -> N
         assert np.array_equal(dataset.waveform(i) * 32768, expected), clip.path
         assert dataset.waveform(i).dtype == np.float32
         assert dataset.seconds(i) == len(expected) / 16_000
+
+
+def test_a_dataset_travels_as_its_folder_and_never_as_another_one(corpus: Path, tmp_path: Path) -> None:
+    dataset = prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
+    sent = pickle.dumps(dataset)
+    assert len(sent) < 1000
+    found = pickle.loads(sent)  # noqa: S301 - our own
+    assert found.key == dataset.key
+    assert np.array_equal(found.waveform(3), dataset.waveform(3))
+    path = corpus / dataset.clips[3].path
+    flip(path, path.stat().st_size - 1)
+    prepare(ravdess.SPEECH, corpus, tmp_path / "out", workers=1)
+    with pytest.raises(CorpusError, match="was prepared anew meanwhile"):
+        pickle.loads(sent)  # noqa: S301
 
 
 def test_the_tables_are_the_corpus_as_it_was_scanned(corpus: Path, tmp_path: Path) -> None:
