@@ -47,7 +47,7 @@ RECIPE: Final = ROOT / "recipes" / "standard.toml"
 COMMAND: Final = "python benchmarks/real_voices/choose.py DATA"
 N_COMPONENTS: Final = 1024
 N_FOR_COMPONENTS: Final = 16_000  # rows
-SHARES: Final = (0.001, 0.2, 0.3, 0.4, 0.5, 0.6, 0.999)
+SHARES: Final = (0.001, 0.2, 0.3, 0.4, 0.5, 0.6, 0.999)  # a recipe of two networks has no share of 0 or 1
 MAX_DEVIATIONS: Final = 8.0  # of an embedding; what is farther out is cut
 N: Final = len(EMOTIONS)
 QUIET: Final = [EMOTIONS.index("neutral"), EMOTIONS.index("calm")]
@@ -85,7 +85,7 @@ def trials(recipe: TrainConfig) -> dict[str, TrainConfig]:
     def of_second(**settings: Any) -> TrainConfig:
         return replace(recipe, second=recipe.second and replace(recipe.second, **settings))
 
-    alone = {name: x / 1000 for name, x in recipe.mixture.items()}
+    alone = {name: x / 1000 for name, x in recipe.mixture.items()}  # both networks name the same corpora
     return {
         "the recipe": recipe,
         **{f"the second network has a share of {x}": replace(recipe, second_weight=x) for x in SHARES},

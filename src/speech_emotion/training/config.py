@@ -324,10 +324,11 @@ def _check(config: TrainConfig, where: str) -> None:
         }
     if second := config.second:
         _check(second, f"{where}: second")
+        has_same = _learned_from(second) == _learned_from(config)
         rules |= {
             "second: must not have a second of its own": second.second is None,
             "second: must have the same [window]": second.window == window,
-            "second: must learn from the same corpora": _learned_from(second) == _learned_from(config),
+            "second: must learn from the same corpora and, of a mixture, the same copies": has_same,
         }
     for rule, is_kept in rules.items():
         if not is_kept:

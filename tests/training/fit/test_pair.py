@@ -127,6 +127,17 @@ def test_what_cannot_be_a_pair_is_refused(second: Any, weight: float, rule: str)
         TrainConfig.from_dict({"name": "x", "second": named, "second_weight": weight})
 
 
+def test_both_networks_of_a_mixture_learn_from_the_same_copies() -> None:
+    first, _ = alone()
+    without = dataclasses.replace(first.fit, label_smoothing=0.0)
+    first = dataclasses.replace(first, mixture={"nemo": 0.5}, fit=without)
+    same = dataclasses.replace(first, name="second", mixture={"nemo": 0.1}).to_dict()
+    assert TrainConfig.from_dict(first.to_dict() | {"second": same}).is_frozen
+    for changed in ({"mixture": {"tess": 0.5}}, {"augment": same["augment"] | {"tilt_db": 5.5}}):
+        with pytest.raises(ConfigError, match="of a mixture, the same copies"):
+            TrainConfig.from_dict(first.to_dict() | {"second": same | changed})
+
+
 # The network
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from speech_emotion.training.data.mixture import Shares
 
 MAX_ITERATIONS = 100
-MAX_ITERATIONS_OF_MANY = 150
+MAX_ITERATIONS_OF_MANY = 150  # one line search serves all of them, so they need more steps
 
 
 def fit_logistic(
