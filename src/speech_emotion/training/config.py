@@ -106,11 +106,14 @@ class ProbeConfig:
 
     Of every further corpus of a mixture there are `mixture_copies`; 0 is as many. A copy is between `crop_seconds` and
     a window long. Of [fit], only the seed and the label smoothing apply.
+    Of a mixture with a `specialist_penalty` above 0, a second head learns from `corpus` alone, and counts where a
+    window sounds like it.
     """
 
     copies: int = _in("[0, inf)", 0)
     mixture_copies: int = _in("[0, inf)", 0)
     penalty: float = _in("[0, inf)", 0.01)
+    specialist_penalty: float = _in("[0, inf)", 0.0)
     crop_seconds: float = 2.5
 
 
@@ -283,7 +286,9 @@ def _learned_from(config: TrainConfig) -> tuple[Any, ...]:
     """What both networks of a pair have in common: their corpora and, of a mixture, its copies."""
     if not config.mixture:
         return (config.corpus,)
-    probe = dataclasses.replace(config.probe, penalty=ProbeConfig.penalty)
+    probe = dataclasses.replace(
+        config.probe, penalty=ProbeConfig.penalty, specialist_penalty=ProbeConfig.specialist_penalty
+    )
     return config.corpus, config.mixture.keys(), config.unlabelled, config.augment, probe, config.fit.seed
 
 
@@ -309,6 +314,7 @@ def _check(config: TrainConfig, where: str) -> None:
         "probe: window.min_seconds ≤ crop_seconds ≤ window.seconds": not probe.copies or crop_fits,
         "probe: augment.warp_frequency and n_masks must be 0": not (probe.copies and changes_log_mel),
         "probe: mixture_copies needs a [mixture]": not probe.mixture_copies or bool(config.mixture),
+        "probe: specialist_penalty needs a [mixture]": not probe.specialist_penalty or bool(config.mixture),
         "exclusive: needs a [mixture]": not config.exclusive or bool(config.mixture),
     }
     if config.mixture:

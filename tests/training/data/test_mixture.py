@@ -102,9 +102,26 @@ def test_a_clip_says_nothing_about_labels_that_its_corpus_has_seldom_or_never() 
     assert {EMOTIONS[i] for i in exclusive[70].nonzero().flatten()} == {"angry", "sad", "calm"}
 
 
+def test_the_main_corpus_is_the_one_that_is_divided_and_its_singers() -> None:
+    parts = [part(name, [1] * 10, "angry") for name in ("ravdess", "ravdess-song", "nemo")]
+    mixture = Mixture(tuple(parts))
+    shares = Shares.of(mixture, np.arange(len(mixture)), weighted(nemo=2.0)).rows(torch.arange(len(mixture)))
+    assert shares.is_main.tolist() == (mixture.corpus_of < 2).tolist()
+    assert shares.of_main.weight.sum() == pytest.approx(1)
+    assert not shares.of_main.weight[~shares.is_main].any()
+    assert shares.whether_main.spoken.int().argmax(dim=1).tolist() == shares.is_main.int().tolist()
+    assert shares.whether_main.weight[shares.is_main].sum() == pytest.approx(0.5)
+    assert shares.whether_main.weight.sum() == pytest.approx(1)
+    assert shares[~shares.is_main].of_main.weight.sum() == pytest.approx(
+        0.5
+    )  # nothing of it counts: as before
+
+
 def test_rows_of_a_clip_divide_its_share() -> None:
     spoken, allowed = torch.eye(3, dtype=torch.bool), torch.ones(3, 3, dtype=torch.bool).tril()
-    rows = Shares(torch.tensor([0.5, 0.25, 0.75]), spoken, allowed).rows(torch.tensor([2, 1, 2]))
+    is_main = torch.tensor([False, True, False])
+    rows = Shares(torch.tensor([0.5, 0.25, 0.75]), spoken, allowed, is_main).rows(torch.tensor([2, 1, 2]))
+    assert rows.is_main.tolist() == [False, True, False]
     assert rows.weight.tolist() == pytest.approx([0.375, 0.25, 0.375])
     assert rows.spoken.int().tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 1]]
     assert rows.allowed.int().tolist() == [[1, 1, 1], [1, 1, 0], [1, 1, 1]]
@@ -114,7 +131,7 @@ def test_the_loss_of_a_row_is_among_its_allowed_labels_and_one_of_several_may_be
     spoken = torch.tensor([[True, False, False], [False, True, True]])
     allowed = torch.tensor([[True, True, False], [True, True, True]])
     logits = torch.tensor([[2.0, 1.0, 9.0], [0.0, 0.0, 0.0]])
-    loss = Shares(torch.tensor([0.75, 0.25]), spoken, allowed).loss(logits)
+    loss = Shares(torch.tensor([0.75, 0.25]), spoken, allowed, torch.ones(2, dtype=torch.bool)).loss(logits)
     assert float(loss) == pytest.approx(0.75 * np.log1p(np.exp(-1)) + 0.25 * np.log(3 / 2))
 
 

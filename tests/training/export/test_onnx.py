@@ -15,7 +15,7 @@ from sounds import voice
 import speech_emotion
 from speech_emotion.errors import ModelError, ModelIntegrityError, ParityError
 from speech_emotion.labels import EMOTIONS
-from speech_emotion.model import METADATA_KEY, EmotionModel
+from speech_emotion.model import METADATA_KEY, SEAL_KEY, UNSEALED, EmotionModel
 from speech_emotion.training.export import onnx as export_module
 from speech_emotion.training.export.onnx import Provenance, check_parity, export
 from speech_emotion.training.fit.calibration import Calibration, softmax
@@ -32,6 +32,15 @@ def model(tmp_path: Path) -> EmotionModel:
 def written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+def graph() -> onnx.ModelProto:
+    """What is sealed, checked and written: that of the miniature, with an empty seal."""
+    model = onnx.load_from_string(miniature.exported())
+    for entry in model.metadata_props:
+        if entry.key == SEAL_KEY:
+            entry.value = UNSEALED
+    return model
 
 
 def export_miniature(path: Path) -> EmotionModel:
@@ -151,7 +160,8 @@ def test_without_parity_nothing_is_written(
     path = tmp_path / "model.onnx"
     if there_before:
         path.write_bytes(b"the old one")
-    monkeypatch.setattr(export_module, "_to_onnx", lambda *_: miniature.exported())
+    made = graph()
+    monkeypatch.setattr(export_module, "_to_onnx", lambda *_: made)
     network = miniature.lively_network()
     with torch.no_grad():
         network.head[-1].bias[0] += 0.1
@@ -162,7 +172,8 @@ def test_without_parity_nothing_is_written(
 
 
 def test_parity_first_then_one_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_module, "_to_onnx", lambda *_: miniature.exported())
+    made = graph()
+    monkeypatch.setattr(export_module, "_to_onnx", lambda *_: made)
     path = tmp_path / "deep" / "model.onnx"
     model = export_miniature(path)
     assert [p.name for p in path.parent.iterdir()] == ["model.onnx"]
@@ -215,10 +226,11 @@ def test_the_exporter_is_quiet_and_leaves_logging_as_it_was(
 def test_what_a_fold_learned_from_is_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as the metadata goes: the graph is not exported again."""
     asked: dict[str, Any] = {}
+    made = graph()
 
-    def remember(_: Any, __: Any, metadata: dict[str, Any]) -> bytes:
+    def remember(_: Any, __: Any, metadata: dict[str, Any]) -> onnx.ModelProto:
         asked.update(metadata)
-        return miniature.exported()
+        return made
 
     monkeypatch.setattr(export_module, "_to_onnx", remember)
     split = miniature.halves()

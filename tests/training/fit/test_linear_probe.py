@@ -262,13 +262,55 @@ def test_a_run_is_exported_whole_or_refused(tmp_path: Path, narrow: TrainConfig,
 # Several corpora
 
 
+def experts(penalty: float, specialist_penalty: float) -> TrainConfig:
+    config = probe_of(penalty)
+    probe = dataclasses.replace(config.probe, specialist_penalty=specialist_penalty)
+    return dataclasses.replace(config, probe=probe)
+
+
+def test_a_specialist_counts_where_it_sounds_like_its_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a feature says in the main corpus it denies in the other; further features tell the two apart."""
+    rows = torch.randn(400, N_EMBEDDING, generator=torch.Generator().manual_seed(0))
+    is_main = torch.arange(400) < 200
+    labels = ((rows[:, 0] > 0) == is_main).long()
+    rows[:, 1:] += torch.where(is_main, 4.0, -4.0)[:, None]
+    spoken, allowed = torch.eye(8, dtype=torch.bool)[labels], torch.ones(400, 8, dtype=torch.bool)
+    shares = Shares(torch.ones(400) / 400, spoken, allowed, is_main)
+    right = []
+    monkeypatch.setattr(linear_probe, "GATE_PRIOR", 0.0)  # one of two corpora sounds like it
+    for specialist_penalty in (0.0, 0.01):
+        config = experts(0.01, specialist_penalty)
+        network = build(config).eval()
+        fit_head(network, rows, labels, config, shares)
+        right.append((network.logits(rows).argmax(dim=1) == labels).float())
+    assert right[0].mean() < 0.7
+    assert right[1][is_main].mean() > 0.95
+    odds = network.head[2].gate(network.head[0](rows))[:, 0]
+    assert odds[is_main].min() > 1
+    assert odds[~is_main].max() < -1
+    monkeypatch.setattr(linear_probe, "GATE_PRIOR", 4.0)
+    fit_head(network, rows, labels, config, shares)
+    torch.testing.assert_close(network.head[2].gate(network.head[0](rows))[:, 0], odds - 4)
+
+
+def test_without_the_main_corpus_a_specialist_is_as_the_others_are() -> None:
+    rows, labels = embeddings(200)
+    spoken, allowed = torch.eye(8, dtype=torch.bool)[labels], torch.ones(200, 8, dtype=torch.bool)
+    shares = Shares(torch.ones(200) / 200, spoken, allowed, torch.zeros(200, dtype=torch.bool))
+    config = experts(0.01, 0.01)
+    network, plain = build(config).eval(), build(probe_of(0.01)).eval()
+    fit_head(network, rows, labels, config, shares)
+    fit_head(plain, rows, labels, probe_of(0.01), shares)
+    with torch.inference_mode():
+        torch.testing.assert_close(network.head(rows), plain.head(rows), rtol=0, atol=2e-2)
+
+
 def test_rows_count_by_their_shares() -> None:
     """A row of weight 2 is two rows; standardisation and solution are those of the repeated rows."""
     rows, labels = embeddings(200)
     weight = 1 + (torch.arange(200) % 3 == 0).float()
-    shares = Shares(
-        weight / weight.sum(), torch.eye(8, dtype=torch.bool)[labels], torch.ones(200, 8, dtype=torch.bool)
-    )
+    spoken, allowed = torch.eye(8, dtype=torch.bool)[labels], torch.ones(200, 8, dtype=torch.bool)
+    shares = Shares(weight / weight.sum(), spoken, allowed, torch.ones(200, dtype=torch.bool))
     repeated = torch.arange(200).repeat_interleave(weight.long())
     found, expected = build(recipe()).eval(), build(recipe()).eval()
     fit_head(found, rows, labels, probe_of(0.01, 0.0), shares)
@@ -284,7 +326,8 @@ def test_a_row_says_nothing_about_labels_of_other_corpora() -> None:
     allowed = torch.zeros(8, 4, dtype=torch.bool)
     allowed[:4, :2] = allowed[4:, 2:] = True
     start = (torch.zeros(4, 4), torch.zeros(4))
-    shares = Shares(torch.full((8,), 1 / 8), torch.eye(4, dtype=torch.bool)[targets], allowed)
+    spoken, is_main = torch.eye(4, dtype=torch.bool)[targets], torch.ones(8, dtype=torch.bool)
+    shares = Shares(torch.full((8,), 1 / 8), spoken, allowed, is_main)
     weight, bias, loss = fit_logistic(rows, shares, start, 0.01)
     half = (torch.zeros(2, 4), torch.zeros(2))
     first, first_bias, first_loss = fit_logistic(rows[:4], targets[:4], half, 0.02)
@@ -294,15 +337,17 @@ def test_a_row_says_nothing_about_labels_of_other_corpora() -> None:
     assert loss == pytest.approx((first_loss + second_loss) / 2, abs=1e-5)
 
 
-def test_heads_that_are_found_together_are_those_found_one_by_one() -> None:
+@pytest.mark.parametrize("specialist_penalty", [0.0, 0.03])
+def test_heads_that_are_found_together_are_those_found_one_by_one(specialist_penalty: float) -> None:
     rows, labels = embeddings(200)
     spoken, allowed = torch.eye(8, dtype=torch.bool)[labels], torch.ones(200, 8, dtype=torch.bool)
     weights = [torch.ones(200) / 200, (torch.arange(200) % 2) / 100, (torch.arange(200) < 80) / 80]
-    shares = [Shares(weight, spoken, allowed) for weight in weights]
-    alone, together = ([build(recipe()).eval() for _ in shares] for _ in range(2))
+    shares = [Shares(weight, spoken, allowed, torch.arange(200) % 4 < 2) for weight in weights]
+    config = experts(0.01, specialist_penalty)
+    alone, together = ([build(config).eval() for _ in shares] for _ in range(2))
     for network, own in zip(alone, shares, strict=True):
-        fit_head(network, rows, labels, probe_of(0.01), own)
-    fit_heads(together, rows, shares, probe_of(0.01))
+        fit_head(network, rows, labels, config, own)
+    fit_heads(together, rows, shares, config)
     with torch.inference_mode():
         for one, other in zip(alone, together, strict=True):
             torch.testing.assert_close(other.head(rows), one.head(rows), rtol=0, atol=2e-2)
@@ -393,7 +438,8 @@ def test_a_mixture_that_was_killed_before_its_calibration_is_calibrated(
 def test_a_mixture_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig, is_pair: bool) -> None:
     training, made = many(tmp_path, narrow)
     if is_pair:
-        first = dataclasses.replace(training.config, probe=dataclasses.replace(narrow.probe, penalty=1.0))
+        probe = dataclasses.replace(narrow.probe, penalty=1.0, specialist_penalty=0.5)
+        first = dataclasses.replace(training.config, probe=probe)
         wide = dataclasses.replace(first, name="wide", network=dataclasses.replace(narrow.network, width=128))
         training = dataclasses.replace(training, config=dataclasses.replace(first, second=wide))
     (path,) = runs.train([training], made)
@@ -409,4 +455,6 @@ def test_a_mixture_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig, 
             embedding, _ = network.analyse(torch.from_numpy(waveform)[None])
             expected = (network.logits(embedding) / head(embedding)).softmax(dim=1)[0].tolist()
         answer = classifier.predict(waveform, sample_rate=16_000)
-        assert list(answer.probabilities.values()) == pytest.approx(expected, abs=1e-3)
+        assert list(answer.probabilities.values()) == pytest.approx(
+            expected, abs=1e-2
+        )  # integers are multiplied

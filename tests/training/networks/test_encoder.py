@@ -68,7 +68,7 @@ def test_a_row_alone_equals_the_row_in_a_batch() -> None:
     together = network(rows)
     assert (together[0] - together[1]).abs().max() > 0.2
     for row, in_batch in zip(rows, together, strict=True):
-        torch.testing.assert_close(network(row.unsqueeze(0))[0], in_batch, rtol=0, atol=1e-4)
+        torch.testing.assert_close(network(row.unsqueeze(0))[0], in_batch, rtol=0, atol=3e-4)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.01, 4.0, 8.0])

@@ -6,7 +6,7 @@ labels: Cour et al. 2011, JMLR 12).
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Final
@@ -169,12 +169,14 @@ def parts_of(dataset: Dataset) -> tuple[PreparedDataset, ...]:
 class Shares:
     """How much each row counts, and what it says: it is one of the labels `spoken`, among those `allowed`.
 
-    weight: (n_rows,); spoken, allowed: (n_rows, n_labels), bool.
+    weight: (n_rows,); spoken, allowed: (n_rows, n_labels), bool. is_main: (n_rows,), bool: of the corpus that a
+    protocol divides, or of another with the same speakers.
     """
 
     weight: Tensor
     spoken: Tensor
     allowed: Tensor
+    is_main: Tensor
 
     @classmethod
     def of(cls, dataset: Mixture, train: npt.NDArray[np.int64], config: TrainConfig) -> "Shares":
@@ -188,12 +190,32 @@ class Shares:
         weight[train] = of_corpus[corpus] / (n_labels[corpus] * counts[corpus, label])
         is_exclusive = np.isin(dataset.label_names, config.exclusive)
         allowed = (dataset.known | ~dataset.is_labelled[:, None] | is_exclusive)[dataset.corpus_of]
-        return cls(*map(torch.from_numpy, (weight, dataset.may_be, allowed)))
+        main = same_speakers(config.corpus)
+        is_main = np.array([part.corpus in main for part in dataset.parts])[dataset.corpus_of]
+        return cls(*map(torch.from_numpy, (weight, dataset.may_be, allowed, is_main)))
 
     def rows(self, clips: Tensor) -> "Shares":
         """Those of rows of the clips (n,). Several rows of a clip divide its share; all weights sum to 1."""
         weight = self.weight[clips] / torch.bincount(clips, minlength=len(self.weight))[clips]
-        return Shares(weight / weight.sum(), self.spoken[clips], self.allowed[clips])
+        return Shares(weight / weight.sum(), self.spoken[clips], self.allowed[clips], self.is_main[clips])
+
+    def __getitem__(self, rows: Tensor) -> "Shares":
+        """Those of some rows."""
+        return Shares(self.weight[rows], self.spoken[rows], self.allowed[rows], self.is_main[rows])
+
+    @property
+    def of_main(self) -> "Shares":
+        """The same of the main corpus alone, if any of it counts."""
+        weight = self.weight * self.is_main
+        return replace(self, weight=weight / weight.sum()) if weight.any() else self
+
+    @property
+    def whether_main(self) -> "Shares":
+        """Of two labels, another corpus and the main one, that count alike."""
+        spoken = torch.stack([~self.is_main, self.is_main], dim=1)
+        both = self.weight[:, None] * spoken
+        weight = (both / both.sum(dim=0).clamp(min=torch.finfo().tiny)).sum(dim=1) / 2
+        return Shares(weight, spoken, torch.ones_like(spoken), self.is_main)
 
     def loss(self, logits: Tensor) -> Tensor:
         """The mean negative log-likelihood of what the rows say, from their logits (n_rows, n_labels)."""

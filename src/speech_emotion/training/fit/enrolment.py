@@ -213,16 +213,15 @@ def learn(
     train, validation = (np.intersect1d(side, analysed) for side in (job.sides.train, job.sides.validation))
     data = features.of(train)
     units = population(data)
-    plain = _plain_head(network, units)
     penalties: tuple[float, ...]
     if augmented and isinstance(job.dataset, Mixture):
         fitted = _fit_of_copies(job, job.dataset, augmented, units)
         share, penalties = SHARE_OF_A_MIXTURE, (PENALTY_OF_A_MIXTURE,)
     else:
-        fitted = _fit_of_draws(data, units, plain, seed)
+        fitted = _fit_of_draws(data, units, _plain_head(network, units), seed)
         share, penalties = 1.0, PENALTIES
     if len(validation):
-        judge = _Judge(features.of(validation), units, plain, share, seed)
+        judge = _Judge(network, features.of(validation), units, share, seed)
         heads = [judge.judged(*fitted(penalty), penalty) for penalty in penalties]
         return min(heads, key=itemgetter(0))[1]
     if not references:
@@ -273,7 +272,7 @@ def fit_head(
 
 @torch.inference_mode()
 def _plain_head(network: Network, units: Pair) -> Pair:
-    """The network's own head, which is affine, in `units`; the levels, which it does not use, have weight 0."""
+    """The network's own head, which is affine without a specialist, in `units`; the levels, unused, have weight 0."""
     mean, deviation = units
     n = network.n_embedding
     bias = network.logits(torch.zeros(1, n))[0]
@@ -286,12 +285,13 @@ def _plain_head(network: Network, units: Pair) -> Pair:
 class _Judge:
     """Scores heads on validation speakers, enrolled as people enrol."""
 
-    def __init__(self, data: WindowFeatures, units: Pair, plain: Pair, share: float, seed: int) -> None:
+    def __init__(self, network: Network, data: WindowFeatures, units: Pair, share: float, seed: int) -> None:
         self.units, self.share = units, share
         standard = (data.features - units[0]) / units[1]
         drawn = [relative(data, standard, [draw], seed) for draw in range(N_DRAWS)]
         n_clips = len(data.labels)
-        logits = standard @ plain[0].T + plain[1]
+        with torch.inference_mode():
+            logits = network.logits(torch.from_numpy(data.features[:, : network.n_embedding])).numpy()
         self.rows = np.concatenate([rows for rows, _ in drawn])
         self.plain = np.concatenate([logits[windows] for _, windows in drawn])
         self.recording = np.concatenate(

@@ -1,7 +1,7 @@
 """Linear probing (Alain & Bengio 2016, arXiv 1610.01644): a frozen encoder with a linear head.
 
 In: a job and the embeddings of its augmented clips. Out: a checkpoint in its folder. The head is multinomial logistic
-regression over standardised embeddings.
+regression over standardised embeddings. Of a mixture it may be two of these, and a third that tells which counts.
 """
 
 import time
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speech_emotion.training.config import TrainConfig
 from speech_emotion.training.data.embeddings import AugmentedEmbeddings
@@ -18,11 +18,17 @@ from speech_emotion.training.fit.job import Fitted, Job
 from speech_emotion.training.fit.logistic import fit_logistic, fit_many
 from speech_emotion.training.fit.loop import smooth
 from speech_emotion.training.fit.validation import conclude
-from speech_emotion.training.networks.base import EmotionNetwork
+from speech_emotion.training.networks.base import EmotionNetwork, Experts
 from speech_emotion.training.networks.build import build
 from speech_emotion.training.weights import initialise
 
 EPSILON = 1e-5  # of the batch normalisation that standardises
+GATE_PENALTY = 0.1
+# Taken from the gate's log odds: of what people record, one in fifty sounds like the main corpus, not every other one.
+# Unheard speakers of the RAVDESS have 6 and more before that, corpora that were not learned from 2 at most.
+GATE_PRIOR = 4.0
+
+Layer = tuple[Tensor, Tensor]  # weight (n_labels, n_embedding) and bias (n_labels,)
 
 
 def probe(job: Job, augmented: AugmentedEmbeddings) -> Fitted:
@@ -47,11 +53,32 @@ def fit_head(
     mean = shares.weight @ rows if shares else rows.mean(dim=0)
     variance = shares.weight @ (rows - mean).square() if shares else rows.var(dim=0)
     standard = (rows - mean) / (variance + EPSILON).sqrt()
-    targets = shares or smooth(labels, len(network.labels), config.fit.label_smoothing)
-    start = (torch.zeros(len(network.labels), rows.shape[1]), torch.zeros(len(network.labels)))
-    weight, bias, loss = fit_logistic(standard, targets, start, config.probe.penalty)
-    set_head(network, (mean, variance), (weight, bias))
-    return loss
+    if shares:
+        found = [_layer(standard, targets, penalty) for targets, penalty in _problems(shares, config)]
+    else:
+        targets = smooth(labels, len(network.labels), config.fit.label_smoothing)
+        start = (torch.zeros(len(network.labels), rows.shape[1]), torch.zeros(len(network.labels)))
+        found = [fit_logistic(standard, targets, start, config.probe.penalty)]
+    set_head(network, (mean, variance), [(weight, bias) for weight, bias, _ in found])
+    return found[0][2]
+
+
+def _problems(shares: Shares, config: TrainConfig) -> list[tuple[Shares, float]]:
+    """What each linear layer of a head is to say of the rows, and the penalty on its weight."""
+    probe = config.probe
+    found = [(shares, probe.penalty)]
+    if probe.specialist_penalty:
+        found += [(shares.of_main, probe.specialist_penalty), (shares.whether_main, GATE_PENALTY)]
+    return found
+
+
+def _layer(rows: Tensor, shares: Shares, penalty: float) -> tuple[Tensor, Tensor, float]:
+    """Weight and bias for standardised rows, and the loss; rows that do not count are left out."""
+    if not shares.weight.all():
+        counts = shares.weight > 0
+        rows, shares = rows[counts], shares[counts]
+    n_labels = shares.spoken.shape[1]
+    return fit_logistic(rows, shares, (torch.zeros(n_labels, rows.shape[1]), torch.zeros(n_labels)), penalty)
 
 
 def fit_heads(
@@ -64,15 +91,27 @@ def fit_heads(
     mean = weights @ rows
     variance = weights @ rows.square() - mean.square()
     units = mean, (variance + EPSILON).sqrt()
-    found = zip(*fit_many(rows, shares, units, config.probe.penalty), strict=True)
-    for network, own_mean, own_variance, head in zip(networks, mean + centre, variance, found, strict=True):
-        set_head(network, (own_mean, own_variance), head)
+    found = []
+    for problems in zip(
+        *(_problems(one, config) for one in shares), strict=True
+    ):  # one layer of every network
+        targets = [target for target, _ in problems]
+        found.append(zip(*fit_many(rows, targets, units, problems[0][1]), strict=True))
+    layers = zip(*found, strict=True)
+    for network, own_mean, own_variance, own in zip(networks, mean + centre, variance, layers, strict=True):
+        set_head(network, (own_mean, own_variance), own)
 
 
-def set_head(network: EmotionNetwork, units: tuple[Tensor, Tensor], head: tuple[Tensor, Tensor]) -> None:
-    """units: mean and variance (n_embedding,) by which the head standardises; head: weight and bias after that."""
-    norm, _, linear = network.head
+def set_head(network: EmotionNetwork, units: tuple[Tensor, Tensor], layers: Sequence[Layer]) -> None:
+    """units: mean and variance (n_embedding,) by which the head standardises; layers: what comes after that."""
+    norm, _, last = network.head
     mean, variance = units
     state = {"weight": torch.ones_like(mean), "bias": torch.zeros_like(mean)}
     norm.load_state_dict(state | {"running_mean": mean, "running_var": variance}, strict=False)
-    linear.load_state_dict({"weight": head[0], "bias": head[1]})
+    linear: list[nn.Module] = [last]
+    if isinstance(last, Experts):
+        linear = [last.general, last.special, last.gate]
+        *experts, (weight, bias) = layers
+        layers = [*experts, (weight[1:] - weight[:1], bias[1:] - bias[:1] - GATE_PRIOR)]
+    for own, (weight, bias) in zip(linear, layers, strict=True):
+        own.load_state_dict({"weight": weight, "bias": bias})

@@ -61,6 +61,10 @@ class EmotionNetwork(nn.Module, ABC):
             nn.BatchNorm1d(n_embedding), nn.Dropout(dropout), nn.Linear(n_embedding, len(self.labels))
         )
 
+    def add_specialist(self) -> None:
+        """In place of the linear layer of the head, two and a gate."""
+        self.head[2] = Experts(self.n_embedding, len(self.labels))
+
     @property
     @abstractmethod
     def body(self) -> list[nn.Module]:
@@ -98,6 +102,24 @@ class EmotionNetwork(nn.Module, ABC):
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, n_samples) → logits (batch, n_labels)."""
         return self.classify(self.features(waveform))
+
+
+class Experts(nn.Module):
+    """Two linear layers, and a gate between them (mixture of experts: Jacobs et al. 1991, Neural Computation 3(1)).
+
+    The special one is of one corpus, the general one of all; the gate says how much an embedding is like the former.
+    """
+
+    def __init__(self, n_embedding: int, n_labels: int) -> None:
+        super().__init__()
+        self.general, self.special = (nn.Linear(n_embedding, n_labels) for _ in range(2))
+        self.gate = nn.Linear(n_embedding, 1)
+
+    def forward(self, standard: Tensor) -> Tensor:
+        """(batch, n_embedding) → logits (batch, n_labels)."""
+        general, special = self.general(standard), self.special(standard)
+        logits: Tensor = general + torch.sigmoid(self.gate(standard)) * (special - general)
+        return logits
 
 
 class AttentiveStatistics(nn.Module):

@@ -30,7 +30,10 @@ def architecture(config: TrainConfig) -> type[EmotionNetwork]:
 def build(config: TrainConfig, labels: tuple[str, ...] = EMOTIONS) -> EmotionNetwork:
     """The first network of a recipe, with weights drawn from its seed."""
     torch.manual_seed(config.fit.seed_for("weights"))
-    return architecture(config)(config.network, config.frontend, labels)
+    network = architecture(config)(config.network, config.frontend, labels)
+    if config.probe.specialist_penalty:
+        network.add_specialist()
+    return network
 
 
 def assemble(config: TrainConfig, labels: tuple[str, ...] = EMOTIONS) -> Network:
