@@ -20,8 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from clips import FAR, FOUR, PLAIN, folder_of
@@ -37,8 +36,9 @@ from speech_emotion.training.data.embeddings import AugmentedEmbeddings
 from speech_emotion.training.data.mixture import Mixture, Shares
 from speech_emotion.training.data.window_features import WindowFeatures, window_features
 from speech_emotion.training.fit.calibration import fit_temperature, pooled
-from speech_emotion.training.fit.logistic import fit_logistic
+from speech_emotion.training.fit.linear_probe import GATE_PRIOR, Layer, fit_layer, load_layers, problems
 from speech_emotion.training.fit.train import materials
+from speech_emotion.training.networks.base import Experts
 from speech_emotion.training.networks.build import build
 from speech_emotion.training.weights import initialise
 
@@ -47,7 +47,8 @@ RECIPE: Final = ROOT / "recipes" / "standard.toml"
 COMMAND: Final = "python benchmarks/real_voices/choose.py DATA"
 N_COMPONENTS: Final = 1024
 N_FOR_COMPONENTS: Final = 16_000  # rows
-SHARES: Final = (0.001, 0.2, 0.3, 0.4, 0.5, 0.6, 0.999)  # a recipe of two networks has no share of 0 or 1
+SHARES: Final = (0.001, 0.4, 0.6, 0.999)  # a recipe of two networks has no share of 0 or 1
+GATE_PRIORS: Final = (0.0, 2.0, 6.0)
 MAX_DEVIATIONS: Final = 8.0  # of an embedding; what is farther out is cut
 N: Final = len(EMOTIONS)
 QUIET: Final = [EMOTIONS.index("neutral"), EMOTIONS.index("calm")]
@@ -56,7 +57,7 @@ ANGRY: Final = EMOTIONS.index("angry")
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Head = tuple[Tensor, Tensor]  # weight (N, n_components) and bias (N,)
+Layers = list[Layer]  # of the components: the solutions of `problems`
 
 
 def trials(recipe: TrainConfig) -> dict[str, TrainConfig]:
@@ -82,17 +83,14 @@ def trials(recipe: TrainConfig) -> dict[str, TrainConfig]:
     def probed(**settings: Any) -> TrainConfig:
         return both(lambda one: replace(one, probe=replace(one.probe, **settings)))
 
-    def of_second(**settings: Any) -> TrainConfig:
-        return replace(recipe, second=recipe.second and replace(recipe.second, **settings))
-
-    alone = {name: x / 1000 for name, x in recipe.mixture.items()}  # both networks name the same corpora
     return {
         "the recipe": recipe,
         **{f"the second network has a share of {x}": replace(recipe, second_weight=x) for x in SHARES},
-        "the second network learns from the RAVDESS alone": of_second(mixture=alone),
-        **{f"penalty {x}": probed(penalty=x) for x in (0.03, 0.3)},
+        "without a specialist": probed(specialist_penalty=0.0),
+        **{f"penalty of the specialist {x}": probed(specialist_penalty=x) for x in (0.03, 0.3)},
+        **{f"penalty {x}": probed(penalty=x) for x in (0.1, 1.0)},
         "4 of 16 copies of the RAVDESS": probed(copies=4),
-        **{f"the others count {x} times as much": others(x) for x in (0.5, 2.0, 4.0)},
+        **{f"the others count {x} times as much": others(x) for x in (0.25, 5.0)},
         "plain speech counts twice": weighted(plain_speech=2 * recipe.mixture[PLAIN]),
         "no label is exclusive": both(lambda one: replace(one, exclusive=())),
         "every label is exclusive": both(lambda one: replace(one, exclusive=EMOTIONS)),
@@ -144,8 +142,8 @@ class Material:
         is_asked = np.array([sum(name.encode()) % 2 == 0 for name in self.mixture.speakers])
         return self.of(PLAIN) & is_asked
 
-    def head(self, config: TrainConfig, left_out: BoolArray) -> Head:
-        """Weight and bias of a head that learned from what a recipe does, without the clips `left_out`."""
+    def head(self, config: TrainConfig, left_out: BoolArray) -> Layers:
+        """The layers of a head that learned from what a recipe does, without the clips `left_out`."""
         mixture = self.mixture
         learned = mixture.known[mixture.corpus_of, mixture.labels] & self.of(config.corpus, *config.mixture)
         clips = np.flatnonzero(learned & ~left_out)
@@ -154,8 +152,8 @@ class Material:
             np.isin(self.clip, clips)
         )
         shares = Shares.of(mixture, clips, config).rows(self.clip[is_row])
-        start = (torch.zeros(N, self.rows.shape[1]), torch.zeros(N))
-        return fit_logistic(self.rows[is_row], shares, start, config.probe.penalty)[:2]
+        rows = self.rows[is_row]
+        return [fit_layer(rows, targets, penalty)[:2] for targets, penalty in problems(shares, config)]
 
 
 def prepared(data: Path, name: str, folder: Path) -> PreparedDataset:
@@ -238,16 +236,20 @@ class Pair:
 
     def __init__(self, materials: Sequence[Material]) -> None:
         self.materials, self.of_first = materials, materials[0]
-        self._heads: dict[str, Head] = {}
+        self.gate_prior = GATE_PRIOR
+        self._heads: dict[str, Layers] = {}
 
-    def _head(self, index: int, config: TrainConfig, left_out: BoolArray) -> Head:
+    def _head(self, index: int, config: TrainConfig, left_out: BoolArray) -> nn.Module:
         settings = config.to_dict()
         key = repr(
             [index, [settings[name] for name in ("mixture", "exclusive", "probe")], left_out.tobytes()]
         )
         if key not in self._heads:
             self._heads[key] = self.materials[index].head(config, left_out)
-        return self._heads[key]
+        layers = self._heads[key]
+        linear = (Experts if len(layers) > 1 else nn.Linear)(layers[0][0].shape[1], N)
+        load_layers(linear, layers, self.gate_prior)
+        return linear
 
     def logits(
         self, config: TrainConfig, left_out: BoolArray, name: str | None, chosen: BoolArray | None = None
@@ -265,7 +267,9 @@ class Pair:
                 is_chosen = chosen[windows.clip]
                 windows = Windows(windows.rows[is_chosen], windows.clip[is_chosen], windows.labels)
             head = self._head(index, part, left_out)
-            total = total + weight * functional.linear(windows.rows, *head).double().numpy()
+            with torch.inference_mode():
+                logits = head(windows.rows)
+            total = total + weight * logits.double().numpy()
         return windows, total
 
 
@@ -329,6 +333,10 @@ def of_corpus(probabilities: FloatArray, labels: IntArray) -> dict[str, float | 
 
 def results(pair: Pair, recipe: TrainConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and scores of every trial."""
+    for prior in GATE_PRIORS:
+        pair.gate_prior = prior
+        yield f"the prior of the gate is {prior}", tried(pair, recipe)
+    pair.gate_prior = GATE_PRIOR
     for name, config in trials(recipe).items():
         yield name, tried(pair, config)
 

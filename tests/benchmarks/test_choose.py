@@ -122,7 +122,7 @@ def test_nobody_is_scored_by_a_head_that_learned_from_them(
 
     def head(told: Any, config: TrainConfig, left_out: Any) -> Any:
         learned.append(set(np.flatnonzero(~left_out)))
-        return torch.zeros(8, 12), torch.zeros(8)
+        return [(torch.zeros(8, 12), torch.zeros(8))]
 
     given = choose.Pair.logits
 
@@ -148,12 +148,13 @@ def test_a_head_learns_from_as_many_copies_as_the_recipe_says(
 ) -> None:
     seen: list[Any] = []
 
-    def fit(rows: Any, shares: Any, *rest: Any) -> Any:
+    def fit(rows: Any, shares: Any, penalty: float) -> Any:
         seen.append((len(rows), float(shares.weight.sum())))
         return torch.zeros(8, 12), torch.zeros(8), 0.0
 
-    monkeypatch.setattr(choose, "fit_logistic", fit)
-    one = replace(RECIPE, probe=replace(RECIPE.probe, copies=2, mixture_copies=1))
+    monkeypatch.setattr(choose, "fit_layer", fit)
+    probe = replace(RECIPE.probe, copies=2, mixture_copies=1, specialist_penalty=0.0)
+    one = replace(RECIPE, probe=probe)
     nobody = np.zeros(len(material.mixture), bool)
     material.head(one, nobody)
     material.head(replace(one, mixture={"nemo": 1.0}), nobody)
@@ -161,6 +162,12 @@ def test_a_head_learns_from_as_many_copies_as_the_recipe_says(
     others = 24 * 6 + 20 * 4 + 20
     assert [n for n, _ in seen] == [2 * 24 * 8 + others, 2 * 24 * 8 + 20 * 4, others]
     assert [total for _, total in seen] == pytest.approx([1, 1, 1])
+
+
+def test_a_trial_without_a_specialist_has_one_layer(material: Any) -> None:
+    nobody = np.zeros(len(material.mixture), bool)
+    plain = replace(RECIPE, probe=replace(RECIPE.probe, specialist_penalty=0.0))
+    assert [len(material.head(config, nobody)) for config in (RECIPE, plain)] == [3, 1]
 
 
 def test_scores_of_known_answers() -> None:
@@ -199,5 +206,8 @@ def test_the_whole_line(material: Any, tmp_path: Path, monkeypatch: pytest.Monke
     document = json.loads((tmp_path / "out.json").read_text())
     assert document["command"].startswith("python benchmarks/real_voices/choose.py")
     found = document["trials"]["the recipe"]
+    assert {name for name in document["trials"] if "prior" in name} == {
+        f"the prior of the gate is {prior}" for prior in choose.GATE_PRIORS
+    }
     names = ("mean all eight", "mean validation", "plain: neutral or calm")
     assert [found[name] for name in names] == [100, 100, 100]

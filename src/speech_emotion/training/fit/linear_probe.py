@@ -54,7 +54,7 @@ def fit_head(
     variance = shares.weight @ (rows - mean).square() if shares else rows.var(dim=0)
     standard = (rows - mean) / (variance + EPSILON).sqrt()
     if shares:
-        found = [_layer(standard, targets, penalty) for targets, penalty in _problems(shares, config)]
+        found = [fit_layer(standard, targets, penalty) for targets, penalty in problems(shares, config)]
     else:
         targets = smooth(labels, len(network.labels), config.fit.label_smoothing)
         start = (torch.zeros(len(network.labels), rows.shape[1]), torch.zeros(len(network.labels)))
@@ -63,7 +63,7 @@ def fit_head(
     return found[0][2]
 
 
-def _problems(shares: Shares, config: TrainConfig) -> list[tuple[Shares, float]]:
+def problems(shares: Shares, config: TrainConfig) -> list[tuple[Shares, float]]:
     """What each linear layer of a head is to say of the rows, and the penalty on its weight."""
     probe = config.probe
     found = [(shares, probe.penalty)]
@@ -72,7 +72,7 @@ def _problems(shares: Shares, config: TrainConfig) -> list[tuple[Shares, float]]
     return found
 
 
-def _layer(rows: Tensor, shares: Shares, penalty: float) -> tuple[Tensor, Tensor, float]:
+def fit_layer(rows: Tensor, shares: Shares, penalty: float) -> tuple[Tensor, Tensor, float]:
     """Weight and bias for standardised rows, and the loss; rows that do not count are left out."""
     if not shares.weight.all():
         counts = shares.weight > 0
@@ -92,26 +92,30 @@ def fit_heads(
     variance = weights @ rows.square() - mean.square()
     units = mean, (variance + EPSILON).sqrt()
     found = []
-    for problems in zip(
-        *(_problems(one, config) for one in shares), strict=True
-    ):  # one layer of every network
-        targets = [target for target, _ in problems]
-        found.append(zip(*fit_many(rows, targets, units, problems[0][1]), strict=True))
-    layers = zip(*found, strict=True)
-    for network, own_mean, own_variance, own in zip(networks, mean + centre, variance, layers, strict=True):
-        set_head(network, (own_mean, own_variance), own)
+    for asked in zip(*(problems(one, config) for one in shares), strict=True):  # one layer of every network
+        counts = torch.stack([targets.weight for targets, _ in asked]).any(dim=0)
+        layers = fit_many(rows[counts], [targets[counts] for targets, _ in asked], units, asked[0][1])
+        found.append(zip(*layers, strict=True))
+    heads = zip(*found, strict=True)
+    for network, own_mean, own_variance, head in zip(networks, mean + centre, variance, heads, strict=True):
+        set_head(network, (own_mean, own_variance), head)
 
 
 def set_head(network: EmotionNetwork, units: tuple[Tensor, Tensor], layers: Sequence[Layer]) -> None:
     """units: mean and variance (n_embedding,) by which the head standardises; layers: what comes after that."""
-    norm, _, last = network.head
+    norm, _, linear = network.head
     mean, variance = units
     state = {"weight": torch.ones_like(mean), "bias": torch.zeros_like(mean)}
     norm.load_state_dict(state | {"running_mean": mean, "running_var": variance}, strict=False)
-    linear: list[nn.Module] = [last]
-    if isinstance(last, Experts):
-        linear = [last.general, last.special, last.gate]
+    load_layers(linear, layers)
+
+
+def load_layers(linear: nn.Module, layers: Sequence[Layer], gate_prior: float = GATE_PRIOR) -> None:
+    """layers: of a linear layer itself, of experts the solutions of `problems`."""
+    targets = [linear]
+    if isinstance(linear, Experts):
+        targets = [linear.general, linear.special, linear.gate]
         *experts, (weight, bias) = layers
-        layers = [*experts, (weight[1:] - weight[:1], bias[1:] - bias[:1] - GATE_PRIOR)]
-    for own, (weight, bias) in zip(linear, layers, strict=True):
-        own.load_state_dict({"weight": weight, "bias": bias})
+        layers = [*experts, (weight[1:] - weight[:1], bias[1:] - bias[:1] - gate_prior)]
+    for target, (weight, bias) in zip(targets, layers, strict=True):
+        target.load_state_dict({"weight": weight, "bias": bias})
