@@ -281,7 +281,6 @@ class Panel {
     const { nSent, seconds, answers, ready } = this.session;
     this.part.panel.dataset.sent = nSent;
     this.part.clock.textContent = clock(seconds);
-    this.part.count.textContent = `${nSent.toLocaleString("en")} samples`;
     this.showLevel(samples);
     if (!answers.length) {
       const left = Math.max(0, ready.window_seconds - seconds).toFixed(1);

@@ -138,9 +138,8 @@ class Session:
     def transcript_of(self, sound: Sound) -> Transcript | None:
         """The readable transcript with the name of a sound; of one sound and one transcript, that one."""
         readable = [one for one in self.transcripts.values() if one.segments]
-        stem = PurePosixPath(sound.name).stem.casefold()
         for one in readable:
-            if PurePosixPath(one.name).stem.casefold() == stem:
+            if stem(one.name) == stem(sound.name):
                 return one
         is_only = len(readable) == 1 and list(self.uploaded) == [sound.id]
         return readable[0] if is_only else None
@@ -305,6 +304,11 @@ def _transcript(name: str, data: bytes) -> Transcript:
         return Transcript(name, sha256, tuple(segments_of(data, name)))
     except SpeechEmotionError as error:
         return Transcript(name, sha256, problem=str(error).removeprefix(f"{name!r}: ").rstrip("."))
+
+
+def stem(name: str) -> str:
+    """What a sound and its transcript have in common: the name without folder and ending."""
+    return PurePosixPath(name).stem.casefold()
 
 
 def sample_path(file_name: str) -> str:

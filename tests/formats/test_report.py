@@ -73,6 +73,8 @@ def test_shares_and_turning_points_are_those_of_the_speech() -> None:
         "Speech in 1:40.0 of 2:00.0: mostly neutral (70 %), then angry (20 %), not sure (10 %). "
         "It turns to angry at 1:20.0, to neutral at 1:40.0."
     )
+    halves = in_words([stretch("sad", 0, 4), stretch("calm", 4, 7), stretch("angry", 7, 10)], 10)
+    assert "most often sad (40 %)" in halves  # and not mostly
     silence = [Prediction({}, 0, 30, abstained="no_speech")]
     assert in_words(silence, 30) == "No speech was found in 0:30.0."
 

@@ -26,6 +26,7 @@ _STYLE: Final = """
 :root { color-scheme: light dark; }
 body { max-width: 860px; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; }
 h1 { margin: 0; font-size: 1.7rem; } h2 { margin: 2.5rem 0 .6rem; font-size: 1.25rem; overflow-wrap: anywhere; }
+h3 { margin: 1.2rem 0 .4rem; font-size: 1rem; }
 .note { opacity: .85; font-size: .92rem; } .both { display: grid; gap: 1rem 1.6rem; margin: .8rem 0; }
 @media (min-width: 700px) { .both { grid-template-columns: 2fr 3fr; } }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
@@ -45,6 +46,7 @@ class Section(NamedTuple):
         stretches: Its stretches of one emotion, of all channels.
         rows: What its table lists: answers, each with the given segment it is about, if any.
         remarks: Sentences about it.
+        channels: The answers for its channels, each with its title, which are shown before that for all of it.
     """
 
     source: str
@@ -54,6 +56,7 @@ class Section(NamedTuple):
     stretches: Sequence[Prediction] = ()
     rows: Sequence[tuple[Prediction, Segment | None]] = ()
     remarks: Sequence[str] = ()
+    channels: Sequence[tuple[str, Prediction]] = ()
 
 
 def write_html(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:  # noqa: ARG001
@@ -124,8 +127,12 @@ def _of_one(section: Section) -> str:
     parts = [f"<h2>{_text(section.source)}</h2>"]
     if section.problem:
         parts.append(error_card(printable(section.problem)))
+    for title, answer in section.channels:
+        parts.append(f"<h3>{_text(title)}</h3>{_card(answer)}")
+    if section.channels and section.answer:
+        parts.append("<h3>The mix of all channels</h3>")
     if section.answer:
-        parts.append(f"<div class='both'>{answer_card(section.answer)}{bars(section.answer)}</div>")
+        parts.append(_card(section.answer))
     parts += [f"<p class='note'>{_text(remark)}</p>" for remark in section.remarks]
     if section.stretches:
         lanes = lanes_of(section.stretches)
@@ -137,6 +144,10 @@ def _of_one(section: Section) -> str:
     if section.rows:
         parts.append(_answers(section.rows))
     return "\n".join(parts)
+
+
+def _card(answer: Prediction) -> str:
+    return f"<div class='both'>{answer_card(answer)}{bars(answer)}</div>"
 
 
 def lanes_of(stretches: Iterable[Prediction]) -> dict[str, list[Prediction]]:
