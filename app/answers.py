@@ -23,7 +23,7 @@ WARNINGS: Final = {
     "truncated": "**Cut short:** the file ends before its header says. The answer is about what is there.",
     "unfinished": "**Unfinished:** the recorder never completed the header. The answer is about all of the sound.",
     "other_tracks": "**Several audio tracks:** the answer is about the default one. Export another to hear that.",
-    "channels_differ": "**Different speech on each channel:** each one is answered by itself.",
+    "channels_differ": "**Different speech on each channel:** each one gets an answer of its own.",
     "phase_cancelled": "**Channels cancel each other:** mixing them removed most of the sound. Export only the left or "
     "the right channel.",
     "short_enrolment": "**Short:** 30 to 60 s of speech are best.",

@@ -109,7 +109,15 @@ def _section(analysis: Analysis, info: ModelInfo) -> report.Section:
         about.caveat(answer, info, analysis.name),
         *(answers.plain_warning(word) for word in answer.warnings),
     ]
-    lanes = [(f"{answers.capital(lane.name)} channel", lane.answer) for lane in analysis.lanes if lane.answer]
+    lanes = [
+        report.Channel(
+            f"{answers.capital(lane.name)} channel",
+            lane.answer,
+            about.caveat(lane.answer, info, analysis.name),
+        )
+        for lane in analysis.lanes
+        if lane.answer
+    ]
     stretches: list[Prediction] = []
     if answers.has_timeline(analysis, info) and answer.probabilities:
         stretches = [

@@ -386,7 +386,7 @@ class Panel {
     this.part.meter.setAttribute("aria-valuenow", rms.toFixed(0));
     this.part.rms.style.width = `${share(rms)}%`;
     this.part.peak.style.left = `${share(dbfs(highest))}%`;
-    const figures = `${rms.toFixed(0)} dBFS, peak ${dbfs(highest).toFixed(0)}`;
+    const figures = `level ${rms.toFixed(0)} dB, peak ${dbfs(highest).toFixed(0)} dB`.replaceAll("-", "\u2212");
     this.part.level.textContent = note ? `${note}${advice}` : figures;
     this.part.meter.setAttribute("aria-valuetext", note ? `${figures}, ${note}` : figures);
   }

@@ -9,6 +9,7 @@ import pytest
 from speech_emotion.errors import AudioDecodeError
 from speech_emotion.formats import WRITERS, Outcome, cards
 from speech_emotion.formats.look import FACES, colours, face, name
+from speech_emotion.formats.report import Channel, Section, document
 from speech_emotion.formats.summary import in_words, shares, strip, turning_points
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.prediction import Prediction
@@ -141,6 +142,21 @@ def test_a_report_has_a_section_per_recording_and_asks_for_nothing() -> None:
     assert "angry: 1 (50 %)" in page
     assert "left: Speech in 0:05.0" in page
     assert not re.search(r"<script|<link|<img|<b>|src=|href=|@import|url\((?!\"data:)", page)
+
+
+def test_the_channels_of_a_call_stand_before_their_mix() -> None:
+    channels = [
+        Channel("Left channel", stretch("angry", 0, 9), "Often wrong."),
+        Channel("Right channel", stretch("sad", 0, 9)),
+    ]
+    page = document([Section("call.wav", stretch("neutral", 0, 9), seconds=9, channels=channels)], [])
+    cards = re.findall(r"<h3>(.*?)</h3>.*?<span class='se-answer'>(.*?)</span>", page, re.DOTALL)
+    assert cards == [
+        ("Left channel", "angry"),
+        ("Right channel", "sad"),
+        ("The mix of all channels", "neutral"),
+    ]
+    assert page.index("Often wrong.") < page.index("Right channel")
 
 
 def test_a_report_on_a_timeline_sums_it_up() -> None:
