@@ -177,11 +177,11 @@ class Session:
         """Take over what the worker has finished."""
         self.analyses |= self.worker.take()
 
-    def correct(self, sound: Sound, correction: Correction | None) -> None:
+    def correct(self, sha256: str, correction: Correction | None) -> None:
         """Remember what a person says about a sound, or forget it."""
-        self.corrections.pop(sound.sha256, None)
+        self.corrections.pop(sha256, None)
         if correction and len(self.corrections) < MAX_CORRECTIONS:
-            self.corrections[sound.sha256] = correction._replace(note=correction.note[:MAX_NOTE])
+            self.corrections[sha256] = correction._replace(note=correction.note[:MAX_NOTE])
 
     def choose(self, sound_id: str) -> None:
         """Show another sound."""

@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import gc
 import hashlib
 import importlib.util
 import io
 import json
 import time
+import weakref
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -612,6 +614,15 @@ def test_text_in_a_folder_of_sounds_is_named_and_no_fault(standin_model: Classif
     assert "cannot be used as a transcript" in page.error[0].value  # perhaps it was meant for the only sound
 
 
+def test_a_removed_sound_is_no_longer_in_memory(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("a.wav", VOICE))
+    sound = weakref.ref(page.session_state["session"].sounds[0])
+    page = upload(page)
+    page = page.run()
+    gc.collect()
+    assert sound() is None
+
+
 def test_what_was_it_makes_a_table_to_train_on_and_a_score(standin_model: Classifier, tmp_path: Path) -> None:
     page = upload(visit(), wav("a/one.wav", VOICE), wav("b/two.wav", OTHER))
     state: session.Session = page.session_state["session"]
@@ -620,7 +631,7 @@ def test_what_was_it_makes_a_table_to_train_on_and_a_score(standin_model: Classi
     other = next(one for one in standin_model.info.labels if one != standin_model.predict(OTHER).label)
     page.button_group(key=f"label-{first.sha256[:16]}").set_value(label).run()
     page.text_input(key=f"speaker-{first.sha256[:16]}").set_value("ann").run()
-    state.correct(second, session.Correction(second.name, other, "bob", "a note"))
+    state.correct(second.sha256, session.Correction(second.name, other, "bob", "a note"))
     page.run()
     assert "agrees with you on 1 of 2 sounds (50 %)" in texts(page)
     path = tmp_path / "corrections.csv"
@@ -633,7 +644,7 @@ def test_what_was_it_makes_a_table_to_train_on_and_a_score(standin_model: Classi
     with zipfile.ZipFile(io.BytesIO(corrections.archive(state))) as packed:
         assert packed.namelist() == ["corrections.csv", "a/one.wav", "b/two.wav"]
         assert packed.read("a/one.wav") == VOICE
-    state.correct(first, session.Correction(first.name, "", "ann"))
+    state.correct(first.sha256, session.Correction(first.name, "", "ann"))
     assert "one.wav" not in corrections.table(state)  # unsure
     assert not page.exception
 
@@ -643,7 +654,7 @@ def test_of_two_sounds_with_one_name_each_is_in_the_table() -> None:
     for number, data in enumerate((VOICE, OTHER)):
         sound = session.Sound.of("same.wav", data, str(number))
         state.keep(sound)
-        state.correct(sound, session.Correction(sound.name, "sad", "ann"))
+        state.correct(sound.sha256, session.Correction(sound.name, "sad", "ann"))
     files = [row["file"] for row in csv.DictReader(io.StringIO(corrections.table(state)))]
     assert files[0] == "same.wav"
     assert files[1].startswith("same ")
