@@ -29,8 +29,8 @@ LAW = (
 # For each model: its UAR on corpora it was not trained on; for compact also with a profile of up to a minute.
 ELSEWHERE = {
     "standard": " In four languages that it never heard it was right 37 to 54 times in 100.",
-    "compact": " On recordings from Poland, Korea and India it was right 7 to 21 times in 100, and far too confident; "
-    "with a profile of the voice 14 to 29 times.",
+    "compact": " On other recordings, from Poland, Korea and India, it was right 7 to 21 times in 100, and far too "
+    "confident; with a profile of the voice 14 to 29 times.",
 }
 RAVDESS_CLIP: Final = re.compile(r"(?:\d\d-){6}\d\d\.\w+")
 NOT_FOR = (
@@ -122,7 +122,7 @@ def page(info: ModelInfo) -> None:
         f"Trained on {', '.join(corpus.upper() for corpus in info.corpora)}."
     )
     st.markdown(
-        f"**Tested** ({_tested_on(info)}): it {score(info)}. This is the UAR: the recall of each emotion, averaged "
+        f"**Tested**{_tested_on(info)}: it {score(info)}. This is the UAR: the recall of each emotion, averaged "
         "over the emotions."
     )
     _recalls(info)
@@ -188,8 +188,8 @@ def confusion_table(rows: dict[str, dict[str, int]], title: str) -> str:
 
 
 def _tested_on(info: ModelInfo) -> str:
-    facts = [str(info.metrics[key]) for key in ("corpus", "protocol") if info.metrics.get(key)]
-    return " ".join(facts) or "nowhere"
+    corpus = info.metrics.get("corpus")
+    return f" on {str(corpus).upper()}" if corpus else ""
 
 
 def _recalls(info: ModelInfo) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Final
 import about
 import streamlit as st
 from analysis import Analysis
-from streamlit.delta_generator import DeltaGenerator
 
 from speech_emotion import Prediction, SpeechEmotionError
 from speech_emotion.formats import cards
@@ -24,7 +23,7 @@ WARNINGS: Final = {
     "truncated": "**Cut short:** the file ends before its header says. The answer is about what is there.",
     "unfinished": "**Unfinished:** the recorder never completed the header. The answer is about all of the sound.",
     "other_tracks": "**Several audio tracks:** the answer is about the default one. Export another to hear that.",
-    "channels_differ": "**Different speech on each channel:** each one is answered by itself.",
+    "channels_differ": "**Different speech on each channel:** each one gets an answer of its own.",
     "phase_cancelled": "**Channels cancel each other:** mixing them removed most of the sound. Export only the left or "
     "the right channel.",
     "short_enrolment": "**Short:** 30 to 60 s of speech are best.",
@@ -47,7 +46,7 @@ def hundredths(share: float | None) -> float | None:
 
 def share_column() -> Any:
     """A table column with a bar and `42 %` per row."""
-    return st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
+    return st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100, width="small")
 
 
 def escape(text: str) -> str:
@@ -58,6 +57,11 @@ def escape(text: str) -> str:
 def warning(name: str) -> str:
     """What to do about a warning of a Prediction or a SpeakerProfile, as Markdown."""
     return WARNINGS.get(name) or escape(name.replace("_", " "))
+
+
+def plain_warning(name: str) -> str:
+    """The same without Markdown."""
+    return WARNINGS.get(name, name.replace("_", " ")).replace("**", "")
 
 
 def capital(text: str) -> str:
@@ -105,10 +109,8 @@ def heading(chosen: Analysis) -> None:
     st.html(f"<h2 class='se-name'>{html.escape(chosen.name)}{length}</h2>")
 
 
-def card_and_bars(
-    chosen: Analysis, info: ModelInfo, plain: Analysis | None
-) -> tuple[DeltaGenerator, DeltaGenerator]:
-    """The answer with its caveat, and its probabilities; returns the columns they stand in.
+def card_and_bars(chosen: Analysis, info: ModelInfo, plain: Analysis | None) -> None:
+    """The answer with its caveat, and its probabilities beside it, or below it on a phone.
 
     Args:
         chosen: An analysis.
@@ -118,7 +120,7 @@ def card_and_bars(
     left, right = st.columns([2, 3], gap="large")
     answer = chosen.answer
     if answer is None:
-        return left, right
+        return
     with left:
         card = cards.answer_card(
             answer, caveat=about.caveat(answer, info, chosen.name), minimum_seconds=info.min_seconds
@@ -130,7 +132,6 @@ def card_and_bars(
     with right:
         if answer.probabilities:
             st.html(cards.bars(answer))
-    return left, right
 
 
 def advice(chosen: Analysis) -> None:
@@ -138,7 +139,10 @@ def advice(chosen: Analysis) -> None:
     texts = _advice(chosen)
     with slot(bool(texts)):
         for text in texts:
-            st.warning(text, icon=":material/warning:")
+            if text == WARNINGS["channels_differ"]:
+                st.info(text, icon=":material/info:")  # nothing is wrong with the sound
+            else:
+                st.warning(text, icon=":material/warning:")
 
 
 def _advice(chosen: Analysis) -> list[str]:

@@ -64,7 +64,12 @@ def summary(whole: Analysis, lanes: tuple[Analysis, ...], info: ModelInfo) -> No
         if is_long:
             for lane, of_lane in stretches_of(whole, lanes, info).items():
                 who = f"**{answers.capital(lane)}:** " if lane else ""
-                st.markdown(who + answers.escape(in_words(of_lane, whole.seconds)))
+                st.markdown(who + _sentences(in_words(of_lane, whole.seconds)))
+
+
+def _sentences(text: str) -> str:
+    """`text` as Markdown in which a number stays on one line with its percent sign."""
+    return answers.escape(text.replace(" %", "\u00a0%"))
 
 
 def play(
@@ -111,7 +116,7 @@ def utterances(found: Analysis) -> None:
         return
     st.subheader(f"The {len(found.segments)} utterances of the transcript", anchor=False)
     for speaker, mostly in _speakers(found).items():
-        st.markdown(f"**{answers.escape(speaker)}:** {answers.escape(mostly)}")
+        st.markdown(f"**{answers.escape(speaker)}:** {_sentences(mostly)}")
     has_speakers = any(segment.speaker for segment, _ in found.segments)
     rows: list[dict[str, str | float | None]] = [
         {

@@ -28,13 +28,16 @@ def ask(sound: Sound, state: Session, info: ModelInfo) -> None:
     """Ask what the chosen sound was, and who speaks; below, what was said of all sounds so far."""
     known = state.corrections.get(sound.sha256)
     keys = {part: f"{part}-{sound.sha256[:16]}" for part in ("label", "speaker", "note")}
+    sha256, sound_name = sound.sha256, sound.name
 
-    def keep() -> None:  # a callback runs before the page, whose table needs the value
+    # A callback runs before the page, whose table needs the value. Streamlit keeps it for the whole visit, so it must
+    # not hold the sound.
+    def keep() -> None:
         said: str | None = st.session_state.get(keys["label"])
-        speaker = st.session_state.get(keys["speaker"]) or many.group(sound.name) or NOBODY
+        speaker = st.session_state.get(keys["speaker"]) or many.group(sound_name) or NOBODY
         note = st.session_state.get(keys["note"]) or ""
         label = "" if said == UNSURE else said or ""
-        state.correct(sound, Correction(sound.name, label, speaker, note) if said else None)
+        state.correct(sha256, Correction(sound_name, label, speaker, note) if said else None)
 
     said = known and (known.label or UNSURE)
     st.pills(

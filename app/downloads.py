@@ -107,7 +107,16 @@ def _section(analysis: Analysis, info: ModelInfo) -> report.Section:
         return report.Section(analysis.name, problem=problem)
     remarks = [
         about.caveat(answer, info, analysis.name),
-        *(word.replace("_", " ") for word in answer.warnings),
+        *(answers.plain_warning(word) for word in answer.warnings),
+    ]
+    lanes = [
+        report.Channel(
+            f"{answers.capital(lane.name)} channel",
+            lane.answer,
+            about.caveat(lane.answer, info, analysis.name),
+        )
+        for lane in analysis.lanes
+        if lane.answer
     ]
     stretches: list[Prediction] = []
     if answers.has_timeline(analysis, info) and answer.probabilities:
@@ -117,7 +126,7 @@ def _section(analysis: Analysis, info: ModelInfo) -> report.Section:
     rows: list[tuple[Prediction, Segment | None]] = [(given, segment) for segment, given in analysis.segments]
     rows = rows or [(one, None) for one in stretches]
     shown = [remark for remark in remarks if remark]
-    return report.Section(analysis.name, answer, "", analysis.seconds, stretches, rows, shown)
+    return report.Section(analysis.name, answer, "", analysis.seconds, stretches, rows, shown, lanes)
 
 
 def json_document(results: Results) -> str:
@@ -188,23 +197,32 @@ def annotations(results: Results, analysis: Analysis, name: str) -> str:
     return out.getvalue()
 
 
-def python_snippet(name: str, model: str, *, with_profile: bool, is_long: bool) -> str:
-    """Python code that reproduces the answer of the page."""
+def python_snippet(
+    name: str, model: str, *, with_profile: bool, is_long: bool, has_channels: bool = False
+) -> str:
+    """Python code that reproduces the answer of the page, or with `has_channels` that for each channel."""
     lines = ["import speech_emotion as ser", "", f'classifier = ser.load("{model}")']
-    voice = ""
+    settings = ""
     if with_profile:
         lines.append('me = ser.SpeakerProfile.load("my-voice.json")')
-        voice = ", profile=me"
-    lines.append(f"print(classifier.predict({name!r}{voice}))")
+        settings = ", profile=me"
+    if has_channels:
+        settings += ', channels="separate"'
+        lines.append(f"for channel in classifier.predict({name!r}{settings}):")
+        lines.append("    print(channel)")
+    else:
+        lines.append(f"print(classifier.predict({name!r}{settings}))")
     if is_long:
-        lines.append(f"for window in classifier.timeline({name!r}{voice}):")
+        lines.append(f"for window in classifier.timeline({name!r}{settings}):")
         lines.append("    print(window)")
     return "\n".join(lines)
 
 
-def curl_snippet(name: str, address: str, *, is_long: bool) -> str:
-    """Shell commands that get the same answer from the routes of the model at `address`."""
+def curl_snippet(name: str, address: str, *, is_long: bool, has_channels: bool = False) -> str:
+    """Shell commands that get the same answer, or that for each channel, from the routes of the model at `address`."""
     verbs = ["predict", *(["timeline"] if is_long else [])]
+    if has_channels:
+        verbs = [f"{verb}?channels=separate" for verb in verbs]
     return "\n".join(
         f"curl --data-binary @{shlex.quote(name)} {shlex.quote(address + verb)}" for verb in verbs
     )

@@ -57,8 +57,12 @@ def bar(state: Session) -> None:
 
 
 def problems(state: Session) -> None:
-    """What is wrong with uploads, as full sentences: sounds that cannot be read, transcripts without a sound."""
-    texts = []
+    """What is wrong with uploads, as full sentences: sounds that cannot be read, transcripts without a sound.
+
+    Text that is no transcript, as a README in a folder, is only named.
+    """
+    texts, skipped = [], []
+    stems = {session.stem(sound.name) for sound in state.sounds}
     for sound in state.sounds:
         found = state.found(sound)
         if found and found.error:
@@ -66,7 +70,9 @@ def problems(state: Session) -> None:
     used = {transcript.sha256 for sound in state.sounds if (transcript := state.transcript_of(sound))}
     for transcript in state.transcripts.values():
         name = answers.escape(transcript.name)
-        if transcript.problem:
+        if transcript.problem and len(state.uploaded) > 1 and session.stem(transcript.name) not in stems:
+            skipped.append(name)
+        elif transcript.problem:
             texts.append(f"**{name}** cannot be used as a transcript: {answers.escape(transcript.problem)}.")
         elif state.uploaded and transcript.sha256 not in used:
             texts.append(
@@ -77,6 +83,10 @@ def problems(state: Session) -> None:
             st.error(text, icon=":material/error:")
         if len(texts) > answers.MAX_PROBLEMS:
             st.error(f"And {len(texts) - answers.MAX_PROBLEMS} more files; the table names them.")
+    with answers.slot(bool(skipped)):
+        if skipped:
+            more = f" and {len(skipped) - answers.MAX_PROBLEMS} more" * (len(skipped) > answers.MAX_PROBLEMS)
+            st.caption(f"Neither sounds nor transcripts: {', '.join(skipped[: answers.MAX_PROBLEMS])}{more}.")
 
 
 def _is_clutter(path: str) -> bool:

@@ -114,10 +114,10 @@ def _one(sound: Sound, analysis: Analysis, state: Session, info: ModelInfo) -> N
     with st.container():
         if channels:
             calls.channels(channels, analysis, info)
-            left, right = st.columns([2, 3], gap="large")
         else:
             plain = state.analyses.get(state.key(sound)) if state.active_profile else None
-            left, right = answers.card_and_bars(analysis, info, plain)
+            answers.card_and_bars(analysis, info, plain)
+    left, right = st.columns([2, 3], gap="large")
     with left:
         corrections.ask(sound, state, info)
     with right:
@@ -129,10 +129,10 @@ def _one(sound: Sound, analysis: Analysis, state: Session, info: ModelInfo) -> N
     with answers.slot(bool(utterances)):
         if utterances:
             calls.utterances(utterances)
-    _code(sound, analysis, state)
+    _code(sound, analysis, state, has_channels=bool(channels))
 
 
-def _code(sound: Sound, analysis: Analysis, state: Session) -> None:
+def _code(sound: Sound, analysis: Analysis, state: Session, *, has_channels: bool) -> None:
     with st.expander("The same answer in Python, or with curl"):
         if sound.id == state.recording:
             st.caption("Download the recording first.")
@@ -140,7 +140,13 @@ def _code(sound: Sound, analysis: Analysis, state: Session) -> None:
         is_long = len(analysis.windows) > 1
         path = session.sample_path(sound.id) if sound.id in session.SAMPLES else sound.name
         st.code(
-            downloads.python_snippet(path, state.model, with_profile=profile is not None, is_long=is_long),
+            downloads.python_snippet(
+                path,
+                state.model,
+                with_profile=profile is not None,
+                is_long=is_long,
+                has_channels=has_channels,
+            ),
             language="python",
         )
         if profile:
@@ -149,4 +155,5 @@ def _code(sound: Sound, analysis: Analysis, state: Session) -> None:
             st.caption("Over HTTP a sound is limited to 25 MB and 600 s; this one is larger.")
         else:
             address = f"{(st.context.url or '').rstrip('/')}/{shared.api(state.model)}/"
-            st.code(downloads.curl_snippet(path, address, is_long=is_long), language="bash")
+            snippet = downloads.curl_snippet(path, address, is_long=is_long, has_channels=has_channels)
+            st.code(snippet, language="bash")

@@ -281,7 +281,6 @@ class Panel {
     const { nSent, seconds, answers, ready } = this.session;
     this.part.panel.dataset.sent = nSent;
     this.part.clock.textContent = clock(seconds);
-    this.part.count.textContent = `${nSent.toLocaleString("en")} samples`;
     this.showLevel(samples);
     if (!answers.length) {
       const left = Math.max(0, ready.window_seconds - seconds).toFixed(1);
@@ -387,7 +386,7 @@ class Panel {
     this.part.meter.setAttribute("aria-valuenow", rms.toFixed(0));
     this.part.rms.style.width = `${share(rms)}%`;
     this.part.peak.style.left = `${share(dbfs(highest))}%`;
-    const figures = `${rms.toFixed(0)} dBFS, peak ${dbfs(highest).toFixed(0)}`;
+    const figures = `level ${rms.toFixed(0)} dB, peak ${dbfs(highest).toFixed(0)} dB`.replaceAll("-", "\u2212");
     this.part.level.textContent = note ? `${note}${advice}` : figures;
     this.part.meter.setAttribute("aria-valuetext", note ? `${figures}, ${note}` : figures);
   }

@@ -115,11 +115,11 @@ def _table(state: Session, shown: Sequence[Pair], chosen: Sound) -> None:
         selection_default={"selection": {"rows": [ids.index(chosen.id)] if chosen.id in ids else []}},
         column_order=[
             "sound",
-            *(["group"] if has_groups else []),
             "answer",
             "probability",
             "or else",
             "length",
+            *(["group"] if has_groups else []),
             "remarks",
         ],
         column_config={

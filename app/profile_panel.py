@@ -14,8 +14,6 @@ from session import Session
 from streamlit.typing import UploadedFile
 
 from speech_emotion import SpeakerProfile, SpeechEmotionError, open_audio
-from speech_emotion.formats.look import name
-from speech_emotion.formats.summary import key_of
 from speech_emotion.model_info import ModelInfo
 
 # A passage without emotion, about 30 s at an ordinary pace (written for this page).
@@ -115,7 +113,7 @@ def _adopt(state: Session, profile: SpeakerProfile, left_out: Sequence[str] = ()
 
 def _profile(state: Session, profile: SpeakerProfile) -> None:
     st.success(
-        f"Your profile: {profile.seconds:.0f} s of speech in {profile.n_windows} windows.",
+        f"Your profile: {profile.seconds:.0f} s of speech.",
         icon=":material/person:",
     )
     for reason in profile.warnings:
@@ -126,6 +124,9 @@ def _profile(state: Session, profile: SpeakerProfile) -> None:
         state.uses_profile = st.session_state.uses_profile
 
     st.toggle("Use it for all answers", value=state.uses_profile, key="uses_profile", on_change=switch)
+    st.caption(
+        "Switch it off for recordings of other people: with your profile, answers about them mean nothing."
+    )
     with st.container(horizontal=True):
         st.download_button(
             "Download",
@@ -149,21 +150,15 @@ def _comparison(state: Session) -> None:
     rows = [
         {
             "sound": sound_name,
-            "without": name(key_of(plain.answer)),
-            "probability": answers.hundredths(plain.answer.confidence),
-            "with your profile": name(key_of(tuned.answer)),
-            "probability ": answers.hundredths(tuned.answer.confidence),
+            "without": answers.titled(plain.answer),
+            "with your profile": answers.titled(tuned.answer),
         }
         for sound_name, plain, tuned in pairs
         if plain and tuned and plain.answer and tuned.answer
     ]
     if rows:
         st.markdown("**What it changes**")
-        share = answers.share_column()
-        wide = st.column_config.TextColumn(width="medium")
-        st.dataframe(
-            rows, hide_index=True, column_config={"sound": wide, "probability": share, "probability ": share}
-        )
+        st.dataframe(rows, hide_index=True)
     elif state.sounds and not state.uses_profile:
         st.caption("Switch it on to see what it changes.")
     else:

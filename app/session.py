@@ -138,9 +138,8 @@ class Session:
     def transcript_of(self, sound: Sound) -> Transcript | None:
         """The readable transcript with the name of a sound; of one sound and one transcript, that one."""
         readable = [one for one in self.transcripts.values() if one.segments]
-        stem = PurePosixPath(sound.name).stem.casefold()
         for one in readable:
-            if PurePosixPath(one.name).stem.casefold() == stem:
+            if stem(one.name) == stem(sound.name):
                 return one
         is_only = len(readable) == 1 and list(self.uploaded) == [sound.id]
         return readable[0] if is_only else None
@@ -178,11 +177,11 @@ class Session:
         """Take over what the worker has finished."""
         self.analyses |= self.worker.take()
 
-    def correct(self, sound: Sound, correction: Correction | None) -> None:
+    def correct(self, sha256: str, correction: Correction | None) -> None:
         """Remember what a person says about a sound, or forget it."""
-        self.corrections.pop(sound.sha256, None)
+        self.corrections.pop(sha256, None)
         if correction and len(self.corrections) < MAX_CORRECTIONS:
-            self.corrections[sound.sha256] = correction._replace(note=correction.note[:MAX_NOTE])
+            self.corrections[sha256] = correction._replace(note=correction.note[:MAX_NOTE])
 
     def choose(self, sound_id: str) -> None:
         """Show another sound."""
@@ -305,6 +304,11 @@ def _transcript(name: str, data: bytes) -> Transcript:
         return Transcript(name, sha256, tuple(segments_of(data, name)))
     except SpeechEmotionError as error:
         return Transcript(name, sha256, problem=str(error).removeprefix(f"{name!r}: ").rstrip("."))
+
+
+def stem(name: str) -> str:
+    """What a sound and its transcript have in common: the name without folder and ending."""
+    return PurePosixPath(name).stem.casefold()
 
 
 def sample_path(file_name: str) -> str:

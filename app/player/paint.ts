@@ -78,7 +78,7 @@ export function layOut(data: Data, panels: Panel[], width: number): Layout {
     add(panel);
     top += 4;
   }
-  return { bands, left: width < 480 ? 74 : 92, width, height: top };
+  return { bands, left: width < 480 ? 74 : 102, width, height: top };
 }
 
 export class Painter {
@@ -105,7 +105,7 @@ export class Painter {
     this.brush.textBaseline = "middle";
     for (const band of layout.bands) {
       if (band.kind === "axis") this.axis(band);
-      if (band.kind === "title") this.text(band.text, 0, band.top + 14, "left", theme.ink, "600 12px");
+      if (band.kind === "title") this.title(band);
       if (band.kind === "wave") this.wave(band, peaks, closeups);
       if (band.kind === "row") this.row(band);
       if (band.kind === "spectrogram") this.spectrogram(band, closeups);
@@ -143,6 +143,13 @@ export class Painter {
     this.brush.textAlign = align;
     this.brush.fillStyle = colour;
     this.brush.fillText(text, x, y, widest);
+  }
+
+  /** A unit that would reach into the plot, where the cursor crosses it, is left out. */
+  private title({ top, text }: Band): void {
+    this.brush.font = `600 12px ${this.theme.font}`;
+    const fits = this.brush.measureText(text).width < this.layout.left;
+    this.text(fits ? text : text.replace(/ \((Hz|dB)\)$/, ""), 0, top + 14, "left", this.theme.ink, "600 12px");
   }
 
   private axis({ top, height }: Band): void {

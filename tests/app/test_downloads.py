@@ -98,6 +98,26 @@ def test_the_curl_snippet_quotes_for_the_shell() -> None:
     ]
 
 
+def test_the_snippets_answer_for_each_channel_of_a_call(tmp_path: Path) -> None:
+    silence = np.zeros(64_000, np.float32)
+    sides = np.stack(
+        [np.append(sounds.voice(4.0), silence), np.append(silence, sounds.voice(4.0, f0=250))], axis=1
+    )
+    (tmp_path / "call.wav").write_bytes(sounds.wav(sides))
+    code = downloads.python_snippet(
+        "call.wav", MODELS[-1].name, with_profile=False, is_long=True, has_channels=True
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    model = speech_emotion.load(MODELS[-1].name)
+    call = sounds.wav(sides)
+    expected = [*model.predict(call, channels="separate"), *model.timeline(call, channels="separate")]
+    assert done.stdout.splitlines() == [str(answer) for answer in expected]
+    snippet = downloads.curl_snippet("call.wav", "http://localhost/api/", is_long=False, has_channels=True)
+    assert snippet == "curl --data-binary @call.wav 'http://localhost/api/predict?channels=separate'"
+
+
 @pytest.mark.parametrize(
     ("n_bytes", "seconds", "fits"),
     [(25 * 2**20, 600.0, True), (25 * 2**20 + 1, 1.0, False), (1, 600.1, False)],

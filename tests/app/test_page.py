@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import gc
 import hashlib
 import importlib.util
 import io
 import json
 import time
+import weakref
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -391,10 +393,8 @@ def test_a_profile_is_made_used_switched_off_saved_and_forgotten(standin_model: 
     assert changes.to_dict("records") == [
         {
             "sound": "voice.wav",
-            "without": plain.label,
-            "probability": pytest.approx(100 * (plain.confidence or 0)),
-            "with your profile": tuned.label,
-            "probability ": pytest.approx(100 * (tuned.confidence or 0)),
+            "without": f"{plain.label} {100 * (plain.confidence or 0):.0f} %",
+            "with your profile": f"{tuned.label} {100 * (tuned.confidence or 0):.0f} %",
         }
     ]
     saved = json.dumps(state.profile.to_dict()).encode()
@@ -554,7 +554,8 @@ VTT = b"""WEBVTT
 def test_the_channels_of_a_call_are_answered_side_by_side(standin_model: Classifier) -> None:
     sides, data = call()
     page = upload(visit(), wav("call.wav", data))
-    assert any("Different speech on each channel" in warning.value for warning in page.warning)
+    assert "Different speech on each channel" in page.info[0].value
+    assert not page.warning  # nothing is wrong with the sound
     state: session.Session = page.session_state["session"]
     found = state.found(state.sounds[0], "channels")
     assert found is not None
@@ -566,6 +567,17 @@ def test_the_channels_of_a_call_are_answered_side_by_side(standin_model: Classif
         assert f">{lane.name.capitalize()} channel</h3>" in html(page)
         assert "channels_differ" not in lane.answer.warnings
     assert "The mix of all channels" in texts(page)
+    python, curl = (code.value for code in page.code)
+    assert "predict('call.wav', channels=\"separate\")" in python
+    assert "/predict?channels=separate" in curl
+    report = downloads.html_report(
+        downloads.Results([downloads.complete(state.sounds[0], state)], standin_model.info)
+    )
+    parts = ("Left channel</h3>", "Right channel</h3>", "The mix of all channels</h3>")
+    assert [report.count(part) for part in parts] == [1, 1, 1]
+    assert report.index(parts[0]) < report.index(parts[1]) < report.index(parts[2])
+    assert f"<span class='se-answer'>{found.lanes[0].answer.label}</span>" in report
+    assert "Different speech on each channel" in report
     assert not page.exception
 
 
@@ -594,6 +606,23 @@ def test_a_transcript_without_its_sound_or_in_pieces_is_a_sentence(standin_model
     assert not page.exception
 
 
+def test_text_in_a_folder_of_sounds_is_named_and_no_fault(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER), ("read me.txt", b"hello", "text/plain"))
+    assert not page.error
+    assert "Neither sounds nor transcripts: read me\\.txt." in texts(page)
+    page = upload(page, wav("a.wav", VOICE), ("read me.txt", b"hello", "text/plain"))
+    assert "cannot be used as a transcript" in page.error[0].value  # perhaps it was meant for the only sound
+
+
+def test_a_removed_sound_is_no_longer_in_memory(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("a.wav", VOICE))
+    sound = weakref.ref(page.session_state["session"].sounds[0])
+    page = upload(page)
+    page = page.run()
+    gc.collect()
+    assert sound() is None
+
+
 def test_what_was_it_makes_a_table_to_train_on_and_a_score(standin_model: Classifier, tmp_path: Path) -> None:
     page = upload(visit(), wav("a/one.wav", VOICE), wav("b/two.wav", OTHER))
     state: session.Session = page.session_state["session"]
@@ -602,7 +631,7 @@ def test_what_was_it_makes_a_table_to_train_on_and_a_score(standin_model: Classi
     other = next(one for one in standin_model.info.labels if one != standin_model.predict(OTHER).label)
     page.button_group(key=f"label-{first.sha256[:16]}").set_value(label).run()
     page.text_input(key=f"speaker-{first.sha256[:16]}").set_value("ann").run()
-    state.correct(second, session.Correction(second.name, other, "bob", "a note"))
+    state.correct(second.sha256, session.Correction(second.name, other, "bob", "a note"))
     page.run()
     assert "agrees with you on 1 of 2 sounds (50 %)" in texts(page)
     path = tmp_path / "corrections.csv"
@@ -615,7 +644,7 @@ def test_what_was_it_makes_a_table_to_train_on_and_a_score(standin_model: Classi
     with zipfile.ZipFile(io.BytesIO(corrections.archive(state))) as packed:
         assert packed.namelist() == ["corrections.csv", "a/one.wav", "b/two.wav"]
         assert packed.read("a/one.wav") == VOICE
-    state.correct(first, session.Correction(first.name, "", "ann"))
+    state.correct(first.sha256, session.Correction(first.name, "", "ann"))
     assert "one.wav" not in corrections.table(state)  # unsure
     assert not page.exception
 
@@ -625,7 +654,7 @@ def test_of_two_sounds_with_one_name_each_is_in_the_table() -> None:
     for number, data in enumerate((VOICE, OTHER)):
         sound = session.Sound.of("same.wav", data, str(number))
         state.keep(sound)
-        state.correct(sound, session.Correction(sound.name, "sad", "ann"))
+        state.correct(sound.sha256, session.Correction(sound.name, "sad", "ann"))
     files = [row["file"] for row in csv.DictReader(io.StringIO(corrections.table(state)))]
     assert files[0] == "same.wav"
     assert files[1].startswith("same ")

@@ -430,7 +430,24 @@ class TestWarnings:
         assert "channels_differ" in load(call, sample_rate=16_000).warnings
         assert "channels_differ" not in load(call[:, 0], sample_rate=16_000).warnings
 
-    @pytest.mark.parametrize("kind", ["same", "quieter", "one is silent", "room", "panned notes"])
+    @pytest.mark.parametrize("crosstalk", [0, 10 ** (-30 / 20)])
+    def test_a_speaker_30_db_below_the_other_has_a_channel(self, crosstalk: float) -> None:
+        agent, customer = sounds.voice(12), 10 ** (-30 / 20) * sounds.voice(12, f0=230)
+        is_first = np.arange(len(agent)) // 48_000 % 2 == 0
+        left = agent * is_first
+        call = np.stack([left, customer * ~is_first + crosstalk * left], axis=1).astype(np.float32)
+        assert "channels_differ" in load(call, sample_rate=16_000).warnings
+
+    @pytest.mark.parametrize("late", [0, 0.1, 0.3, 0.5])
+    def test_crosstalk_30_db_below_its_speaker_has_none(self, late: float) -> None:
+        agent = sounds.voice(12) * (np.arange(12 * 16_000) // 16_000 % 2 == 0)
+        crosstalk = 10 ** (-30 / 20) * np.roll(agent, round(late * 16_000))
+        call = np.stack([agent, crosstalk], axis=1).astype(np.float32)
+        assert "channels_differ" not in load(call, sample_rate=16_000).warnings
+
+    @pytest.mark.parametrize(
+        "kind", ["same", "quieter", "one is silent", "one is noise", "room", "panned notes"]
+    )
     def test_stereo_of_one_sound_does_not_differ(self, kind: str) -> None:
         rng, voice = np.random.default_rng(2), sounds.voice(6)
         noise = 10 ** (-60 / 20) * rng.standard_normal((2, len(voice)))
@@ -440,6 +457,7 @@ class TestWarnings:
             "same": (voice, voice),
             "quieter": (voice + noise[0], 0.4 * voice + noise[1]),
             "one is silent": (voice, noise[1]),
+            "one is noise": (voice * (np.arange(len(voice)) // 16_000 % 2), 5 * noise[1]),
             "room": [voice + np.convolve(voice, side)[: len(voice)] for side in echo],
             "panned notes": (notes[0] + notes[1] + 0.4 * notes[2], 0.4 * notes[0] + notes[1] + notes[2]),
         }[kind]

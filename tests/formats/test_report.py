@@ -9,6 +9,7 @@ import pytest
 from speech_emotion.errors import AudioDecodeError
 from speech_emotion.formats import WRITERS, Outcome, cards
 from speech_emotion.formats.look import FACES, colours, face, name
+from speech_emotion.formats.report import Channel, Section, document
 from speech_emotion.formats.summary import in_words, shares, strip, turning_points
 from speech_emotion.labels import EMOTIONS
 from speech_emotion.prediction import Prediction
@@ -73,6 +74,8 @@ def test_shares_and_turning_points_are_those_of_the_speech() -> None:
         "Speech in 1:40.0 of 2:00.0: mostly neutral (70 %), then angry (20 %), not sure (10 %). "
         "It turns to angry at 1:20.0, to neutral at 1:40.0."
     )
+    halves = in_words([stretch("sad", 0, 4), stretch("calm", 4, 7), stretch("angry", 7, 10)], 10)
+    assert "most often sad (40 %)" in halves  # and not mostly
     silence = [Prediction({}, 0, 30, abstained="no_speech")]
     assert in_words(silence, 30) == "No speech was found in 0:30.0."
 
@@ -139,6 +142,21 @@ def test_a_report_has_a_section_per_recording_and_asks_for_nothing() -> None:
     assert "angry: 1 (50 %)" in page
     assert "left: Speech in 0:05.0" in page
     assert not re.search(r"<script|<link|<img|<b>|src=|href=|@import|url\((?!\"data:)", page)
+
+
+def test_the_channels_of_a_call_stand_before_their_mix() -> None:
+    channels = [
+        Channel("Left channel", stretch("angry", 0, 9), "Often wrong."),
+        Channel("Right channel", stretch("sad", 0, 9)),
+    ]
+    page = document([Section("call.wav", stretch("neutral", 0, 9), seconds=9, channels=channels)], [])
+    cards = re.findall(r"<h3>(.*?)</h3>.*?<span class='se-answer'>(.*?)</span>", page, re.DOTALL)
+    assert cards == [
+        ("Left channel", "angry"),
+        ("Right channel", "sad"),
+        ("The mix of all channels", "neutral"),
+    ]
+    assert page.index("Often wrong.") < page.index("Right channel")
 
 
 def test_a_report_on_a_timeline_sums_it_up() -> None:

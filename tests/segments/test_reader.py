@@ -2,6 +2,7 @@
 
 import codecs
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,62 @@ def test_every_format_is_read(
     assert read(tmp_path, content) == expected
     assert read(tmp_path, codecs.BOM_UTF8 + content.replace("\n", "\r\n").encode()) == expected
     assert read(tmp_path, content.replace("\n", "\r").encode("utf-16")) == expected
+
+
+def srt(*texts: str) -> str:
+    return "\n".join(
+        f"{n}\n00:00:{n:02},000 --> 00:00:{n + 1:02},000\n{text}\n" for n, text in enumerate(texts, start=1)
+    )
+
+
+def webvtt(*texts: str) -> str:
+    return "WEBVTT\n\n" + srt(*texts).replace(",", ".")
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["Agent: Hi.", "Customer:\nHello."], [("Agent", "Hi."), ("Customer", "Hello.")]),
+        (["Speaker 1: Hi.", "Dr. Ben O'Neil: Yes.", "Mm."] * 2,
+         [("Speaker 1", "Hi."), ("Dr. Ben O'Neil", "Yes."), (None, "Mm.")] * 2),
+        (["客户：你好", "<i>客户：</i>再见"], [("客户", "你好"), ("客户", "再见")]),
+        (["Agent: Note: bring it.", "Agent:"], [("Agent", "Note: bring it."), ("Agent", None)]),
+        (["Agent: Hi.", "Agent: So.", "Note: no answer", "Bye."],
+         [("Agent", "Hi."), ("Agent", "So."), (None, "Note: no answer"), (None, "Bye.")]),
+        (["[BEN]: Hi.", "Ann: Yes.", "Ann: No."], [("BEN", "Hi."), ("Ann", "Yes."), ("Ann", "No.")]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("written", [srt, webvtt])
+def test_a_name_with_a_colon_before_most_texts_is_the_speaker(
+    tmp_path: Path, written: Callable[..., str], texts: list[str], expected: list[tuple[str | None, str]]
+) -> None:
+    assert [found[2:] for found in read(tmp_path, written(*texts))] == expected
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Note: bring it.", "And then?"],
+        ["Note: bring it."],
+        ["He said to all of us: go.", "She told us what she thinks: no."],
+        ["10: 30 then.", "See https://example.com."],
+        ["We need: bread.", "Yes.", "And: salt.", "Right."],
+    ],
+)
+@pytest.mark.parametrize("written", [srt, webvtt])
+def test_a_colon_in_a_text_makes_no_speaker(
+    tmp_path: Path, written: Callable[..., str], texts: list[str]
+) -> None:
+    assert [found[2:] for found in read(tmp_path, written(*texts))] == [(None, text) for text in texts]
+
+
+def test_voices_of_webvtt_go_before_names_in_the_text(tmp_path: Path) -> None:
+    found = read(
+        tmp_path, webvtt("<v Agent>Note: hi.</v>", "<v Customer>Note: no.</v>", "Agent: bye", "Agent: now")
+    )
+    assert [one[2:] for one in found] == [
+        ("Agent", "Note: hi."), ("Customer", "Note: no."), ("Agent", "bye"), ("Agent", "now")
+    ]  # fmt: skip
 
 
 def test_a_short_textgrid_is_read(tmp_path: Path) -> None:

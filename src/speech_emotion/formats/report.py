@@ -26,12 +26,22 @@ _STYLE: Final = """
 :root { color-scheme: light dark; }
 body { max-width: 860px; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; }
 h1 { margin: 0; font-size: 1.7rem; } h2 { margin: 2.5rem 0 .6rem; font-size: 1.25rem; overflow-wrap: anywhere; }
+h3 { margin: 1.2rem 0 .4rem; font-size: 1rem; }
 .note { opacity: .85; font-size: .92rem; } .both { display: grid; gap: 1rem 1.6rem; margin: .8rem 0; }
 @media (min-width: 700px) { .both { grid-template-columns: 2fr 3fr; } }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .25rem .6rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #8884; }
+.scroll { overflow-x: auto; } li { overflow-wrap: anywhere; }
 ul.counts { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; padding: 0; list-style: none; }
 """
+
+
+class Channel(NamedTuple):
+    """The answer for one channel of a recording, with its title and how far to trust it."""
+
+    title: str
+    answer: Prediction
+    caveat: str = ""
 
 
 class Section(NamedTuple):
@@ -45,6 +55,7 @@ class Section(NamedTuple):
         stretches: Its stretches of one emotion, of all channels.
         rows: What its table lists: answers, each with the given segment it is about, if any.
         remarks: Sentences about it.
+        channels: The answers for its channels, which are shown before that for all of it.
     """
 
     source: str
@@ -54,6 +65,7 @@ class Section(NamedTuple):
     stretches: Sequence[Prediction] = ()
     rows: Sequence[tuple[Prediction, Segment | None]] = ()
     remarks: Sequence[str] = ()
+    channels: Sequence[Channel] = ()
 
 
 def write_html(outcomes: Iterable[Outcome], out: TextIO, columns: Sequence[str]) -> None:  # noqa: ARG001
@@ -117,15 +129,19 @@ def _overview(sections: Sequence[Section]) -> str:
             said = name(key_of(section.answer))
             share = percent(section.answer.confidence) if section.answer.confidence is not None else ""
         rows.append((section.source, said, share, clock(section.seconds) if section.seconds else ""))
-    return _table(("recording", "answer", "probability", "length"), rows)
+    return _table("Recordings", ("recording", "answer", "probability", "length"), rows)
 
 
 def _of_one(section: Section) -> str:
     parts = [f"<h2>{_text(section.source)}</h2>"]
     if section.problem:
         parts.append(error_card(printable(section.problem)))
+    for title, answer, caveat in section.channels:
+        parts.append(f"<h3>{_text(title)}</h3>{_card(answer, caveat)}")
+    if section.channels and section.answer:
+        parts.append("<h3>The mix of all channels</h3>")
     if section.answer:
-        parts.append(f"<div class='both'>{answer_card(section.answer)}{bars(section.answer)}</div>")
+        parts.append(_card(section.answer))
     parts += [f"<p class='note'>{_text(remark)}</p>" for remark in section.remarks]
     if section.stretches:
         lanes = lanes_of(section.stretches)
@@ -137,6 +153,10 @@ def _of_one(section: Section) -> str:
     if section.rows:
         parts.append(_answers(section.rows))
     return "\n".join(parts)
+
+
+def _card(answer: Prediction, caveat: str = "") -> str:
+    return f"<div class='both'>{answer_card(answer, caveat=caveat)}{bars(answer)}</div>"
 
 
 def lanes_of(stretches: Iterable[Prediction]) -> dict[str, list[Prediction]]:
@@ -159,15 +179,16 @@ def _answers(rows: Sequence[tuple[Prediction, Segment | None]]) -> str:
         )
         for answer, segment in rows
     ]
-    return _table(("from", "to", "who", "answer", "probability", "words"), table)
+    return _table("Answers", ("from", "to", "who", "answer", "probability", "words"), table)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(label: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table without the columns that are empty."""
     used = [place for place in range(len(head)) if any(row[place] for row in rows)]
     first = "".join(f"<th scope='col'>{_text(head[place])}</th>" for place in used)
     body = "".join(f"<tr>{''.join(f'<td>{_text(row[place])}</td>' for place in used)}</tr>" for row in rows)
-    return f"<table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='scroll' tabindex='0' role='region' aria-label='{_text(label)}'>{table}</div>"
 
 
 def _text(text: str) -> str:

@@ -57,7 +57,8 @@ def in_words(stretches: Sequence[Prediction], seconds: float) -> str:
         return f"No speech was found in {clock(seconds)}."
     spoken = sum(one.seconds for one in stretches if one.probabilities)
     first, *others = [f"{name(key)} ({percent(part)})" for key, part in parts.items()]
-    mostly = f"mostly {first}" + (f", then {', '.join(others[:2])}" if others else "")
+    how = "mostly" if max(parts.values()) > 0.5 else "most often"
+    mostly = f"{how} {first}" + (f", then {', '.join(others[:2])}" if others else "")
     sentences = [f"Speech in {clock(spoken)} of {clock(seconds)}: {mostly}."]
     turns = turning_points(stretches)
     lasting = sorted(sorted(turns, key=lambda turn: -turn.lasting)[:MAX_TURNS])
