@@ -1,6 +1,11 @@
-"""Multinomial logistic regression: a convex problem with one solution, found by L-BFGS."""
+"""Multinomial logistic regression: a convex problem with one solution, found by preconditioned L-BFGS.
 
-from collections.abc import Sequence
+Features of one network say much the same, so that plain L-BFGS needs a hundred steps and more. Here it searches in
+coordinates in which the Hessian is near the identity (Nocedal & Wright 2006, Numerical Optimization, chapter 5.1).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -8,8 +13,11 @@ from torch.nn import functional
 
 from speech_emotion.training.data.mixture import Shares
 
-MAX_ITERATIONS = 100
-MAX_ITERATIONS_OF_MANY = 150  # one line search serves all of them, so they need more steps
+MAX_ITERATIONS: Final = 100
+TOLERANCE: Final = 1e-7  # of the loss
+CURVATURE: Final = 0.1  # p (1 - p) of a typical probability
+N_ROWS: Final = 12_000  # of which the Hessian is estimated
+SMALLEST: Final = 1e-4  # on its diagonal
 
 
 def fit_logistic(
@@ -20,22 +28,21 @@ def fit_logistic(
     rows: (n, n_features); targets: label indices (n,), probabilities (n, n_labels), or what the rows of a mixture say;
     start: weight (n_labels, n_features) and bias (n_labels,) to begin with.
     """
-    first = start[0]
-    weight, bias = first.clone().requires_grad_(), start[1].clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
+    first, bias = start[0], start[1].clone().requires_grad_()
+    steps = torch.zeros_like(first).requires_grad_()
+    counts = targets.weight if isinstance(targets, Shares) else torch.ones(len(rows))
+    factor = _factor(rows, counts, penalty)
 
-    def objective() -> float:
-        optimizer.zero_grad()
-        logits = functional.linear(rows, weight, bias)
-        loss = (
+    def loss() -> Tensor:
+        difference = _weight(factor, steps)
+        logits = functional.linear(rows, first + difference, bias)
+        fit = (
             targets.loss(logits) if isinstance(targets, Shares) else functional.cross_entropy(logits, targets)
         )
-        loss = loss + penalty * (weight - first).square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+        return fit + penalty * difference.square().sum()
 
-    optimizer.step(objective)  # type: ignore[no-untyped-call]
-    return weight.detach(), bias.detach(), objective()
+    least = _minimise([steps, bias], loss)
+    return (first + _weight(factor, steps)).detach(), bias.detach(), least
 
 
 def fit_many(
@@ -49,23 +56,58 @@ def fit_many(
     """
     n_problems, n_labels = len(targets), targets[0].spoken.shape[1]
     mean, deviation = (values.unsqueeze(1) for values in units)
-    weight = torch.zeros(n_problems, n_labels, rows.shape[1], requires_grad=True)
+    steps = torch.zeros(n_problems * n_labels, rows.shape[1], requires_grad=True)
     bias = torch.zeros(n_problems, n_labels, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=MAX_ITERATIONS_OF_MANY, line_search_fn="strong_wolfe"
-    )
+    counts = torch.stack([one.weight for one in targets]).mean(dim=0)
+    typical = (units[0].mean(dim=0), units[1].mean(dim=0))
+    factor = _factor((rows - typical[0]) / typical[1], counts, penalty)
 
-    def objective() -> float:
-        optimizer.zero_grad()
+    def loss() -> Tensor:
+        weight = _weight(factor, steps).reshape(n_problems, n_labels, -1)
         scaled = weight / deviation
         offset = bias - (scaled * mean).sum(dim=2)
         logits = functional.linear(rows, scaled.flatten(0, 1), offset.flatten())
         losses = [
             one.loss(own) for one, own in zip(targets, torch.split(logits, n_labels, dim=1), strict=True)
         ]
-        loss = torch.stack(losses).sum() + penalty * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+        return torch.stack(losses).sum() + penalty * weight.square().sum()
+
+    _minimise([steps, bias], loss)
+    return _weight(factor, steps).reshape(n_problems, n_labels, -1).detach(), bias.detach()
+
+
+def _factor(rows: Tensor, counts: Tensor, penalty: float) -> Tensor:
+    """(n_features, n_features), lower: the Cholesky factor of about the Hessian of one label's weight.
+
+    counts: how much each of the rows (n, n_features) counts, (n,).
+    """
+    every = max(len(rows) // N_ROWS, 1)
+    counts = counts[::every]
+    some = rows[::every] * (counts / counts.sum()).sqrt().unsqueeze(1)
+    hessian = CURVATURE * (some.T @ some)
+    hessian.diagonal().add_(2 * penalty + SMALLEST)
+    factor: Tensor = torch.linalg.cholesky(hessian)
+    return factor
+
+
+def _weight(factor: Tensor, steps: Tensor) -> Tensor:
+    """The weight (n, n_features) at coordinates (n, n_features) in which the Hessian is near the identity."""
+    weight: Tensor = torch.linalg.solve_triangular(factor.T, steps.T, upper=True)
+    return weight.T
+
+
+def _minimise(parameters: list[Tensor], loss: Callable[[], Tensor]) -> float:
+    """Moves the parameters to the minimum of `loss`, and returns it."""
+    optimizer = torch.optim.LBFGS(
+        parameters, max_iter=MAX_ITERATIONS, tolerance_change=TOLERANCE, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> float:
+        optimizer.zero_grad()
+        value: Any = loss()
+        value.backward()
+        return float(value.item())
 
     optimizer.step(objective)  # type: ignore[no-untyped-call]
-    return weight.detach(), bias.detach()
+    with torch.no_grad():
+        return float(loss())
