@@ -1,5 +1,6 @@
 """The bar of inputs: files, folders, the microphone, samples. Out: the sounds of a session; what is wrong with some."""
 
+from pathlib import PurePath
 from typing import Final
 
 import answers
@@ -70,7 +71,13 @@ def problems(state: Session) -> None:
     used = {transcript.sha256 for sound in state.sounds if (transcript := state.transcript_of(sound))}
     for transcript in state.transcripts.values():
         name = answers.escape(transcript.name)
-        if transcript.problem and len(state.uploaded) > 1 and session.stem(transcript.name) not in stems:
+        is_text = PurePath(transcript.name).suffix.lower() in (".txt", ".md", "")
+        if (
+            transcript.problem
+            and is_text
+            and len(state.uploaded) > 1
+            and session.stem(transcript.name) not in stems
+        ):
             skipped.append(name)
         elif transcript.problem:
             texts.append(f"**{name}** cannot be used as a transcript: {answers.escape(transcript.problem)}.")

@@ -1,8 +1,9 @@
 """A sealed model → the same model with products of integers, sealed again. In: two .onnx paths. Out: a file.
 
-    python tools/integer_products.py src/speech_emotion/assets/standard.onnx standard-integer.onnx
+    python tools/integer_products.py src/speech_emotion/assets/compact.onnx compact-integer.onnx
 
-It answers almost as the model does, in about half the time (docs/performance.md). The same input gives the same bytes.
+For files that were exported before export did so. It answers almost as the model does, in about half the time
+(docs/performance.md). The same input gives the same bytes.
 """
 
 import sys

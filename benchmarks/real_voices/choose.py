@@ -2,10 +2,11 @@
 
     python benchmarks/real_voices/choose.py DATA [--prepared FOLDER] [--out FILE]
 
-Every trial is the recipe with one setting changed, in both networks of its pair. Their heads learn from the recipe's
-own augmented embeddings, of which 1024 principal components are kept, so that a head takes seconds. They are scored on
-windows of what they did not learn from: the corpora of dev-far, half of the people of plain speech, and fold by fold
-the validation actors of luna5, without the fold's test actors. The test actors of luna5 are never scored.
+Every trial is the recipe with one setting changed, in both networks of its pair, or another prior of its gates. Their
+heads learn from the recipe's own augmented embeddings, of which 1024 principal components are kept, so that a head
+takes seconds. They are scored on windows of what they did not learn from: the corpora of dev-far, half of the people
+of plain speech, and fold by fold the validation actors of luna5, without the fold's test actors. The test actors of
+luna5 are never scored.
 """
 
 import argparse
@@ -289,7 +290,9 @@ def tried(pair: Pair, config: TrainConfig) -> dict[str, Any]:
         chosen.append(own.clip)
     clips, recording = np.unique(np.concatenate(chosen), return_inverse=True)
     temperature = fit_temperature(np.concatenate(logits), recording, material.mixture.labels[clips])
-    settings = {"penalty": config.probe.penalty, "copies": [config.probe.copies, config.probe.mixture_copies]}
+    probe = config.probe
+    settings = {"penalty": probe.penalty, "copies": [probe.copies, probe.mixture_copies]}
+    settings |= {"specialist_penalty": probe.specialist_penalty, "gate_prior": pair.gate_prior}
     second = config.second and {"weight": config.second_weight, "mixture": config.second.mixture}
     return {
         "settings": settings | {"mixture": config.mixture, "exclusive": config.exclusive, "second": second},

@@ -75,7 +75,7 @@ def _cue(timing: str, body: str, speaker: str | None = None) -> Segment:
         raise SegmentsError("the times must be as 00:00:01.000 --> 00:00:02.500; correct them")
     prefix = _PREFIX.match(body)
     if prefix and speaker is None:
-        speaker, body = prefix[1].strip(), body[prefix.end() :]
+        speaker, body = prefix[1].strip() or None, body[prefix.end() :]
     return Segment(seconds_of(parts[1]), seconds_of(parts[2]), speaker, one_line(body))
 
 

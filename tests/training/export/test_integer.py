@@ -3,17 +3,22 @@
 import importlib.util
 from pathlib import Path
 
+import miniature
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import helper, numpy_helper
 
 from speech_emotion.audio import load
+from speech_emotion.errors import ParityError
 from speech_emotion.model import EmotionModel
 from speech_emotion.training.export import integer
 from speech_emotion.training.export.integer import integer_products
+from speech_emotion.training.export.onnx import export
 from speech_emotion.training.export.quantize import shrink
+from speech_emotion.training.networks.build import build
 from speech_emotion.training.networks.quantize import LEVELS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -103,6 +108,25 @@ def test_a_graph_without_stored_matrices_is_left_as_it_is() -> None:
     before = model.SerializeToString()
     assert integer_products(model.graph) == 0
     assert model.SerializeToString() == before
+
+
+def test_products_that_change_the_answers_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three steps, −1 to 1, are too few."""
+    recipe = miniature.recipe(
+        network={"architecture": "transformer", "layers": 1, "width": 64}, frontend={"n_fft": 400, "hop": 160}
+    )
+    network = build(recipe).eval()
+    given = (network, recipe, miniature.CALIBRATION, miniature.PROVENANCE)
+    with torch.no_grad():
+        network.head[-1].weight.mul_(20)
+    export(*given, tmp_path / "good.onnx")
+    assert b"MatMulInteger" in (tmp_path / "good.onnx").read_bytes()
+    monkeypatch.setattr(integer, "LEVELS", 1)
+    with pytest.raises(ParityError, match=r"in probability; at most 0\.2 is allowed\. Nothing was written"):
+        export(*given, tmp_path / "bad.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["good.onnx"]
 
 
 @pytest.fixture(scope="module")

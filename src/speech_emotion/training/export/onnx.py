@@ -10,7 +10,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,7 +49,9 @@ from speech_emotion.training.networks.pair import Network
 from speech_emotion.training.networks.quantize import round_weights
 
 TOLERANCE = 1e-5  # in probability
-INTEGER_TOLERANCE = 0.5  # of the same with products of integers; a trained model differs by some 0.1
+INTEGER_TOLERANCE = (
+    0.2  # of the same with products of integers, in the mean; standard differs by 0.03 at most
+)
 PROBABILITIES = (OUTPUTS[0], SPEECH)
 OPSET = 18
 LARGEST_FOLDED = 4096  # values; so the basis of the Fourier transform stays computed: folded it takes 1 MB
@@ -165,7 +167,7 @@ def export(
         check_parity(shipped, EmotionModel.load(candidate), config)
         if integer_products(model.graph):
             candidate.write_bytes(data := _sealed(model))
-            check_parity(shipped, EmotionModel.load(candidate), config, INTEGER_TOLERANCE)
+            check_parity(shipped, EmotionModel.load(candidate), config, INTEGER_TOLERANCE, np.mean)
     write_atomically(path, data)
     return EmotionModel.load(path)
 
@@ -224,9 +226,16 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def check_parity(
-    shipped: _Shipped, model: EmotionModel, config: TrainConfig, tolerance: float = TOLERANCE
+    shipped: _Shipped,
+    model: EmotionModel,
+    config: TrainConfig,
+    tolerance: float = TOLERANCE,
+    summary: Callable[[list[Any]], Any] = np.max,
 ) -> None:
-    """Raise ParityError where a probability differs by more than the tolerance, over lengths and batch sizes."""
+    """Raise ParityError where probabilities differ by more than the tolerance, over lengths and batch sizes.
+
+    summary: of the largest differences of all tries.
+    """
     rng = np.random.default_rng(0)
     window, shortest = (round(s * SAMPLE_RATE) for s in (config.window.seconds, config.window.min_seconds))
     differences = []
@@ -241,7 +250,7 @@ def check_parity(
             for name, expected in zip(shipped.output_names, outputs, strict=True):
                 if name in PROBABILITIES:
                     differences.append(np.abs(expected.numpy() - getattr(scores, name)).max())
-    worst = float(np.max(differences))  # NaN where one is NaN
+    worst = float(summary(differences))  # NaN where one is NaN
     if not worst <= tolerance:
         raise ParityError(
             f"The exported graph differs from the network by {worst:.1e} in probability; at most {tolerance} is "

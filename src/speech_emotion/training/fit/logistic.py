@@ -16,7 +16,7 @@ from speech_emotion.training.data.mixture import Shares
 MAX_ITERATIONS: Final = 100
 TOLERANCE: Final = 1e-7  # of the loss
 CURVATURE: Final = 0.1  # p (1 - p) of a typical probability
-N_ROWS: Final = 12_000  # of which the Hessian is estimated
+N_ROWS: Final = 12_000  # of which the Hessian is estimated, at most
 SMALLEST: Final = 1e-4  # on its diagonal
 
 
@@ -31,7 +31,8 @@ def fit_logistic(
     first, bias = start[0], start[1].clone().requires_grad_()
     steps = torch.zeros_like(first).requires_grad_()
     counts = targets.weight if isinstance(targets, Shares) else torch.ones(len(rows))
-    factor = _factor(rows, counts, penalty)
+    some = _spread(len(rows))
+    factor = _factor(rows[some], counts[some], penalty)
 
     def loss() -> Tensor:
         difference = _weight(factor, steps)
@@ -60,7 +61,8 @@ def fit_many(
     bias = torch.zeros(n_problems, n_labels, requires_grad=True)
     counts = torch.stack([one.weight for one in targets]).mean(dim=0)
     typical = (units[0].mean(dim=0), units[1].mean(dim=0))
-    factor = _factor((rows - typical[0]) / typical[1], counts, penalty)
+    some = _spread(len(rows))
+    factor = _factor((rows[some] - typical[0]) / typical[1], counts[some], penalty)
 
     def loss() -> Tensor:
         weight = _weight(factor, steps).reshape(n_problems, n_labels, -1)
@@ -76,14 +78,17 @@ def fit_many(
     return _weight(factor, steps).reshape(n_problems, n_labels, -1).detach(), bias.detach()
 
 
+def _spread(n_rows: int) -> slice:
+    """At most N_ROWS of the rows, evenly spaced."""
+    return slice(None, None, -(-n_rows // N_ROWS))
+
+
 def _factor(rows: Tensor, counts: Tensor, penalty: float) -> Tensor:
     """(n_features, n_features), lower: the Cholesky factor of about the Hessian of one label's weight.
 
     counts: how much each of the rows (n, n_features) counts, (n,).
     """
-    every = max(len(rows) // N_ROWS, 1)
-    counts = counts[::every]
-    some = rows[::every] * (counts / counts.sum()).sqrt().unsqueeze(1)
+    some = rows * (counts / counts.sum()).sqrt().unsqueeze(1)
     hessian = CURVATURE * (some.T @ some)
     hessian.diagonal().add_(2 * penalty + SMALLEST)
     factor: Tensor = torch.linalg.cholesky(hessian)

@@ -55,7 +55,7 @@ class EmotionNetwork(nn.Module, ABC):
         self.frontend = LogMel(**dataclasses.asdict(frontend))
 
     def add_head(self, n_embedding: int, dropout: float) -> None:
-        """A standardising norm, dropout and a linear layer: affine in the embedding when not training."""
+        """A standardising norm, dropout and a linear layer: affine in the embedding in evaluation."""
         self.n_embedding = n_embedding
         self.head = nn.Sequential(
             nn.BatchNorm1d(n_embedding), nn.Dropout(dropout), nn.Linear(n_embedding, len(self.labels))
