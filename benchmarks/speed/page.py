@@ -84,7 +84,7 @@ def _opening(report: Report) -> str:
 def _compared(found: Report) -> str:
     rows = [
         (
-            _title(name),
+            CONTENDERS[name].title,
             f"{_number(row['median_ms'])} [{_number(row['low_ms'])}, {_number(row['high_ms'])}]",
             _number(row["p99_ms"]),
             *(_times(row[f"to_{model}"]) for model in MODELS),
@@ -94,18 +94,13 @@ def _compared(found: Report) -> str:
     return _table(("", "ms", "99 %", *(f"times {model}" for model in MODELS)), rows)
 
 
-def _title(name: str) -> str:
-    """That of a contender; one of an earlier run has its name alone."""
-    return CONTENDERS[name].title if name in CONTENDERS else name
-
-
 def _times(ratio: Report) -> str:
     return f"{_number(ratio['median'])} [{_number(ratio['low'])}, {_number(ratio['high'])}]"
 
 
 def _two_at_once(report: Report) -> str:
     texts = [
-        f"{_title(name).strip('*')} takes {_number(row['median_ms'])} ms (99 %: {_number(row['p99_ms'])})"
+        f"{CONTENDERS[name].title.strip('*')} takes {_number(row['median_ms'])} ms (99 %: {_number(row['p99_ms'])})"
         for name, row in report["two_at_once"].items()
     ]
     return f"With two processes at once, one on each core: {'; '.join(texts)}.\n"
@@ -137,13 +132,13 @@ def _amounts(report: Report) -> str:
     throughput, hour, training = (report[name] for name in ("throughput", "hour", "training"))
     growth = report.get("growth")
     files = [
-        (_title(name), *(_number(row.get(f"files_per_second_{n}")) for n in (1, 2)))
+        (CONTENDERS[name].title, *(_number(row.get(f"files_per_second_{n}")) for n in (1, 2)))
         for name, row in throughput.items()
         if name != "n_clips"
     ]
     live = [
         (
-            _title(name),
+            CONTENDERS[name].title,
             f"{100 * row['core_share']:.1f} %",
             _times(row["to_before"]) if "to_before" in row else "",
         )
@@ -202,7 +197,7 @@ def picture(report: Report) -> bytes:
     from matplotlib import pyplot
 
     rows = sorted(report["warm"].items(), key=lambda item: -item[1]["median_ms"])
-    names = [_title(name).strip("*") for name, _ in rows]
+    names = [CONTENDERS[name].title.strip("*") for name, _ in rows]
     medians = [row["median_ms"] for _, row in rows]
     spread = [
         [row["median_ms"] - row["low_ms"] for _, row in rows],
