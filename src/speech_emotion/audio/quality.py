@@ -31,12 +31,11 @@ LEAD_SHARE = 0.02
 LEAD_SECONDS = 0.5
 ACTIVE_RANGE_DB = 25
 TURN_SECONDS = 0.1  # the stretch in which levels are compared
-# A channel below ACTIVE_RANGE_DB leads only where it speaks alone: SPEECH_RANGE_DB above its own noise (10th
-# percentile), and LEAD_DB above all that the others had in the last ECHO_SECONDS, as no crosstalk and no echo of it is.
-# Of calls of the RAVDESS with one voice 30 dB lower all are found, with crosstalk at -30 dB as well; of crosstalk alone
-# at -30 dB, up to 0.6 s late, none is, nor of steady noise alone (12 each).
+# A channel below that leads only where it speaks alone: SPEECH_RANGE_DB above its own noise (10th percentile), LEAD_DB
+# above all that the others had in the last N_ECHO stretches. Of calls with one voice 30 dB lower all are found, with
+# crosstalk at -30 dB as well; of such crosstalk alone, up to 0.6 s late, and of steady noise alone none is (12 each).
 SPEECH_RANGE_DB = 15
-ECHO_SECONDS = 0.5
+N_ECHO = 5
 
 
 class Levels:
@@ -124,10 +123,8 @@ class _Leads:
     def __init__(self, n_stretch: int, n_channels: int) -> None:
         self._n_stretch = n_stretch
         self._rest = np.zeros((0, n_channels), np.float32)  # (n_samples, n_channels), fills no stretch yet
-        self._n_echo = round(ECHO_SECONDS / TURN_SECONDS)
-        self._last_db = np.full((self._n_echo, n_channels), -160.0)  # (stretch, channel)
-        # How many stretches have -160, -159, … 39 dB: whose loudest channel has; of each channel; of those it leads;
-        # of those it leads alone.
+        self._last_db = np.full((N_ECHO, n_channels), -160.0)  # (stretch, channel)
+        # How many stretches have -160, -159, … 39 dB: in the loudest channel; in each; where it leads; and leads alone.
         self._n_loudest_at = np.zeros(200, np.int64)
         self._n_at, self._n_led_at, self._n_alone_at = np.zeros((3, n_channels, 200), np.int64)
 
@@ -145,14 +142,11 @@ class _Leads:
         with_last_db = np.concatenate([self._last_db, level_db])
         self._last_db = with_last_db[n:]
         bins = np.clip(level_db + 160, 0, 199).astype(int)
-        first = level_db.argmax(axis=1)
-        first_db, first_bins = level_db.max(axis=1), bins.max(axis=1)
+        first, first_db, first_bins = level_db.argmax(axis=1), level_db.max(axis=1), bins.max(axis=1)
         others = np.arange(n_channels) != first[:, np.newaxis]
-        recent_db = sliding_window_view(with_last_db, self._n_echo + 1, axis=0).max(axis=-1)
-        is_led, is_alone = (
-            first_db - one.max(axis=1, where=others, initial=-np.inf) > LEAD_DB
-            for one in (level_db, recent_db)
-        )
+        recent_db = sliding_window_view(with_last_db, N_ECHO + 1, axis=0).max(axis=-1)
+        is_led = first_db - level_db.max(axis=1, where=others, initial=-np.inf) > LEAD_DB
+        is_alone = first_db - recent_db.max(axis=1, where=others, initial=-np.inf) > LEAD_DB
         np.add.at(self._n_loudest_at, first_bins, 1)
         np.add.at(self._n_at, (np.arange(n_channels), bins), 1)
         np.add.at(self._n_led_at, (first[is_led], first_bins[is_led]), 1)
