@@ -48,7 +48,7 @@ RECIPE: Final = ROOT / "recipes" / "standard.toml"
 COMMAND: Final = "python benchmarks/real_voices/choose.py DATA"
 N_COMPONENTS: Final = 1024
 N_FOR_COMPONENTS: Final = 16_000  # rows
-SHARES: Final = (0.001, 0.4, 0.6, 0.999)  # a recipe of two networks has no share of 0 or 1
+SHARES: Final = (0.001, 0.4, 0.5, 0.999)  # a recipe of two networks has no share of 0 or 1
 GATE_PRIORS: Final = (0.0, 2.0, 6.0)
 MAX_DEVIATIONS: Final = 8.0  # of an embedding; what is farther out is cut
 N: Final = len(EMOTIONS)
@@ -89,9 +89,9 @@ def trials(recipe: TrainConfig) -> dict[str, TrainConfig]:
         **{f"the second network has a share of {x}": replace(recipe, second_weight=x) for x in SHARES},
         "without a specialist": probed(specialist_penalty=0.0),
         **{f"penalty of the specialist {x}": probed(specialist_penalty=x) for x in (0.03, 0.3)},
-        **{f"penalty {x}": probed(penalty=x) for x in (0.1, 1.0)},
+        **{f"penalty {x}": probed(penalty=x) for x in (0.03, 0.3)},
         "4 of 16 copies of the RAVDESS": probed(copies=4),
-        **{f"the others count {x} times as much": others(x) for x in (0.25, 5.0)},
+        **{f"the others count {x} times as much": others(x) for x in (0.5, 2.0, 4.0)},
         "plain speech counts twice": weighted(plain_speech=2 * recipe.mixture[PLAIN]),
         "no label is exclusive": both(lambda one: replace(one, exclusive=())),
         "every label is exclusive": both(lambda one: replace(one, exclusive=EMOTIONS)),

@@ -17,7 +17,6 @@ from speech_emotion.shipped import MODELS
 
 GOLDEN = Path(__file__).with_name("golden.json")
 TOLERANCE = 1e-3  # processors differ in the last digits
-INTEGER_TOLERANCE = 1e-2  # which may be rounded to the next step where integers are multiplied
 DEMO_VOICES = sorted(MODELS[0].path.parent.glob("demo-*.flac"))
 
 
@@ -32,13 +31,11 @@ def answers(classifier: Classifier) -> dict[str, dict[str, float]]:
     }
 
 
-def compare(
-    got: dict[str, dict[str, float]], golden: dict[str, dict[str, float]], tolerance: float = TOLERANCE
-) -> None:
+def compare(got: dict[str, dict[str, float]], golden: dict[str, dict[str, float]]) -> None:
     assert got.keys() == golden.keys()
     for sound, probabilities in golden.items():
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4), sound
-        assert got[sound] == pytest.approx(probabilities, abs=tolerance), sound
+        assert got[sound] == pytest.approx(probabilities, abs=TOLERANCE), sound
 
 
 def test_the_stand_in_answers_as_ever(classifier: Classifier) -> None:
@@ -52,7 +49,7 @@ def test_a_shipped_model_answers_as_released(name: str) -> None:
     assert classifier.info.sha256 == golden.get("sha256"), (
         "another model: write its golden values as said above"
     )
-    compare(answers(classifier), golden["answers"], INTEGER_TOLERANCE if name == "standard" else TOLERANCE)
+    compare(answers(classifier), golden["answers"])
 
 
 def write() -> None:

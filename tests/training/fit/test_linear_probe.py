@@ -452,6 +452,5 @@ def test_a_mixture_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig, 
             embedding, _ = network.analyse(torch.from_numpy(waveform)[None])
             expected = (network.logits(embedding) / head(embedding)).softmax(dim=1)[0].tolist()
         answer = classifier.predict(waveform, sample_rate=16_000)
-        assert list(answer.probabilities.values()) == pytest.approx(
-            expected, abs=1e-2
-        )  # integers are multiplied
+        # The file multiplies integers, the network does not.
+        assert list(answer.probabilities.values()) == pytest.approx(expected, abs=1e-2)
