@@ -55,6 +55,7 @@ def upload(page: Page, *files: tuple[str, bytes]) -> None:
 
 def answered(page: Page) -> str:
     """The answer on the page, once there is one."""
+    wait_until(lambda: page.locator(ANSWER).count() > 0, page)
     return page.locator(ANSWER).first.inner_text()
 
 
@@ -64,7 +65,16 @@ def open_inputs(page: Page) -> None:
     expect(page.get_by_role("button", name="A low voice")).to_be_visible()
 
 
+def settle(page: Page) -> None:
+    """Wait until nothing is analysed and nothing is drawn again: a click on what is being replaced does nothing."""
+    expect(page.get_by_text("Analysing …")).to_have_count(0)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)  # places of elements whose code is on its way
+    expect(page.locator("[data-test-script-state=notRunning]")).to_have_count(1)
+
+
 def downloaded(page: Page, button: str) -> bytes:
+    page.get_by_role("button", name=button).wait_for()
+    settle(page)
     with page.expect_download() as download:
         page.get_by_role("button", name=button).click()
     return Path(download.value.path()).read_bytes()
@@ -326,9 +336,7 @@ def test_it_can_be_used_without_a_mouse(app_url: str, browser: Browser) -> None:
 def start_at_the_top(page: Page) -> None:
     """Let the next Tab go to the first stop of the page, once nothing is added to it and nothing is drawn again."""
     expect(page.get_by_text("The same answer in Python")).to_be_visible()  # the last element
-    expect(page.get_by_text("Analysing …")).to_have_count(0)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)  # places of elements whose code is on its way
-    expect(page.locator("[data-test-script-state=notRunning]")).to_have_count(1)
+    settle(page)
     page.evaluate("document.body.tabIndex = -1; document.body.focus()")
 
 
@@ -416,6 +424,7 @@ def test_a_page_with_work_asks_before_it_is_left(app_url: str, browser: Browser)
     page = opened(browser, app_url)
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.wait_for_function("document.cookie")  # by which the notice stays read
     page.reload()  # nothing is lost
     page.get_by_text("Upload a sound, record one").click()  # browsers ask only on pages that were used
     upload(page, ("voice.wav", LONG))

@@ -547,7 +547,7 @@ def test_a_narrow_screen_in_light_and_dark(live: App, speaking: Browser, scheme:
         return inside <= panel <= 360 and page.evaluate("document.documentElement.scrollWidth") <= 360
 
     wait_until(fits, page)
-    for name in ("title", "status", "count", "level"):
+    for name in ("title", "status", "detail", "level"):
         wait_until(lambda name=name: contrast_of(part(page, name)) >= 4.5, page)  # type: ignore[misc]
     # Bars are replaced twice a second: a style read once may be that of one which has just gone.
     expect(part(page, "bars").locator("i").first).to_have_css("transition-duration", "0s")
