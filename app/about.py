@@ -52,8 +52,15 @@ def score(info: ModelInfo) -> str:
     )
 
 
-def caveat(answer: Prediction, info: ModelInfo, sound_name: str) -> str:
-    """How far an answer can be trusted, in one line; empty for an answer without a label, or without scores."""
+def caveat(answer: Prediction, info: ModelInfo, sound_name: str, *, is_tuned: bool = False) -> str:
+    """How far an answer can be trusted, in one line; empty for an answer without a label, or without scores.
+
+    Args:
+        answer: An answer.
+        info: The model.
+        sound_name: The file that it is about; some are known.
+        is_tuned: Whether a profile tuned it. The scores are of answers without one.
+    """
     if answer.confidence is None:
         return ""
     if sound_name in SAMPLES:
@@ -63,7 +70,8 @@ def caveat(answer: Prediction, info: ModelInfo, sound_name: str) -> str:
     share = right(answer.confidence, info, "elsewhere")
     if share is None:
         return ""
-    return f"On people it never heard, {percent(share)} of answers as sure as this were right."
+    untuned = " and without a profile" if is_tuned else ""
+    return f"On people it never heard{untuned}, {percent(share)} of answers as sure as this were right."
 
 
 def right(confidence: float, info: ModelInfo, where: str) -> float | None:

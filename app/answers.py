@@ -8,6 +8,7 @@ from typing import Any, Final
 import about
 import streamlit as st
 from analysis import Analysis
+from session import SAMPLES
 
 from speech_emotion import Prediction, SpeechEmotionError
 from speech_emotion.formats import cards
@@ -104,27 +105,33 @@ def titled(answer: Prediction) -> str:
 
 
 def heading(chosen: Analysis) -> None:
-    """The name of a sound and its length."""
-    length = f" <small>{clock(chosen.seconds)}</small>" if chosen.seconds else ""
-    st.html(f"<h2 class='se-name'>{html.escape(chosen.name)}{length}</h2>")
+    """The name of a sound and its length; a sample has the name of its button, too."""
+    facts = [clock(chosen.seconds)] if chosen.seconds else []
+    title = SAMPLES.get(chosen.name, chosen.name)
+    if title != chosen.name:
+        facts.insert(0, html.escape(chosen.name))
+    small = f" <small>{' · '.join(facts)}</small>" if facts else ""
+    st.html(f"<h2 class='se-name'>{html.escape(title)}{small}</h2>")
 
 
-def card_and_bars(chosen: Analysis, info: ModelInfo, plain: Analysis | None) -> None:
+def card_and_bars(
+    chosen: Analysis, info: ModelInfo, *, is_tuned: bool = False, plain: Analysis | None = None
+) -> None:
     """The answer with its caveat, and its probabilities beside it, or below it on a phone.
 
     Args:
         chosen: An analysis.
         info: The model.
-        plain: The analysis without the profile, where the answer is tuned by one.
+        is_tuned: Whether a profile tuned the answer.
+        plain: The analysis without the profile, to name beside a tuned one.
     """
     left, right = st.columns([2, 3], gap="large")
     answer = chosen.answer
     if answer is None:
         return
     with left:
-        card = cards.answer_card(
-            answer, caveat=about.caveat(answer, info, chosen.name), minimum_seconds=info.min_seconds
-        )
+        caveat = about.caveat(answer, info, chosen.name, is_tuned=is_tuned)
+        card = cards.answer_card(answer, caveat=caveat, minimum_seconds=info.min_seconds)
         st.html(f"<div role='status'>{card}</div>")
         with slot(bool(plain and plain.answer)):
             if plain and plain.answer:

@@ -30,7 +30,7 @@ def parts(sound: Sound, state: Session) -> tuple[tuple[Analysis, ...], Analysis 
     return channels.lanes if channels else (), utterances
 
 
-def channels(lanes: tuple[Analysis, ...], mix: Analysis, info: ModelInfo) -> None:
+def channels(lanes: tuple[Analysis, ...], mix: Analysis, info: ModelInfo, *, is_tuned: bool) -> None:
     """The answer of each channel, side by side, and that of the mix in one line."""
     for start in range(0, len(lanes), PER_ROW):
         for column, lane in zip(
@@ -39,7 +39,7 @@ def channels(lanes: tuple[Analysis, ...], mix: Analysis, info: ModelInfo) -> Non
             if lane.answer is None:
                 continue
             with column:
-                caveat = about.caveat(lane.answer, info, mix.name)
+                caveat = about.caveat(lane.answer, info, mix.name, is_tuned=is_tuned)
                 card = cards.answer_card(lane.answer, caveat=caveat, minimum_seconds=info.min_seconds)
                 title = f"<h3 class='se-channel'>{html.escape(answers.capital(lane.name))} channel</h3>"
                 st.html(f"{title}<div role='status'>{card}</div>")

@@ -58,7 +58,7 @@ def _add_samples(state: Session) -> None:
 
 def _side(sound: Sound, found: Analysis, info: ModelInfo, state: Session) -> Analysis:
     if found.answer:
-        caveat = about.caveat(found.answer, info, sound.name)
+        caveat = about.caveat(found.answer, info, sound.name, is_tuned=state.active_profile is not None)
         st.html(cards.answer_card(found.answer, caveat=caveat, minimum_seconds=info.min_seconds))
         st.html(cards.bars(found.answer) or "<span></span>")
         if correction := state.corrections.get(sound.sha256):

@@ -97,24 +97,23 @@ def html_report(results: Results) -> str:
     """All answers as one page without sound, to share."""
     origin = _flat(_origin(results))
     facts = [f"{key.replace('_', ' ')}: {value}" for key, value in origin.items() if value is not None]
-    return report.document([_section(one, results.info) for one in results.analyses], facts)
+    return report.document([_section(one, results) for one in results.analyses], facts)
 
 
-def _section(analysis: Analysis, info: ModelInfo) -> report.Section:
-    answer = analysis.answer
+def _section(analysis: Analysis, results: Results) -> report.Section:
+    answer, info = analysis.answer, results.info
+    caveat = partial(
+        about.caveat, info=info, sound_name=analysis.name, is_tuned=results.profile_seconds is not None
+    )
     if answer is None:
         problem = answers.explain(analysis.error) if analysis.error else ""
         return report.Section(analysis.name, problem=problem)
     remarks = [
-        about.caveat(answer, info, analysis.name),
+        caveat(answer),
         *(answers.plain_warning(word) for word in answer.warnings),
     ]
     lanes = [
-        report.Channel(
-            f"{answers.capital(lane.name)} channel",
-            lane.answer,
-            about.caveat(lane.answer, info, analysis.name),
-        )
+        report.Channel(f"{answers.capital(lane.name)} channel", lane.answer, caveat(lane.answer))
         for lane in analysis.lanes
         if lane.answer
     ]

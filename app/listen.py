@@ -111,12 +111,13 @@ def _one(sound: Sound, analysis: Analysis, state: Session, info: ModelInfo) -> N
     if analysis.answer is None:
         return
     channels, utterances = calls.parts(sound, state)
+    is_tuned = state.active_profile is not None
     with st.container():
         if channels:
-            calls.channels(channels, analysis, info)
+            calls.channels(channels, analysis, info, is_tuned=is_tuned)
         else:
-            plain = state.analyses.get(state.key(sound)) if state.active_profile else None
-            answers.card_and_bars(analysis, info, plain)
+            plain = state.analyses.get(state.key(sound)) if is_tuned else None
+            answers.card_and_bars(analysis, info, is_tuned=is_tuned, plain=plain)
     left, right = st.columns([2, 3], gap="large")
     with left:
         corrections.ask(sound, state, info)

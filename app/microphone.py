@@ -76,7 +76,7 @@ def _show(ended: live.LiveSession, state: Session, info: ModelInfo) -> None:
     st.header(f"The last session: {clock(ended.seconds, tenths=False)}{tuned}", anchor=False)
     if ended.problem:
         st.warning(answers.escape(f"It was not ended by Stop. {ended.problem}"), icon=":material/warning:")
-    answers.card_and_bars(whole, info, None)
+    answers.card_and_bars(whole, info, is_tuned=bool(tuned))
     answers.advice(whole)
     settings = info.with_hop(ended.hop_seconds)
     calls.summary(whole, (), settings)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from player import acoustics
-from player.sound import RATE, PlayableSound
+from player.sound import RATE, PlayableSound, in_heights
 
 MAX_COLUMNS: Final = 3000
 FINEST_SECONDS: Final = 0.005  # between two frames
@@ -151,4 +151,4 @@ def _peaks(sound: PlayableSound, wanted: Range) -> npt.NDArray[Any]:
     part = sound.samples[start : max(end, start + 1)].astype(np.float32)
     borders = np.arange(min(wanted.columns, len(part))) * len(part) // min(wanted.columns, len(part))
     found = np.stack([np.minimum.reduceat(part, borders), np.maximum.reduceat(part, borders)], axis=2)
-    return np.round(found.transpose(1, 0, 2) * (127 / 32768 / sound.loudest)).astype(np.int8)
+    return in_heights(found.transpose(1, 0, 2), sound.heights)

@@ -22,6 +22,7 @@ RATE: Final = 16_000
 HEADER: Final = 44  # bytes before the samples of a WAV
 PEAK_SAMPLES: Final = RATE // 100  # of the finest column of peaks
 MAX_PEAKS: Final = 300_000  # columns that a browser gets at once
+MAX_ZOOM: Final = 32  # of a channel's waveform, which is 30 dB; the noise of an empty one stays a line
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -33,8 +34,9 @@ class PlayableSound:
     names: The names of its channels; of one channel "".
     seconds: Its duration.
     samples: (n_samples, n_channels) int16, read from disk on demand.
-    peaks: (n_channels, n_columns, 2) int8: minimum and maximum of each column of `peak_seconds`; `loudest` is 127.
-    loudest: The largest absolute sample, full scale is 1.
+    peaks: (n_channels, n_columns, 2) int8: minimum and maximum of each column of `peak_seconds`; `heights` are 127.
+    heights: (n_channels,), the amplitude that fills the height of each channel, full scale is 1: its loudest sample, so
+        that a quiet voice can be seen, but no less than MAX_ZOOM times that of the loudest channel.
     """
 
     def __init__(self, file: Any, names: Sequence[str], peaks: npt.NDArray[np.int16]) -> None:
@@ -43,11 +45,12 @@ class PlayableSound:
         self.content: npt.NDArray[np.uint8] = np.memmap(file, np.uint8, "r")
         self.samples = self.content[HEADER:].view(np.int16).reshape(-1, len(self.names))
         self.seconds = len(self.samples) / RATE
-        self.loudest = max(int(peaks.max(initial=0)), -int(peaks.min(initial=0)), 1) / 32768
+        loudest = np.abs(peaks.astype(np.int32)).max(axis=(1, 2), initial=1) / 32768
+        self.heights: FloatArray = np.maximum(loudest, loudest.max() / MAX_ZOOM).astype(np.float32)
         each = 1
         while peaks.shape[1] > MAX_PEAKS:
             peaks, each = _halved(peaks), each * 2
-        self.peaks = np.round(peaks * np.float32(127 / 32768 / self.loudest)).astype(np.int8)
+        self.peaks = in_heights(peaks, self.heights)
         self.peak_seconds = each * PEAK_SAMPLES / RATE
         _sounds[self.token] = self
 
@@ -120,6 +123,12 @@ def _header(n_bytes: int, n_channels: int) -> bytes:
     kind = struct.pack("<HHIIHH", 1, n_channels, RATE, RATE * 2 * n_channels, 2 * n_channels, 16)
     parts = b"WAVE", b"fmt ", struct.pack("<I", len(kind)), kind, b"data", struct.pack("<I", n_bytes)
     return b"RIFF" + struct.pack("<I", HEADER - 8 + n_bytes) + b"".join(parts)
+
+
+def in_heights(peaks: npt.NDArray[Any], heights: FloatArray) -> npt.NDArray[np.int8]:
+    """Peaks (n_channels, n_columns, 2) of 16-bit samples, so that 127 is the height of their channel."""
+    scaled: npt.NDArray[np.int8] = np.round(peaks * (127 / 32768 / heights.reshape(-1, 1, 1))).astype(np.int8)
+    return scaled
 
 
 def _halved(peaks: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:

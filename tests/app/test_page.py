@@ -217,7 +217,7 @@ def test_the_samples_are_one_click_away_and_can_be_forgotten(standin_model: Clas
     page = visit()
     for key in session.SAMPLES:
         page.button(key=key).click().run()
-        assert f"<h2 class='se-name'>{key}" in html(page)  # the newest is shown
+        assert f"<h2 class='se-name'>{session.SAMPLES[key]} <small>{key}" in html(page)  # the newest is shown
     assert [row["sound"] for row in table(page)] == list(session.SAMPLES)
     next(button for button in page.button if button.label.startswith("Forget recordings")).click().run()
     assert page.expander[0].label == inputs.START
@@ -309,9 +309,9 @@ def test_a_new_sound_is_shown_whatever_was_ticked(standin_model: Classifier) -> 
     page = upload(visit(), wav("a.wav", VOICE), wav("b.wav", OTHER))
     assert "<h2 class='se-name'>a.wav" in html(page)
     page.button(key="demo-low.flac").click().run()
-    assert "<h2 class='se-name'>demo-low.flac" in html(page)
+    assert "<h2 class='se-name'>A low voice <small>demo-low.flac" in html(page)
     page.run()
-    assert "<h2 class='se-name'>demo-low.flac" in html(page)
+    assert "<h2 class='se-name'>A low voice <small>demo-low.flac" in html(page)
 
 
 def test_snippets_fit_the_sound(standin_model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +357,7 @@ def test_adding_a_cancelled_sound_again_resumes_it(standin_model: Classifier) ->
     assert "class='se-answer'" in html(page)
     state.cancelled.add(low.sha256)
     page.button(key="demo-low.flac").click().run()
-    assert "<h2 class='se-name'>demo-low.flac" in html(page)
+    assert "<h2 class='se-name'>A low voice <small>demo-low.flac" in html(page)
     assert "Cancelled" not in texts(page)
 
 
@@ -698,6 +698,7 @@ def test_an_answer_says_how_often_such_answers_were_right() -> None:
     share = about.right(0.75, info, "elsewhere")
     assert share is not None
     assert f"{100 * share:.0f} % of answers as sure as this" in about.caveat(sure, info, "mine.wav")
+    assert "never heard and without a profile, " in about.caveat(sure, info, "mine.wav", is_tuned=True)
     assert "learned from these actors" in about.caveat(sure, info, "Actor_12/03-01-05-01-01-01-12.wav")
     assert about.caveat(sure, info, "demo-low.flac") == "A synthetic voice: it has no right answer."
     unsure = Prediction({"angry": 0.55, "sad": 0.45}, 0, 4, abstained="not_sure")

@@ -125,9 +125,21 @@ def test_peaks_are_the_smallest_and_largest_samples() -> None:
     sound = written(voice)
     assert sound.peaks.shape == (1, 100, 2)
     assert np.abs(sound.peaks.astype(int)).max() == 127
-    columns = voice.reshape(-1, PEAK_SAMPLES) / sound.loudest * 127
+    columns = voice.reshape(-1, PEAK_SAMPLES) / sound.heights[0] * 127
     np.testing.assert_allclose(sound.peaks[0, :, 0], columns.min(axis=1), atol=0.6)
     np.testing.assert_allclose(sound.peaks[0, :, 1], columns.max(axis=1), atol=0.6)
+
+
+def test_a_quiet_channel_is_seen_beside_a_loud_one_and_an_empty_one_is_not() -> None:
+    voice = sounds.voice(1.0, peak=0.5)
+    sound = written(np.stack([voice, voice / 20, voice / 2000], axis=1), ("left", "right", "3"))
+    loud, quiet, empty = np.abs(sound.peaks.astype(int)).max(axis=(1, 2))
+    assert loud == quiet == 127
+    assert empty <= 3
+    near = closeup(sound, Range(0.1, 0.2, 1000))
+    assert near.peaks.shape[0] == 3
+    assert np.abs(near.peaks[2].astype(int)).max() <= 3
+    assert np.abs(near.peaks[1].astype(int)).max() > 60
 
 
 def test_a_click_is_seen_in_the_peaks_of_three_hours() -> None:
@@ -150,7 +162,7 @@ def test_a_sound_of_two_channels_keeps_them_apart() -> None:
     soundfile.write(file, both, RATE, format="WAV", subtype="PCM_16")
     sound = PlayableSound.of(file.getvalue(), separate=True)
     assert sound.names == ("left", "right")
-    assert sound.peaks[0].max() > 5 * sound.peaks[1].max()
+    assert sound.heights[0] > 5 * sound.heights[1]
     assert PlayableSound.of(file.getvalue()).names == ("",)
 
 
@@ -190,7 +202,7 @@ def test_a_closeup_of_the_closest_has_peaks_of_its_own() -> None:
     sound = written(tone(100))
     found = closeup(sound, Range(0.1, 0.2, 1000))
     assert found.peaks.shape == (1, 1000, 2)
-    part = sound.samples[1600:3200, 0] / 32768 / sound.loudest * 127
+    part = sound.samples[1600:3200, 0] / 32768 / sound.heights[0] * 127
     assert found.peaks[0, :, 1].max() == round(part.max())
     assert closeup(sound, Range(0.0, 1.0, 50)).peaks.shape == (1, 0, 2)
 
