@@ -92,7 +92,7 @@ def started(browser: Browser, url: str, **options: Any) -> Page:
 
 
 def upload(page: Page, *files: dict[str, Any]) -> None:
-    page.locator("input[type=file]").first.set_input_files(files)
+    page.locator(".st-key-files input[type=file]").set_input_files(files)
     page.locator(ANSWER).first.wait_for()
 
 
@@ -175,7 +175,7 @@ def my_voice(browser: Browser, url: str) -> None:
     page = started(browser, url)
     upload(page, wav())
     page.get_by_role("tab", name="My voice").click()
-    page.locator("input[type=file]").nth(2).set_input_files([wav(4)])
+    page.locator("[class*=st-key-enrolment-files] input[type=file]").set_input_files([wav(4)])
     page.get_by_role("button", name="Make my profile").click()
     page.get_by_text("What it changes").wait_for()
     keep(page, "my-voice")
