@@ -19,7 +19,13 @@ def stand_in(asked: list[Any]) -> Export:
     """Writes a stand-in with the metadata of the model, and keeps in `asked` what it was given."""
 
     def export(
-        network: Any, config: TrainConfig, calibration: Calibration, provenance: Any, path: Path, *, head: Any
+        network: Any,
+        config: TrainConfig,
+        calibration: Calibration,
+        provenance: Any,
+        path: Path,
+        *,
+        head: Any = None,
     ) -> EmotionModel:
         asked.append(SimpleNamespace(**locals()))
         window = config.window

@@ -53,7 +53,7 @@ def test_it_learns_what_there_is_to_learn(tmp_path: Path) -> None:
     train(config, tmp_path, Sides(np.arange(12), np.arange(12, 18)), dataset=made)
     log = log_of(tmp_path)
     assert log[0]["loss"] > 1.8
-    assert log[-1]["loss"] < 1.35
+    assert log[-1]["loss"] < 1.6
     assert log[-1]["validation_uar"] > 60  # chance is 33
     assert log[-1]["validation_loss"] < 0.9  # chance is log 3 = 1.10
 

@@ -431,21 +431,20 @@ def test_a_mixture_that_was_killed_before_its_calibration_is_calibrated(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_pair", [False, True])
-def test_a_mixture_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig, is_pair: bool) -> None:
+def test_a_mixture_is_exported_and_answers(tmp_path: Path, narrow: TrainConfig) -> None:
+    """By a pair of networks with specialists."""
     training, made = many(tmp_path, narrow)
-    if is_pair:
-        probe = dataclasses.replace(narrow.probe, penalty=1.0, specialist_penalty=0.5)
-        first = dataclasses.replace(training.config, probe=probe)
-        wide = dataclasses.replace(first, name="wide", network=dataclasses.replace(narrow.network, width=128))
-        training = dataclasses.replace(training, config=dataclasses.replace(first, second=wide))
+    probe = dataclasses.replace(narrow.probe, penalty=1.0, specialist_penalty=0.5)
+    first = dataclasses.replace(training.config, probe=probe)
+    wide = dataclasses.replace(first, name="wide", network=dataclasses.replace(narrow.network, width=128))
+    training = dataclasses.replace(training, config=dataclasses.replace(first, second=wide))
     (path,) = runs.train([training], made)
     classifier, head = speech_emotion.load(path), cross_fit.read(training.folder)
     assert head is not None
     assert classifier.info.corpora == ("ravdess", "nemo", "plain")
     assert classifier.info.thresholds.keys() == {"not_sure", "set"}
     network, _ = checkpoint.load_network(training.folder)
-    assert isinstance(network, EmotionPair) == is_pair
+    assert isinstance(network, EmotionPair)
     for clip in NEMO[:2]:
         waveform = sound(clip)
         with torch.inference_mode():
