@@ -36,7 +36,7 @@ class PlayableSound:
     samples: (n_samples, n_channels) int16, read from disk on demand.
     peaks: (n_channels, n_columns, 2) int8: minimum and maximum of each column of `peak_seconds`; `heights` are 127.
     heights: (n_channels,), the amplitude that fills the height of each channel, full scale is 1: its loudest sample, so
-        that a quiet voice can be seen, but no less than MAX_ZOOM times that of the loudest channel.
+        that a quiet voice can be seen, but no less than that of the loudest channel divided by MAX_ZOOM.
     """
 
     def __init__(self, file: Any, names: Sequence[str], peaks: npt.NDArray[np.int16]) -> None:
