@@ -83,6 +83,27 @@ def test_copies_are_made_once(tmp_path: Path, made: PreparedDataset, monkeypatch
     assert not torch.equal(first.parts[0][0], first.parts[0][1])
 
 
+def test_an_interrupted_run_goes_on_with_the_copy_it_was_at(tmp_path: Path, made: PreparedDataset) -> None:
+    whole = copies(config_of(), start(config_of()), made, tmp_path / "whole")
+    told: list[tuple[int, int]] = []
+
+    def until_two(*done: int) -> None:
+        told.append(done)
+        if done[0] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copies(config_of(), start(config_of()), made, tmp_path / "torn", until_two)
+    first, second = sorted((tmp_path / "torn").glob("*-copy-*.safetensors"))
+    second.write_bytes(second.read_bytes()[:-1])  # which is made again
+    again = copies(config_of(), start(config_of()), made, tmp_path / "torn", lambda *done: told.append(done))
+    assert torch.equal(again.parts[0], whole.parts[0])
+    assert told == [(1, 3), (2, 3), (2, 3), (3, 3)]
+    assert not first.exists()
+    names = [{path.name for path in (tmp_path / name).glob("*.safetensors")} for name in ("whole", "torn")]
+    assert names[0] == names[1]
+
+
 @pytest.mark.parametrize("damage", ["a flipped bit", "cut"])
 def test_damaged_copies_are_made_again(tmp_path: Path, made: PreparedDataset, damage: str) -> None:
     config = config_of()

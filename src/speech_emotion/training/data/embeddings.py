@@ -1,13 +1,16 @@
 """Embeddings of augmented clips. In: a prepared dataset and a frozen network. Out: a row per clip and copy.
 
 The network has not learned from this corpus, so one set serves every fold; it is kept beside the prepared dataset.
-Every copy has random numbers of its own, so however many processes share the copies, the bytes are the same.
+Until the set is whole, each copy is a file there, so that an interrupted run goes on with the copy it was at. Every
+copy has random numbers of its own, so however many processes share the copies, the bytes are the same.
 """
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -47,8 +50,13 @@ class AugmentedEmbeddings:
             try:
                 return cls((read_sealed_tensors(path)[0]["embeddings"],))
             except (OSError, DamagedFileError):
-                embeddings = _computed(config, network, dataset, progress)
+                single = [
+                    path.with_stem(f"{path.stem}-copy-{k}") for k in range(config.copies_of(dataset.corpus))
+                ]
+                embeddings = _computed(config, network, dataset, progress, single)
                 write_sealed_tensors(path, {"embeddings": embeddings}, {})
+                for file in single:
+                    file.unlink()
                 return cls((embeddings,))
 
     @classmethod
@@ -91,16 +99,24 @@ def _key(config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset)
 
 
 def _computed(
-    config: TrainConfig, network: EmotionNetwork, dataset: PreparedDataset, progress: Progress
+    config: TrainConfig,
+    network: EmotionNetwork,
+    dataset: PreparedDataset,
+    progress: Progress,
+    single: Sequence[Path],
 ) -> Tensor:
-    n_copies = config.copies_of(dataset.corpus)
-    copy_of = partial(_copy, config, network.eval(), dataset)
-    workers = processes_for(n_copies * len(dataset), MIN_SOUNDS)
-    copies: dict[int, npt.NDArray[np.float16]] = {}
-    for copy, rows in in_parallel(copy_of, range(n_copies), workers):
-        copies[copy] = rows
-        progress(len(copies), n_copies)
-    return torch.from_numpy(np.stack([copies[copy] for copy in range(n_copies)]))
+    """single: where each copy is kept, and read from if an interrupted run left it there."""
+    copies: dict[int, Tensor] = {}
+    for copy, path in enumerate(single):
+        with suppress(OSError, DamagedFileError):
+            copies[copy] = read_sealed_tensors(path)[0]["embeddings"]
+    missing = [copy for copy in range(len(single)) if copy not in copies]
+    workers = processes_for(len(missing) * len(dataset), MIN_SOUNDS)
+    for copy, rows in in_parallel(partial(_copy, config, network.eval(), dataset), missing, workers):
+        copies[copy] = torch.from_numpy(rows)
+        write_sealed_tensors(single[copy], {"embeddings": copies[copy]}, {})
+        progress(len(copies), len(single))
+    return torch.stack([copies[copy] for copy in range(len(single))])
 
 
 def _copy(
