@@ -92,10 +92,11 @@ def _progress(state: Session) -> None:
 
 
 def _chosen(state: Session, found: list[tuple[Sound, Analysis]]) -> tuple[Sound, Analysis]:
-    """The sound to show: the first of the newest with an answer, else the chosen one, else the first with an answer."""
+    """The sound to show: the first of the newest with speech, else the chosen one, else the first with an answer."""
     by_id = {sound.id: (sound, analysis) for sound, analysis in found}
     for sound_id in state.newest:
-        if sound_id in by_id and by_id[sound_id][1].answer:
+        answer = by_id[sound_id][1].answer if sound_id in by_id else None
+        if answer and answer.probabilities:
             state.choose(sound_id)
             break
     if state.chosen in by_id:

@@ -65,7 +65,7 @@ class Session:
     analyses: the results so far; worker: computes the others.
     corrections: by sha256 of the sound.
     chosen: id of the sound that is shown; newest: ids that arrived with it, until one of them is chosen by hand or has
-    an answer; n_shown: how often new sounds were chosen automatically; seen: id of the sound the page showed last.
+    speech; n_shown: how often new sounds were chosen automatically; seen: id of the sound the page showed last.
     played: sha256 and kind of what the player holds, and the sound as it plays it.
     recording: id of what the recorder holds; n_recordings: how many were made. recorders, enrolments: numbers in the
     keys of the widgets that record and enrol: a widget forgets its content only when a new one replaces it.

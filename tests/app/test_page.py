@@ -661,6 +661,13 @@ def test_of_two_sounds_with_one_name_each_is_in_the_table() -> None:
     assert len(set(files)) == 2
 
 
+def test_of_new_sounds_the_first_with_speech_is_shown(standin_model: Classifier) -> None:
+    page = upload(visit(), wav("silence.wav", SILENCE), wav("voice.wav", VOICE), wav("other.wav", OTHER))
+    assert "<h2 class='se-name'>voice.wav" in html(page)
+    alone = upload(visit(), wav("silence.wav", SILENCE))
+    assert "<h2 class='se-name'>silence.wav" in html(alone)
+
+
 def test_many_sounds_are_counted_filtered_and_grouped(standin_model: Classifier) -> None:
     files = [
         wav("calls/a.wav", VOICE),
