@@ -6,8 +6,10 @@ Frame t of every matrix is samples 320 t to 320 t + 512, without padding. Log-me
 the networks; every other column is librosa's.
 """
 
+import getpass
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -202,8 +204,18 @@ def _front_end() -> tuple[LogMel, Mfcc]:
     return LogMel(n_mels=N_MELS, n_fft=N_FFT, hop=HOP).eval(), Mfcc(n_mfcc=N_MFCC, n_mels=N_MELS).eval()
 
 
+@cache
 def _librosa() -> ModuleType:
-    return require("librosa", extra="train", needed_for="Computing features")
+    """librosa, compiled. Where two processes compile it at once, numba keeps code that crashes every later one."""
+    librosa = require("librosa", extra="train", needed_for="Computing features")
+    noise = np.random.default_rng(0).standard_normal(2 * PITCH_FRAME, np.float32)
+    axis = {"hop_length": HOP, "center": False}
+    with files.locked(Path(tempfile.gettempdir()) / f"speech-emotion-librosa-{getpass.getuser()}"):
+        librosa.yin(
+            noise, fmin=PITCH_HZ[0], fmax=PITCH_HZ[1], sr=SAMPLE_RATE, frame_length=PITCH_FRAME, **axis
+        )
+        librosa.feature.zero_crossing_rate(noise, frame_length=N_FFT, **axis)
+    return librosa
 
 
 def pitch(samples: FloatArray) -> npt.NDArray[np.float64]:
