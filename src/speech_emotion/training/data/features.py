@@ -6,8 +6,8 @@ Frame t of every matrix is samples 320 t to 320 t + 512, without padding. Log-me
 the networks; every other column is librosa's.
 """
 
-import getpass
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -210,7 +210,8 @@ def _librosa() -> ModuleType:
     librosa = require("librosa", extra="train", needed_for="Computing features")
     noise = np.random.default_rng(0).standard_normal(2 * PITCH_FRAME, np.float32)
     axis = {"hop_length": HOP, "center": False}
-    with files.locked(Path(tempfile.gettempdir()) / f"speech-emotion-librosa-{getpass.getuser()}"):
+    user = getattr(os, "getuid", int)()  # Windows has a temporary folder for each user
+    with files.locked(Path(tempfile.gettempdir()) / f"speech-emotion-librosa-{user}"):
         librosa.yin(
             noise, fmin=PITCH_HZ[0], fmax=PITCH_HZ[1], sr=SAMPLE_RATE, frame_length=PITCH_FRAME, **axis
         )
