@@ -18,8 +18,14 @@ DYNAMIC_RANGE = 18.4  # natural-log power below a window's peak that is kept: 80
 
 def half_precision(device: str) -> torch.autocast:
     """Arithmetic in bf16 where the device has it. Other CPUs would emulate it, six times slower than float32."""
-    has_bf16 = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast(device, torch.bfloat16, enabled=has_bf16)
+    return torch.autocast(device, torch.bfloat16, enabled=device != "cpu" or _cpu_has_bf16())
+
+
+def _cpu_has_bf16() -> bool:
+    """oneDNN also says yes on x86 with AVX-512 alone, where it emulates bf16."""
+    has = torch.cpu.get_capabilities()
+    emulates = has["architecture"] == "x86_64" and not (has["avx512_bf16"] or has["amx_bf16"])
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and not emulates
 
 
 @contextmanager
