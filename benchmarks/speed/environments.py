@@ -43,9 +43,8 @@ def set_up(folder: Path) -> None:
             _run(python(folder, "wav2vec2"), str(PEERS / "wav2vec2.py"), "export", size, str(path))
     assets = ROOT / "src/speech_emotion/assets"
     from_log_mel(assets / "standard.onnx", folder / "standard-from-log-mel.onnx")
-    for name in ("standard", "compact"):
-        tool, source = ROOT / "tools/integer_products.py", assets / f"{name}.onnx"
-        _run(sys.executable, str(tool), str(source), str(folder / f"{name}-integer.onnx"))
+    tool = ROOT / "tools/integer_products.py"
+    _run(sys.executable, str(tool), str(assets / "compact.onnx"), str(folder / "compact-integer.onnx"))
 
 
 def _install(folder: Path, name: str, requirements: tuple[str, ...]) -> None:

@@ -35,9 +35,6 @@ CONTENDERS: Final = {
     "standard": Contender("ours", "ours.py", ("standard",), "**standard**", 40),
     "compact": Contender("ours", "ours.py", ("compact",), "**compact**", 40),
     "before": Contender("before", "ours.py", ("standard",), "standard, as it was", 40),
-    "standard-integer": Contender(
-        "ours", "ours.py", ("{envs}/standard-integer.onnx",), "standard, products of integers", 40
-    ),
     "compact-integer": Contender(
         "ours", "ours.py", ("{envs}/compact-integer.onnx",), "compact, products of integers", 40
     ),
@@ -163,7 +160,7 @@ class Bench:
             window = load_audio(self.clip).samples[None]
             for name in MODELS:
                 found[name] = limit.of_model(_path_of(name), window, rate)
-                found[f"{name}-integer"] = limit.of_model(self.envs / f"{name}-integer.onnx", window, rate)
+            found["compact-integer"] = limit.of_model(self.envs / "compact-integer.onnx", window, rate)
         finally:
             os.sched_setaffinity(0, self.cores)
         return found
@@ -246,7 +243,7 @@ class Bench:
         """A live stream with two answers per second: the share of a core that it takes."""
         path = self.sound("live.wav", LIVE_SECONDS, RATE)
         request = {"path": path, "hop_seconds": HOP_SECONDS}
-        names = (*MODELS, "standard-integer", "compact-integer", "before")
+        names = (*MODELS, "compact-integer", "before")
         with ExitStack() as stack:
             workers = {name: stack.enter_context(self.worker(name)) for name in names}
 

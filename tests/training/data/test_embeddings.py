@@ -75,9 +75,13 @@ def test_copies_are_the_same_bytes_whatever_the_number_of_processes(
 def test_copies_are_made_once(tmp_path: Path, made: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of()
     first = copies(config, start(config), made, tmp_path)
+    (whole,) = tmp_path.glob("*.safetensors")
+    left_over = whole.with_stem(f"{whole.stem}-copy-1")  # by a killed run
+    left_over.touch()
     monkeypatch.setattr(module, "augmented", lambda *_: pytest.fail("embedded again"))
     second = copies(config, start(config), made, tmp_path)
     assert torch.equal(first.parts[0], second.parts[0])
+    assert not left_over.exists()
     assert first.parts[0].shape == (N_COPIES, len(CLIPS), N_EMBEDDING)
     assert first.parts[0].dtype == torch.float16
     assert not torch.equal(first.parts[0][0], first.parts[0][1])

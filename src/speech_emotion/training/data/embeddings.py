@@ -46,18 +46,16 @@ class AugmentedEmbeddings:
         """The embeddings for `config`, read from beside the dataset if they were computed before."""
         name = f"{dataset.corpus}-embeddings-{_key(config, network, dataset)[:16]}.safetensors"
         path = dataset.folder.parent / name
+        single = [path.with_stem(f"{path.stem}-copy-{k}") for k in range(config.copies_of(dataset.corpus))]
         with locked(path):  # several trainings may want them at once
             try:
-                return cls((read_sealed_tensors(path)[0]["embeddings"],))
+                embeddings = read_sealed_tensors(path)[0]["embeddings"]
             except (OSError, DamagedFileError):
-                single = [
-                    path.with_stem(f"{path.stem}-copy-{k}") for k in range(config.copies_of(dataset.corpus))
-                ]
                 embeddings = _computed(config, network, dataset, progress, single)
                 write_sealed_tensors(path, {"embeddings": embeddings}, {})
-                for file in single:
-                    file.unlink()
-                return cls((embeddings,))
+            for file in single:
+                file.unlink(missing_ok=True)
+        return cls((embeddings,))
 
     @classmethod
     def joined(cls, parts: Sequence["AugmentedEmbeddings"]) -> "AugmentedEmbeddings":
