@@ -40,7 +40,7 @@ def test_validation_scores_recordings_not_windows() -> None:
     assert validation.labels.tolist() == [EMOTIONS.index(CLIPS[k].label) for k in (1, 0, 3)]
     assert sorted(validation.recordings.tolist()) == [0, 0, 0, 1, 2]
     assert {x.shape for x in validation.waveforms} == {(4, 16_000), (1, 10_000)}
-    uar, loss = validation.score(network)
+    uar, loss = validation.score(validation.logits(network))
     assert uar is not None
     assert loss is not None
     expected = []

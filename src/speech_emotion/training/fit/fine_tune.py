@@ -30,11 +30,12 @@ def fine_tune(job: Job, frames: FrameCache) -> Fitted:
     for epoch in range(len(log), n_epochs):
         started = time.perf_counter()
         loss = round(trainer.run_epoch(epoch), 5)
-        scores = validation.score(trainer.average)
+        scores = validation.score(validation.logits(trainer.average, half=True))
         seconds = round(time.perf_counter() - started, 2)
         line = Epoch(epoch + 1, n_epochs, loss, *scores, trainer.learning_rate, seconds)
         log.append(line.row())
         job.save(trainer.tensors(), log)
         job.on_epoch(line)
     round_weights(trainer.average)  # as its file will hold them
-    return Fitted(*validation.calibrate(trainer.average), (facts,) if facts else ())
+    logits = validation.logits(trainer.average)
+    return Fitted(*validation.calibrate(logits), (facts,) if facts else ())

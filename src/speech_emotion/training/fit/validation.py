@@ -1,6 +1,7 @@
 """Validation. In: a network and the clips of speakers that it does not learn from. Out: scores, and a calibration."""
 
 import time
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from speech_emotion.evaluation.metrics import uar
+from speech_emotion.evaluation.metrics import FloatArray, uar
 from speech_emotion.training.data.frames import windows_of
 from speech_emotion.training.fit import calibration
 from speech_emotion.training.fit.job import Epoch, Fitted, Job
@@ -36,33 +37,32 @@ class ValidationSet:
         self.recordings = np.array([recording for group in groups for recording, _ in group], dtype=np.int64)
         self.waveforms = [torch.from_numpy(np.stack([samples for _, samples in group])) for group in groups]
 
-    def score(self, network: Network) -> tuple[float | None, float | None]:
+    @torch.inference_mode()
+    def logits(self, network: Network, *, half: bool = False) -> FloatArray:
+        """(n_windows, n_labels), uncalibrated; `half`: in half precision where the processor has it."""
+        device = next(network.parameters()).device
+        batches = (batch for waveforms in self.waveforms for batch in torch.split(waveforms, BATCH))
+        with half_precision(device.type) if half else nullcontext():
+            found = [network(batch.to(device)).float().cpu() for batch in batches]
+        return torch.cat(found or [torch.zeros(0, len(network.labels))]).double().numpy()
+
+    def score(self, logits: FloatArray) -> tuple[float | None, float | None]:
         """UAR in percent and mean negative log-likelihood, uncalibrated; None without validation clips."""
         if not len(self.labels):
             return None, None
-        with half_precision(_device(network).type):
-            logits = self._logits(network)
         probabilities = calibration.pooled(logits, self.recordings, 1.0)
         spoken = probabilities[np.arange(len(self.labels)), self.labels]
         score = 100 * uar(self.labels, probabilities.argmax(axis=1))
         return round(score, 3), round(float(-np.log(np.maximum(spoken, 1e-12)).mean()), 5)
 
-    def calibrate(self, network: Network) -> tuple[float, dict[str, Any]]:
+    def calibrate(self, logits: FloatArray) -> tuple[float, dict[str, Any]]:
         """The temperature, and what the thresholds and a model of all speakers are calibrated with."""
         if not len(self.labels):
             return 1.0, {"scores": [], "confidences": [], "likeliest_temperature": 1.0}
-        logits = self._logits(network)
         fit = partial(calibration.fit_temperature, logits, self.recordings, self.labels)
         temperature = fit(n_speakers=self.n_speakers)
         found = calibration.evidence(calibration.pooled(logits, self.recordings, temperature), self.labels)
         return temperature, {**found, "likeliest_temperature": fit()}
-
-    @torch.inference_mode()
-    def _logits(self, network: Network) -> npt.NDArray[np.float64]:
-        """(n_windows, n_labels)."""
-        device = _device(network)
-        batches = (batch for waveforms in self.waveforms for batch in torch.split(waveforms, BATCH))
-        return torch.cat([network(batch.to(device)).float() for batch in batches]).cpu().double().numpy()
 
 
 def conclude(
@@ -76,12 +76,9 @@ def conclude(
     network.eval()
     round_weights(network)  # as its file will hold them
     validation = ValidationSet(job)
-    scores = validation.score(network)
+    logits = validation.logits(network)
+    scores = validation.score(logits)
     line = Epoch(1, 1, loss, *scores, 0.0, round(time.perf_counter() - started, 2))
     job.save({f"average.{name}": tensor for name, tensor in network.state_dict().items()}, [line.row()])
     job.on_epoch(line)
-    return Fitted(*validation.calibrate(network), initial_weights)
-
-
-def _device(network: Network) -> torch.device:
-    return next(network.parameters()).device
+    return Fitted(*validation.calibrate(logits), initial_weights)
