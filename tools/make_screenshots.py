@@ -98,6 +98,7 @@ def upload(page: Page, *files: dict[str, Any]) -> None:
 
 def keep(page: Page, name: str) -> None:
     """Save the page down to its last element."""
+    page.mouse.move(0, 0)  # off whatever has a tooltip
     page.wait_for_timeout(2500)  # for charts and fonts
     bottom = page.evaluate(
         "Math.max(...[...document.querySelectorAll('[data-testid=stMain] [data-testid=stElementContainer]')]"
