@@ -88,7 +88,7 @@ def test_the_summary_of_results_states_the_numbers_of_the_result_files() -> None
     ours = re.findall(
         r"\(\.\./results/([\w-]+)\.md\)\*\* \| ([^|]+) \| ([^|]+) \| \*\*([^|]+)\*\* \|", summary
     )
-    assert len(ours) == 7
+    assert len(ours) == 8
     for stem, size, protocol, uar in ours:
         result = read_result(ROOT / f"results/{stem}.json")
         assert (size, protocol, uar) == (parameters(result), result.protocol, str(result.uar)), stem
