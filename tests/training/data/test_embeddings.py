@@ -76,7 +76,7 @@ def test_copies_are_made_once(tmp_path: Path, made: PreparedDataset, monkeypatch
     config = config_of()
     first = copies(config, start(config), made, tmp_path)
     (whole,) = tmp_path.glob("*.safetensors")
-    left_over = whole.with_stem(f"{whole.stem}-copy-1")  # by a killed run
+    left_over = whole.with_stem(f"{whole.stem}-copy-1")  # left by a killed run
     left_over.touch()
     monkeypatch.setattr(module, "augmented", lambda *_: pytest.fail("embedded again"))
     second = copies(config, start(config), made, tmp_path)
