@@ -109,11 +109,19 @@ def test_each_clip_is_followed_by_a_copy_at_another_speed() -> None:
 def scores_are(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[dict[str, Tensor]]:
     """The weights that are scored, each of which gets the next of `scores`."""
     seen: list[dict[str, Tensor]] = []
+    latest: dict[str, Tensor] = {}
+    really = ValidationSet.logits
 
-    def score(self: Any, network: Any) -> tuple[float, float]:
-        seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+    def logits(self: Any, network: Any, **how: Any) -> Any:
+        latest.clear()
+        latest.update({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        return really(self, network, **how)
+
+    def score(self: Any, logits: Any) -> tuple[float, float]:
+        seen.append(latest.copy())
         return scores[len(seen) - 1], 1.0
 
+    monkeypatch.setattr(ValidationSet, "logits", logits)
     monkeypatch.setattr(ValidationSet, "score", score)
     return seen
 
